@@ -1,0 +1,84 @@
+"""Endpoints: where models are, which key opens them, and what is peculiar about each. One table for the well-known ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+from urllib.parse import urlsplit
+
+DialectName = Literal["chat", "anthropic"]
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """US dollars per million tokens. `tiers` are (prompt tokens from which it holds, price): the whole request is then repriced."""
+
+    prompt: float
+    completion: float
+    cached: float | None = None
+    cache_write: float | None = None
+    tiers: tuple[tuple[int, Price], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What is known of one model at one endpoint. None is unknown, never a default."""
+
+    context_window: int | None = None
+    max_output: int | None = None
+    price: Price | None = None
+    native_tools: bool | None = None
+    images: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One place that serves models.
+
+    `api_key` is bound to this endpoint alone and is left out of every repr. `key_source` says where it came from (for doctor and
+    errors), never its value. `native_tools` False: tool calls go through a JSON schema. `free` True: calls cost nothing (a local
+    server). `quirks` are the named peculiarities known beforehand (see quirks.py); others are learned from refusals.
+    """
+
+    name: str
+    base_url: str
+    dialect: DialectName = "chat"
+    api_key: str | None = field(default=None, repr=False)
+    api_key_env: str | None = None
+    key_source: str | None = None
+    max_concurrency: int = 8
+    headers: dict[str, str] = field(default_factory=dict, repr=False)
+    models: dict[str, ModelFacts] = field(default_factory=dict)
+    native_tools: bool = True
+    free: bool = False
+    quirks: frozenset[str] = frozenset()
+
+    def with_(self, **changes: object) -> Endpoint:
+        """A copy with some fields changed."""
+        return replace(self, **changes)  # type: ignore[arg-type]
+
+    @property
+    def is_loopback(self) -> bool:
+        """True where the server is on this machine."""
+        host = urlsplit(self.base_url).hostname or ""
+        return host in ("localhost", "::1") or host.startswith("127.")
+
+
+WELL_KNOWN: dict[str, Endpoint] = {
+    endpoint.name: endpoint
+    for endpoint in (
+        Endpoint("openrouter", "https://openrouter.ai/api/v1", api_key_env="OPENROUTER_API_KEY"),
+        Endpoint("openai", "https://api.openai.com/v1", api_key_env="OPENAI_API_KEY"),
+        Endpoint("anthropic", "https://api.anthropic.com/v1", dialect="anthropic", api_key_env="ANTHROPIC_API_KEY"),
+        Endpoint("deepseek", "https://api.deepseek.com/v1", api_key_env="DEEPSEEK_API_KEY"),
+        Endpoint("moonshot", "https://api.moonshot.ai/v1", api_key_env="MOONSHOT_API_KEY"),
+        Endpoint("gemini", "https://generativelanguage.googleapis.com/v1beta/openai", api_key_env="GEMINI_API_KEY"),
+        Endpoint("groq", "https://api.groq.com/openai/v1", api_key_env="GROQ_API_KEY"),
+        Endpoint("ollama", "http://127.0.0.1:11434/v1", max_concurrency=1, free=True),
+        Endpoint("lmstudio", "http://127.0.0.1:1234/v1", max_concurrency=1, free=True),
+        Endpoint("llamacpp", "http://127.0.0.1:8080/v1", max_concurrency=4, free=True),
+        Endpoint("vllm", "http://127.0.0.1:8000/v1", free=True),
+        # The bundled local model: its address and key are made when its server starts (agent/local).
+        Endpoint("local", "http://127.0.0.1:0/v1", max_concurrency=4, native_tools=False, free=True),
+    )
+}

@@ -1,0 +1,157 @@
+"""What a plugin may offer, and the values its hooks receive. The loop knows plugins only through this page.
+
+A plugin is a class with the hooks it wants, found through the entry-point group `agent.plugins`; the entry point names a callable
+that takes a `PluginHost` and returns a `Plugin`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pydantic import BaseModel
+
+    from agent.commands import Command
+    from agent.events import AgentEvent, Record
+    from agent.ledger import Ledger
+    from agent.llm.accounting import CallContext
+    from agent.llm.client import ModelClient
+    from agent.llm.messages import Message, ToolCallPart
+    from agent.llm.request import Request
+    from agent.llm.stream import Reply
+    from agent.session import Session
+    from agent.tools.base import Tool, ToolResult
+
+Emit = Callable[["AgentEvent"], None]
+
+
+@dataclass(slots=True)
+class TurnState:
+    """One turn, as hooks see it. `options` are what the turn was started with, by plugin name (`/moa ask` puts its preset there)."""
+
+    session: Session
+    turn: str
+    run: str
+    prompt: Message
+    options: Mapping[str, Any]
+    iteration: int = 0
+    history: tuple[Message, ...] = ()
+    reply: Message | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCall:
+    """A main-model call that is about to be made.
+
+    `request` is complete but for guidance; `context` is what its side calls are to be charged under (same session, run, turn and
+    caps; change purpose, slot and share). The call's own upper bound is already reserved.
+    """
+
+    turn: TurnState
+    request: Request
+    context: CallContext
+    iteration: int
+
+
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    """Guidance for this one request. `record` is kept in the session and shown in the result, whether or not there is text."""
+
+    text: str | None
+    record: Record | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Continue:
+    """Do not end the turn. `message` joins the history; `supersede` keeps the reply as a draft off the path; `wait_until` is a
+    time (Unix seconds) that the driver waits for."""
+
+    message: Message | None = None
+    supersede: bool = False
+    wait_until: float | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A plugin's word on a tool call: refuse it, and what the model is told."""
+
+    deny: str
+
+
+class Plugin:
+    """Base class: every hook does nothing. `emit` puts an event into the turn's own stream, at any time while the hook runs."""
+
+    name: str = ""
+    records: tuple[str, ...] = ()
+    """Kinds of `Record` that it makes; each is a list in the JSON result."""
+
+    def commands(self) -> Sequence[Command]:
+        """Slash commands."""
+        return ()
+
+    def tools(self) -> Sequence[Tool]:
+        """Tools for the main model."""
+        return ()
+
+    def status(self) -> str | None:
+        """A few words for the status line."""
+        return None
+
+    async def before_turn(self, turn: TurnState, emit: Emit) -> None:
+        """A turn is about to begin; raise UsageError to refuse it."""
+
+    async def before_model(self, call: ModelCall, emit: Emit) -> Contribution | None:
+        """Before each call of the main model. Must not raise for a failure of its own: counsel never breaks a turn."""
+        return None
+
+    async def after_model(self, call: ModelCall, reply: Reply, emit: Emit) -> None:
+        """After each call of the main model."""
+
+    async def before_tool(self, turn: TurnState, call: ToolCallPart) -> Verdict | None:
+        """Before a tool runs."""
+        return None
+
+    async def after_tool(self, turn: TurnState, call: ToolCallPart, result: ToolResult) -> None:
+        """After a tool ran."""
+
+    async def before_stop(self, turn: TurnState, context: CallContext, emit: Emit) -> Continue | None:
+        """The model ended its turn with `turn.reply`."""
+        return None
+
+    async def after_turn(self, turn: TurnState) -> None:
+        """The turn is over, whatever happened; end what is still running."""
+
+
+def overrides(plugin: Plugin, hook: str) -> bool:
+    """True where the plugin has its own version of a hook."""
+    return getattr(type(plugin), hook) is not getattr(Plugin, hook)
+
+
+@dataclass(slots=True)
+class Registry:
+    """What the core asks plugins for by name, without knowing them: `judges` for /goal, `profiles` for delegate."""
+
+    judges: dict[str, Any] = field(default_factory=dict)
+    profiles: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PluginHost:
+    """What a plugin is given when it is built."""
+
+    client: ModelClient
+    ledger: Ledger
+    settings: BaseModel | None
+    main_model: str | None
+    config_dir: Path
+    project_dir: Path | None
+    """The project's `.moa` folder, where it is trusted; None otherwise."""
+    registry: Registry
+    read_only_tools: Callable[[], Sequence[Tool]]
+    options: Mapping[str, Any]
+    """What the command line said, by plugin name."""

@@ -1,0 +1,70 @@
+"""What a tool is, and what it is given when it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from agent.llm.request import ToolSpec
+
+if TYPE_CHECKING:
+    from agent.approval import DenyPaths
+
+
+class ToolError(Exception):
+    """The tool could not do it. The message goes to the model, which can do something about it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """`text` goes to the model; `diff` (unified) and `full_output` are for the user."""
+
+    text: str
+    is_error: bool = False
+    diff: str | None = None
+    full_output: Path | None = None
+
+
+@dataclass(slots=True)
+class ToolContext:
+    """What tools share over a session.
+
+    `seen` remembers, for each file that was read or written, a digest of what the model last saw, so that an edit of a file that
+    has changed since is refused. `scratch` is a folder for outputs that are too long. `progress` shows output while a tool runs.
+    """
+
+    cwd: Path
+    scratch: Path
+    deny_paths: DenyPaths
+    seen: dict[Path, str] = field(default_factory=dict)
+    progress: Callable[[str], None] = lambda _text: None
+    snapshot: Callable[[Path], None] = lambda _path: None
+    """Called with a path before it is written, so that an undo can restore it."""
+
+    def resolve(self, path: str) -> Path:
+        """An argument as an absolute path, `~` and symlinks resolved. Raises ToolError for a denied one."""
+        resolved = (self.cwd / Path(path).expanduser()).resolve()
+        if pattern := self.deny_paths.match(resolved):
+            raise ToolError(f"{path} is denied by the user's settings (deny_paths: {pattern})")
+        return resolved
+
+
+class Tool(Protocol):
+    """One tool: a file of its own in this folder.
+
+    `read_only` tools run in parallel and need no approval. `run` takes arguments that were validated against `spec.parameters`,
+    raises ToolError for what the model can mend, and must end its children when its task is cancelled.
+    """
+
+    read_only: ClassVar[bool]
+    spec: ClassVar[ToolSpec]
+
+    def title(self, arguments: dict[str, Any]) -> str:
+        """One line for people: what this call does."""
+        ...
+
+    async def run(self, context: ToolContext, arguments: dict[str, Any]) -> ToolResult:
+        """Do it."""
+        ...
