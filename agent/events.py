@@ -231,7 +231,7 @@ class TurnFinished(Event):
     text: str
     error: ErrorInfo | None = None
     iterations: int = 0
-    usage: Usage = Usage()
+    usage: Usage = Usage()  # noqa: RUF009 - frozen
     cost: Cost = Cost(usd=None)
     duration_s: float = 0.0
 

@@ -1,0 +1,1 @@
+"""Calling a model: messages, stream events, errors, endpoints, dialects, prices, and the one door."""

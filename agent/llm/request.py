@@ -51,15 +51,15 @@ class Schema:
 class Request:
     """One model call.
 
-    `messages` is the stable history (system first). `guidance` is private advice for this one call: the dialect puts it at the
-    tail of the outgoing copy, where it disturbs no cache, and it is never part of the history. `max_tokens` bounds the answer
+    `messages` is the stable history (system first). `tail` is text for this one call (guidance, a panel member's brief): the dialect puts it at the
+    end of the outgoing copy, where it disturbs no cache, and it is never part of the history. `max_tokens` bounds the answer
     (reasoning included) and is always sent, because a large implicit one can be refused for credit (402).
     """
 
     model: ModelRef
     messages: tuple[Message, ...]
     tools: tuple[ToolSpec, ...] = ()
-    guidance: str | None = None
+    tail: str | None = None
     max_tokens: int = 16_000
     temperature: float | None = None
     reasoning: Effort | None = None
