@@ -1,0 +1,255 @@
+"""The host's own settings: environment, config.toml, and where things are. A plugin brings its own section."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from agent.errors import UsageError
+from agent.llm.endpoint import WELL_KNOWN, Endpoint, ModelFacts, Price
+from agent.toml import Table, load
+
+# What a newcomer who has set one key, and nothing else, talks to. The alias follows OpenRouter's newest Opus.
+DEFAULT_MODELS = {"openrouter": "openrouter:~anthropic/claude-opus-latest"}
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """The program's own folders (contracts.md, "Places")."""
+
+    config: Path
+    state: Path
+    cache: Path
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str]) -> Paths:
+        """MOA_CONFIG_DIR, MOA_STATE_DIR, MOA_CACHE_DIR; else the platform's own places."""
+        named = [env.get(f"MOA_{kind}_DIR") for kind in ("CONFIG", "STATE", "CACHE")]
+        if all(named):
+            return cls(*(Path(str(name)).expanduser().absolute() for name in named))
+        import platformdirs
+
+        defaults = (
+            platformdirs.user_config_path("moa", appauthor=False),
+            platformdirs.user_state_path("moa", appauthor=False),
+            platformdirs.user_cache_path("moa", appauthor=False),
+        )
+        return cls(
+            *(Path(name).expanduser().absolute() if name else path for name, path in zip(named, defaults, strict=True))
+        )
+
+    @property
+    def config_file(self) -> Path:
+        """config.toml."""
+        return self.config / "config.toml"
+
+    @property
+    def sessions(self) -> Path:
+        """The folder of the sessions."""
+        return self.state / "sessions"
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetSettings:
+    """Caps. US dollars and tokens; None is no cap."""
+
+    turn_usd: float | None = None
+    session_usd: float | None = None
+    day_usd: float | None = None
+    turn_tokens: int | None = None
+    session_tokens: int | None = None
+    day_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything the user has set, checked. `plugins` are the sections that plugins claim, unread."""
+
+    paths: Paths
+    model: str | None
+    endpoints: dict[str, Endpoint]
+    budget: BudgetSettings
+    allow: tuple[str, ...] = ()
+    deny_paths: tuple[str, ...] = ()
+    trusted: tuple[str, ...] = ()
+    max_tokens: int = 16_000
+    plugins: dict[str, dict[str, Any]] = field(default_factory=dict)
+    sources: dict[str, str] = field(default_factory=dict)
+    """Where each value came from, for doctor."""
+
+    def secrets(self) -> tuple[str, ...]:
+        """Every configured key; they never reach logs, sessions or errors."""
+        return tuple(endpoint.api_key for endpoint in self.endpoints.values() if endpoint.api_key)
+
+    def secret_names(self) -> frozenset[str]:
+        """The environment variables that hold keys; child processes do not get them."""
+        return frozenset(endpoint.api_key_env for endpoint in self.endpoints.values() if endpoint.api_key_env)
+
+    def redact(self, text: str) -> str:
+        """The text without any configured key in it."""
+        for secret in self.secrets():
+            text = text.replace(secret, "[key]")
+        return text
+
+    def trusted_project(self, cwd: Path) -> Path | None:
+        """The `.moa` folder that governs `cwd`, where the user trusts it."""
+        folder = project_folder(cwd)
+        return folder if folder and str(folder.parent) in self.trusted else None
+
+
+def project_folder(cwd: Path) -> Path | None:
+    """The nearest `.moa` folder at or above `cwd` and below the home folder, trusted or not."""
+    home = Path.home()
+    for folder in (cwd, *cwd.parents):
+        if folder == home or folder == folder.parent:
+            return None
+        if (folder / ".moa").is_dir():
+            return folder / ".moa"
+    return None
+
+
+def load_config(env: Mapping[str, str] = os.environ, *, plugins: frozenset[str] = frozenset()) -> Config:
+    """Read config.toml and the environment. `plugins` are the section names that plugins claim.
+
+    Raises UsageError naming file, key and remedy for anything unknown or contradictory.
+    """
+    paths = Paths.from_env(env)
+    file = paths.config_file
+    top = Table(load(file), file)
+    endpoints = _endpoints(top.table("endpoints"), env)
+    budget = _budget(top.table("budget"))
+    approve = top.table("approve")
+    allow, deny = approve.texts("allow"), approve.texts("deny_paths")
+    approve.done()
+    trust = top.table("trust")
+    trusted = trust.texts("folders")
+    trust.done()
+    top.table("mcp")  # foreign servers: read by the tool that starts them
+    model = top.text("model")
+    if model is not None and ":" not in model:
+        raise top.error("model", f"is {model!r}", "use ENDPOINT:MODEL, for example openrouter:openai/gpt-5.5")
+    sections = {name: top.table(name).data for name in sorted(plugins)}
+    max_tokens = top.integer("max_tokens", 16_000, least=1) or 16_000
+    top.done()
+    sources = {"model": f"{file}: model"} if model else {}
+    if env.get("MOA_MODEL"):
+        model, sources["model"] = env["MOA_MODEL"], "environment: MOA_MODEL"
+    if model is None:
+        for name, default in DEFAULT_MODELS.items():
+            if endpoints[name].api_key:
+                model, sources["model"] = default, f"default for the key in {endpoints[name].key_source}"
+    return Config(
+        paths=paths,
+        model=model,
+        endpoints=endpoints,
+        budget=budget,
+        allow=allow,
+        deny_paths=deny,
+        trusted=trusted,
+        max_tokens=max_tokens,
+        plugins=sections,
+        sources=sources,
+    )
+
+
+def _budget(table: Table) -> BudgetSettings:
+    budget = BudgetSettings(
+        turn_usd=table.number("turn_usd"),
+        session_usd=table.number("session_usd"),
+        day_usd=table.number("day_usd"),
+        turn_tokens=table.integer("turn_tokens"),
+        session_tokens=table.integer("session_tokens"),
+        day_tokens=table.integer("day_tokens"),
+    )
+    table.done()
+    return budget
+
+
+def _endpoints(table: Table, env: Mapping[str, str]) -> dict[str, Endpoint]:
+    endpoints = {}
+    for name, known in WELL_KNOWN.items():
+        endpoints[name] = known if name in table.data else _with_key(known, env)
+    for name, entry in table.tables():
+        if ":" in name or not name:
+            raise table.error(
+                name, "has a colon in its name", "a model is written ENDPOINT:MODEL, so choose a name without one"
+            )
+        endpoints[name] = _endpoint(name, entry, env)
+    return endpoints
+
+
+def _endpoint(name: str, table: Table, env: Mapping[str, str]) -> Endpoint:
+    known = WELL_KNOWN.get(name)
+    base_url = table.text("base_url", known.base_url if known else None)
+    if base_url is None:
+        raise table.error(
+            "base_url", "is missing", f'give the address, for example base_url = "http://127.0.0.1:8080/v1" ({name})'
+        )
+    if not base_url.startswith(("http://", "https://")):
+        raise table.error("base_url", f"is {base_url!r}", "use an address that starts with http:// or https://")
+    moved = known is not None and base_url.rstrip("/") != known.base_url
+    headers = table.table("headers")
+    models = table.table("models")
+    endpoint = Endpoint(
+        name=name,
+        base_url=base_url.rstrip("/"),
+        dialect=table.text("dialect", known.dialect if known else "chat", choices=("chat", "anthropic")),  # type: ignore[arg-type]
+        # A key goes to the address that the user named with it: a moved endpoint names its key anew.
+        api_key_env=table.text("api_key_env", known.api_key_env if known and not moved else None),
+        max_concurrency=table.integer("max_concurrency", known.max_concurrency if known else 8, least=1) or 8,
+        headers={key: headers.text(key) or "" for key in headers.data},
+        models={key: _model_facts(entry) for key, entry in models.tables()},
+        native_tools=table.flag("native_tools", known.native_tools if known else True),
+        free=table.flag("free", bool(known and known.free)),
+    )
+    table.done()
+    return _with_key(endpoint, env)
+
+
+def _model_facts(table: Table) -> ModelFacts:
+    price = None
+    if "price" in table.data:
+        entry = table.table("price")
+        prompt, completion = entry.number("prompt"), entry.number("completion")
+        if prompt is None or completion is None:
+            raise table.error("price", "lacks prompt or completion", "give both, in US dollars per million tokens")
+        price = Price(prompt, completion, entry.number("cached"), entry.number("cache_write"))
+        entry.done()
+    else:
+        table.asked.add("price")
+    facts = ModelFacts(
+        context_window=table.integer("context_window", least=1),
+        max_output=table.integer("max_output", least=1),
+        price=price,
+        native_tools=table.flag("native_tools", True) if "native_tools" in table.data else None,
+        images=table.flag("images", True) if "images" in table.data else None,
+    )
+    table.asked.update(("native_tools", "images"))
+    table.done()
+    return facts
+
+
+def _with_key(endpoint: Endpoint, env: Mapping[str, str]) -> Endpoint:
+    name = endpoint.api_key_env
+    if not name or not env.get(name, "").strip():
+        return endpoint
+    return endpoint.with_(api_key=env[name].strip(), key_source=f"environment: {name}")
+
+
+def require_model(config: Config, *named: str | None) -> str:
+    """The main model: the first that is named, else the configured one. Raises UsageError with the three ways on."""
+    for model in (*named, config.model):
+        if model:
+            return model
+    raise UsageError(
+        "no model is configured",
+        remedy=(
+            "three ways on: (1) a key: export OPENROUTER_API_KEY=…; "
+            f'(2) a URL: in {config.paths.config_file} write model = "mine:NAME" and [endpoints.mine] base_url = "http://127.0.0.1:8080/v1"; '
+            '(3) a small local model to try the program: moa run --preset local "…"'
+        ),
+        kind="no_model",
+    )

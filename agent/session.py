@@ -1,0 +1,260 @@
+"""The conversation on disk: an append-only tree of entries in one JSONL file a session.
+
+Each line is `{v, id, parent, ts, entry}`. Message entries form the tree; the *head* is the message that the next one follows. Going
+back (a superseded draft, an undo, a fork) writes a `head` entry and never removes a line. Records of what plugins did hang off the
+message they belong to and are no part of the path, so history sent to a model never contains them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agent.errors import StateError, UsageError
+from agent.llm.messages import Message
+
+if TYPE_CHECKING:
+    from agent.events import Record
+
+VERSION = 1
+
+
+class Session:
+    """One conversation. Nothing is written before the first entry, and every entry is on its way to disk when `append` returns."""
+
+    def __init__(self, path: Path, *, redact: Callable[[str], str] = lambda text: text) -> None:
+        self.path = path
+        self.id = path.stem
+        self.notices: list[str] = []
+        self._redact = redact
+        self._fd: int | None = None
+        self._parents: dict[str, str | None] = {}
+        self._messages: dict[str, Message] = {}
+        self._records: list[tuple[str, dict[str, Any]]] = []
+        self._state: dict[str, dict[str, Any]] = {}
+        self._head: str | None = None
+        self._count = 0
+
+    @classmethod
+    def create(cls, folder: Path, *, redact: Callable[[str], str] = lambda text: text) -> Session:
+        """A new session in a folder; the id sorts by time."""
+        name = time.strftime("%Y%m%d-%H%M%S-") + secrets.token_hex(2)
+        return cls(folder / f"{name}.jsonl", redact=redact)
+
+    @classmethod
+    def open(cls, folder: Path, name: str, *, redact: Callable[[str], str] = lambda text: text) -> Session:
+        """Read a session. `name` is an id or an unambiguous beginning of one.
+
+        A torn last line (the program was killed while writing) is dropped and told in `notices`; everything before it is kept.
+        Raises UsageError where there is none or several, StateError where the file can't be read.
+        """
+        session = cls(find(folder, name), redact=redact)
+        session._read()
+        return session
+
+    # Reading
+
+    @property
+    def head(self) -> str | None:
+        """The entry that the next message follows."""
+        return self._head
+
+    def history(self) -> tuple[Message, ...]:
+        """The messages from the start to the head."""
+        return tuple(self._messages[entry] for entry in self._path())
+
+    def records(self, kind: str) -> list[dict[str, Any]]:
+        """What plugins kept, oldest first."""
+        return [data for name, data in self._records if name == kind]
+
+    def get_state(self, name: str) -> dict[str, Any] | None:
+        """What a plugin last stored under its name."""
+        return self._state.get(name)
+
+    def _path(self) -> list[str]:
+        path: list[str] = []
+        entry = self._head
+        while entry is not None:
+            path.append(entry)
+            entry = self._parents[entry]
+        path.reverse()
+        return path
+
+    # Writing
+
+    def add(self, message: Message, *, call_id: str | None = None) -> str:
+        """A message after the head, which it becomes. Returns the entry's id."""
+        entry: dict[str, Any] = {"type": "message", "message": message.model_dump(mode="json")}
+        if call_id:
+            entry["call_id"] = call_id
+        name = self._append(entry)
+        self._parents[name] = self._head
+        self._messages[name] = message
+        self._head = name
+        return name
+
+    def add_record(self, record: Record, *, turn: str, iteration: int) -> None:
+        """Something durable that belongs to one request, off the message path."""
+        self._append(
+            {
+                "type": "record",
+                "kind": record.kind,
+                "turn": turn,
+                "iteration": iteration,
+                "source": record.source,
+                "data": record.data,
+            }
+        )
+        self._records.append((record.kind, record.data))
+
+    def set_state(self, name: str, data: dict[str, Any]) -> None:
+        """A plugin's own state, which comes back when the session is opened again."""
+        if self._state.get(name) != data:
+            self._append({"type": "state", "name": name, "data": data})
+            self._state[name] = data
+
+    def note(self, entry_type: str, **data: Any) -> None:
+        """A plain fact about the session (a turn's start and end, its folder)."""
+        self._append({"type": entry_type, **data})
+
+    def rewind(self, to: str | None, *, reason: str) -> None:
+        """Make an earlier message (None: the start) the head. The lines after it stay in the file."""
+        self._append({"type": "head", "to": to, "reason": reason})
+        self._head = to
+
+    def sync(self) -> None:
+        """Wait until what was written is on the disk. Blocking: call it in a thread."""
+        if self._fd is not None:
+            os.fsync(self._fd)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+    def _append(self, entry: dict[str, Any]) -> str:
+        self._count += 1
+        name = f"e{self._count}"
+        line = {"v": VERSION, "id": name, "parent": self._head, "ts": round(time.time(), 3), "entry": entry}
+        data = self._redact(json.dumps(line, ensure_ascii=False)).encode("utf-8", "surrogatepass") + b"\n"
+        try:
+            if self._fd is None:
+                self._fd = self._open_for_writing()
+            start = os.fstat(self._fd).st_size
+            written = os.write(self._fd, data)
+            if written < len(data):  # a full disk takes a part: leave no torn line in the middle of the file
+                os.ftruncate(self._fd, start)
+                raise OSError(28, "No space left on device")
+        except OSError as error:
+            self._count -= 1
+            raise StateError(
+                f"can't write the session {self.path}: {error.strerror or error}",
+                remedy="free some space or set MOA_STATE_DIR to a folder that can be written; nothing that was written before is lost",
+            ) from error
+        return name
+
+    def _open_for_writing(self) -> int:
+        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_CLOEXEC", 0), 0o600)
+        try:
+            self._lock(fd)
+            self._mend_end(fd)
+        except BaseException:
+            os.close(fd)
+            raise
+        return fd
+
+    def _lock(self, fd: int) -> None:
+        try:
+            import fcntl
+        except ImportError:  # Windows: no advisory locks
+            return
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UsageError(
+                f"session {self.id} is open in another process",
+                remedy="wait for it to end, or start a new session",
+                kind="session_busy",
+            ) from None
+
+    def _mend_end(self, fd: int) -> None:
+        """A torn last line gets its own end, so that the next entry starts on a fresh line."""
+        size = os.fstat(fd).st_size
+        if size and os.pread(fd, 1, size - 1) != b"\n":
+            os.write(fd, b"\n")
+
+    def _read(self) -> None:
+        try:
+            raw = self.path.read_bytes()
+        except OSError as error:
+            raise StateError(
+                f"can't read the session {self.path}: {error.strerror or error}", remedy="check the file's permissions"
+            ) from error
+        lines = raw.split(b"\n")
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            try:
+                envelope = json.loads(line)
+                self._take(envelope)
+            except (ValueError, KeyError, TypeError) as error:
+                what = "cut short" if number >= len(lines) - 1 else f"damaged ({error})"
+                self.notices.append(f"session {self.id}: line {number} is {what} and was left out")
+
+    def _take(self, envelope: dict[str, Any]) -> None:
+        if envelope["v"] > VERSION:
+            raise ValueError(f"written by a newer version of the program (format {envelope['v']})")
+        name, entry = envelope["id"], envelope["entry"]
+        self._count = max(self._count, int(name[1:]))
+        match entry["type"]:
+            case "message":
+                message = Message.model_validate(entry["message"])
+                parent = envelope["parent"]
+                if parent is not None and parent not in self._messages:
+                    parent = self._head  # the line it followed was damaged: keep what there is
+                self._messages[name], self._parents[name], self._head = message, parent, name
+            case "head":
+                if entry["to"] is None or entry["to"] in self._messages:
+                    self._head = entry["to"]
+            case "record":
+                self._records.append((entry["kind"], entry["data"]))
+            case "state":
+                self._state[entry["name"]] = entry["data"]
+
+
+def find(folder: Path, name: str) -> Path:
+    """The file of a session, by its id or an unambiguous beginning of it. Raises UsageError."""
+    exact = folder / f"{name}.jsonl"
+    if "/" not in name and exact.is_file():
+        return exact
+    matches = sorted(path for path in files(folder) if path.stem.startswith(name))
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        raise UsageError(
+            f"{name!r} is the beginning of {len(matches)} sessions",
+            remedy="give more of it: " + ", ".join(path.stem for path in matches[:5]),
+            kind="unknown_session",
+        )
+    raise UsageError(
+        f"there is no session {name!r} in {folder}", remedy="moa session list shows them", kind="unknown_session"
+    )
+
+
+def latest(folder: Path) -> str | None:
+    """The id of the session that was written last."""
+    paths = sorted(files(folder), key=lambda path: path.stat().st_mtime)
+    return paths[-1].stem if paths else None
+
+
+def files(folder: Path) -> Iterator[Path]:
+    """All session files of a folder."""
+    if folder.is_dir():
+        yield from folder.glob("*.jsonl")

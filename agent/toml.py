@@ -1,0 +1,112 @@
+"""Reading a TOML file strictly: anything unknown or of the wrong kind is an error that names file, key and remedy.
+
+By hand rather than by pydantic, because building the seven models of config.toml takes about 12 ms at every start, a seventh of what
+the whole start may take (docs/decisions/0002-start-up.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from agent.errors import UsageError
+
+
+def load(path: Path) -> dict[str, Any]:
+    """The file's content, {} where there is no such file. Raises UsageError with the line for malformed TOML."""
+    import tomllib
+
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except FileNotFoundError:
+        return {}
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path}: {error}", remedy="mend that line (TOML: https://toml.io)", kind="config") from None
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not UTF-8 text: {error}", remedy="save it as UTF-8", kind="config") from None
+    except OSError as error:
+        raise UsageError(
+            f"can't read {path}: {error.strerror}", remedy="check the file's permissions", kind="config"
+        ) from None
+
+
+class Table:
+    """One table of a file, read key by key; `done` then complains about what nobody asked for."""
+
+    def __init__(self, data: dict[str, Any], file: Path, name: str = "") -> None:
+        self.data = data
+        self.file = file
+        self.name = name
+        self.asked: set[str] = set()
+
+    def error(self, key: str, problem: str, remedy: str) -> UsageError:
+        """A UsageError about one key."""
+        return UsageError(f"{self.file}: {self._full(key)} {problem}", remedy=remedy, kind="config")
+
+    def text(self, key: str, default: str | None = None, *, choices: Iterable[str] = ()) -> str | None:
+        """A string, perhaps one of a few."""
+        value = self._get(key, str, "a string", default)
+        allowed = tuple(choices)
+        if value is not None and allowed and value not in allowed:
+            raise self.error(key, f"is {value!r}", f"use one of {', '.join(allowed)}")
+        return None if value is None else str(value)
+
+    def flag(self, key: str, default: bool) -> bool:
+        """true or false."""
+        return bool(self._get(key, bool, "true or false", default))
+
+    def integer(self, key: str, default: int | None = None, *, least: int = 0) -> int | None:
+        """A whole number of at least `least`."""
+        value = self._get(key, int, "a whole number", default)
+        if value is not None and (isinstance(value, bool) or value < least):
+            raise self.error(key, f"is {value!r}", f"use a whole number of at least {least}")
+        return None if value is None else int(value)
+
+    def number(self, key: str, default: float | None = None) -> float | None:
+        """A number of at least 0."""
+        value = self._get(key, (int, float), "a number", default)
+        if value is not None and (isinstance(value, bool) or not value >= 0 or value == float("inf")):
+            raise self.error(key, f"is {value!r}", "use a number of at least 0")
+        return None if value is None else float(value)
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        """A list of strings."""
+        value = self._get(key, list, "a list of strings", [])
+        if not all(isinstance(item, str) for item in value):
+            raise self.error(key, "has something in it that is no string", "use a list of strings")
+        return tuple(value)
+
+    def table(self, key: str) -> Table:
+        """A table within this one; empty where it is absent."""
+        return Table(self._get(key, dict, "a table", {}), self.file, self._full(key))
+
+    def tables(self) -> Iterable[tuple[str, Table]]:
+        """All tables within this one, by name, where the names are the user's to choose."""
+        for key in self.data:
+            yield key, self.table(key)
+
+    def done(self) -> None:
+        """Raises UsageError for the first key that is unknown, with the nearest known one."""
+        for key in self.data:
+            if key not in self.asked:
+                import difflib
+
+                near = difflib.get_close_matches(key, self.asked, n=1)
+                remedy = f"did you mean {near[0]}?" if near else "known here: " + ", ".join(sorted(self.asked))
+                raise self.error(key, "is not a known key", remedy)
+
+    def _get(self, key: str, kind: type | tuple[type, ...], what: str, default: Any) -> Any:
+        self.asked.add(key)
+        if key not in self.data:
+            return default
+        value = self.data[key]
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            raise self.error(key, f"is {value!r}", f"use {what}")
+        return value
+
+    def _full(self, key: str) -> str:
+        plain = key.replace("-", "").replace("_", "").isalnum()
+        part = key if plain else f'"{key}"'
+        return f"{self.name}.{part}" if self.name else part
