@@ -15,6 +15,10 @@ from agent.llm.stream import Reply, StreamEvent, Usage
 class Decoder(Protocol):
     """Reads one answer. Feed it server-sent events as they come, or a whole body; then ask for the reply."""
 
+    def headers(self, headers: Mapping[str, str]) -> None:
+        """The response's headers, before anything is fed: some carry the provider's id of the call."""
+        ...
+
     def feed(self, event: str, data: str) -> list[StreamEvent]:
         """One server-sent event. Raises StreamBroken (or another ModelError) for an error chunk, with what had arrived."""
         ...
@@ -56,8 +60,10 @@ class Dialect(Protocol):
         """The JSON body. Pure. `quirks` are the endpoint's known and learned peculiarities."""
         ...
 
-    def classify(self, status: int, headers: Mapping[str, str], body: bytes) -> ModelError:
-        """A refused request as a named error."""
+    def classify(
+        self, status: int, headers: Mapping[str, str], body: bytes, endpoint: Endpoint | None = None
+    ) -> ModelError:
+        """A refused request as a named error. With `endpoint`, its remedy names the environment variable or command to use."""
         ...
 
     def decoder(self, request: Request, endpoint: Endpoint) -> Decoder:
