@@ -6,14 +6,12 @@ that takes a `PluginHost` and returns a `Plugin`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from pydantic import BaseModel
 
     from agent.commands import Command
     from agent.events import AgentEvent, Record
@@ -98,6 +96,10 @@ class Plugin:
         """Tools for the main model."""
         return ()
 
+    def main_model(self) -> str | None:
+        """ENDPOINT:MODEL that comes with how it was armed on the command line; `--model` beats it, it beats the config."""
+        return None
+
     def status(self) -> str | None:
         """A few words for the status line."""
         return None
@@ -140,18 +142,27 @@ class Registry:
     profiles: dict[str, Any] = field(default_factory=dict)
 
 
+MemberRunner = Callable[["Request", "CallContext", Sequence[str], int, Any], Awaitable["Reply"]]
+"""`run_member(request, context, tool_names, max_calls, on_event)`: a model call that may use read-only tools on the way."""
+
+
 @dataclass(frozen=True, slots=True)
 class PluginHost:
     """What a plugin is given when it is built."""
 
     client: ModelClient
     ledger: Ledger
-    settings: BaseModel | None
+    settings: Mapping[str, Any]
+    """Its section of config.toml, unread: the plugin checks it and names `config_file` in its errors."""
+    config_file: Path
     main_model: str | None
+    """ENDPOINT:MODEL as the command line or the config names it; the model of a call is in `ModelCall.request`."""
     config_dir: Path
+    state_dir: Path
     project_dir: Path | None
     """The project's `.moa` folder, where it is trusted; None otherwise."""
     registry: Registry
-    read_only_tools: Callable[[], Sequence[Tool]]
+    run_member: MemberRunner
     options: Mapping[str, Any]
-    """What the command line said, by plugin name."""
+    """What the command line said to this plugin."""
+    session: Session

@@ -64,6 +64,10 @@ class Session:
         """The entry that the next message follows."""
         return self._head
 
+    def parent_of_head(self) -> str | None:
+        """The message before the head."""
+        return self._parents[self._head] if self._head else None
+
     def history(self) -> tuple[Message, ...]:
         """The messages from the start to the head."""
         return tuple(self._messages[entry] for entry in self._path())

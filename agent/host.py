@@ -1,0 +1,251 @@
+"""The one composition root: settings in, a working agent out. Every face and door starts here."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agent.approval import Approvals, Approver, DenyPaths
+from agent.commands import CommandTable
+from agent.config import Config, load_config, require_model
+from agent.context import system_prompt
+from agent.errors import StateError, UsageError
+from agent.ledger import Ledger
+from agent.llm.accounting import Cap
+from agent.llm.catalogue import Catalogue
+from agent.llm.client import ModelClient
+from agent.llm.messages import system
+from agent.llm.money import nano_from_usd
+from agent.llm.quirks import QuirkMemory
+from agent.llm.request import ModelRef
+from agent.loop import Agent, SideLoop
+from agent.plugin import Plugin, PluginHost, Registry
+from agent.session import Session, latest
+from agent.tools.base import Tool, ToolContext
+from agent.tools.runner import ToolRunner
+
+if TYPE_CHECKING:
+    from agent.approval import Mode
+    from agent.llm.accounting import CallContext
+    from agent.llm.endpoint import Endpoint
+    from agent.llm.request import Request
+    from agent.llm.stream import Reply
+
+ENTRY_POINTS = "agent.plugins"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a command line (or a test) says; it beats environment and file. `plugins` are options by plugin name."""
+
+    model: str | None = None
+    cwd: Path | None = None
+    session: str | None = None
+    resume_latest: bool = False
+    approve: Mode = "deny"
+    budget_usd: float | None = None
+    max_iterations: int = 90
+    plugins: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Host:
+    """An agent with everything around it."""
+
+    config: Config
+    agent: Agent
+    commands: CommandTable
+    plugins: Sequence[Plugin]
+    model_error: UsageError | None
+    """Why there is no main model, where there is none: commands work all the same, a turn does not."""
+    _closers: list[Callable[[], Any]]
+
+    def records(self) -> tuple[str, ...]:
+        """The kinds of records that plugins make; each is a list in the JSON result."""
+        return tuple(kind for plugin in self.plugins for kind in plugin.records)
+
+    async def aclose(self) -> None:
+        """End children, connections and files, whatever fails on the way."""
+        for close in self._closers:
+            try:
+                result = close()
+                if result is not None:
+                    await result
+            except (OSError, StateError):
+                continue
+
+
+def plugin_makers() -> dict[str, Callable[[PluginHost], Plugin]]:
+    """Plugins by name, as installed packages offer them. Raises UsageError for one that can't be imported."""
+    from importlib.metadata import entry_points
+
+    makers: dict[str, Callable[[PluginHost], Plugin]] = {}
+    for entry in entry_points(group=ENTRY_POINTS):
+        try:
+            makers[entry.name] = entry.load()
+        except (ImportError, AttributeError) as error:
+            raise UsageError(
+                f"the plugin {entry.name} ({entry.value}) can't be loaded: {error}",
+                remedy="reinstall or remove its package",
+            ) from error
+    return makers
+
+
+def build(
+    options: Options,
+    *,
+    env: Mapping[str, str] = os.environ,
+    approver: Approver | None = None,
+    notice: Callable[[str, str], None] = lambda _code, _text: None,
+    makers: Mapping[str, Callable[[PluginHost], Plugin]] | None = None,
+) -> Host:
+    """Put an agent together. `notice(code, text)` takes what happens outside a turn (a model being loaded).
+
+    Raises UsageError for a wrong setting or option, StateError where the state folder can't be used.
+    """
+    makers = plugin_makers() if makers is None else makers
+    config = load_config(env, plugins=frozenset(makers))
+    cwd = (options.cwd or Path.cwd()).absolute()
+    if not cwd.is_dir():
+        raise UsageError(f"--cwd {cwd} is no folder", remedy="give an existing one")
+    ledger = Ledger(config.paths.state / "ledger.db", redact=config.redact)
+    client = make_client(config, ledger, notice=notice)
+    session = _session(config, options)
+    main = options.model or config.model
+    deny_paths = DenyPaths(config.deny_paths, cwd)
+    scratch = config.paths.state / "scratch" / session.id
+    tool_context = ToolContext(cwd=cwd, scratch=scratch, deny_paths=deny_paths)
+    approvals = Approvals(
+        options.approve,
+        config.allow,
+        deny_paths=deny_paths,
+        root=cwd,
+        approver=approver,
+        config_file=config.paths.config_file,
+    )
+    from agent.tools import builtin_tools
+
+    builtin = builtin_tools(strip_env=config.secret_names())
+    side_runner = ToolRunner([tool for tool in builtin if tool.read_only], tool_context, approvals)
+
+    async def run_member(
+        request: Request, context: CallContext, tools: Sequence[str], max_calls: int, on_event: Any = None
+    ) -> Reply:
+        return await SideLoop(client, side_runner.only(tools)).run(
+            request, context, max_calls=max_calls, on_event=on_event
+        )
+
+    registry = Registry()
+    plugins = [
+        maker(
+            PluginHost(
+                client=client,
+                ledger=ledger,
+                settings=config.plugins.get(name, {}),
+                config_file=config.paths.config_file,
+                main_model=main,
+                config_dir=config.paths.config,
+                state_dir=config.paths.state,
+                project_dir=config.trusted_project(cwd),
+                registry=registry,
+                run_member=run_member,
+                options=options.plugins.get(name, {}),
+                session=session,
+            )
+        )
+        for name, maker in makers.items()
+    ]
+    tools: list[Tool] = [*builtin, *(tool for plugin in plugins for tool in plugin.tools())]
+    brought = next((name for plugin in plugins if (name := plugin.main_model())), None)
+    model, model_error = _main_model(config, client, options.model or brought)
+    run = f"r{time.time_ns() // 1_000_000:x}{secrets.token_hex(2)}"
+    agent = Agent(
+        client=client,
+        ledger=ledger,
+        session=session,
+        model=model,
+        tools=ToolRunner(tools, tool_context, approvals),
+        plugins=plugins,
+        system=system(system_prompt(cwd, user_dir=config.paths.config)),
+        run=run,
+        caps=_caps(config, options),
+        max_iterations=options.max_iterations,
+        max_tokens=config.max_tokens,
+    )
+    commands = CommandTable(command for plugin in plugins for command in plugin.commands())
+    closers: list[Callable[[], Any]] = [tool.aclose for tool in tools if hasattr(tool, "aclose")]
+    return Host(config, agent, commands, plugins, model_error, [*closers, client.aclose, session.close, ledger.close])
+
+
+def make_client(
+    config: Config, ledger: Ledger, *, notice: Callable[[str, str], None] = lambda _code, _text: None
+) -> ModelClient:
+    """The door to the models for a configuration."""
+
+    async def launch_local(model: str) -> Endpoint:
+        from agent.local.server import LocalServer
+
+        if "server" not in started:
+            started["server"] = LocalServer(
+                config.paths.cache, config.paths.state, notice=lambda text: notice("local", text)
+            )
+        return await started["server"].launch(model)
+
+    async def stop_local() -> None:
+        if server := started.get("server"):
+            await server.aclose()
+
+    started: dict[str, Any] = {}
+    return ModelClient(
+        config.endpoints,
+        ledger,
+        catalogue=Catalogue(config.paths.cache),
+        launchers={"local": launch_local},
+        on_close=stop_local,
+        notice=notice,
+        memory=QuirkMemory(config.paths.cache / "quirks.json"),
+    )
+
+
+def _session(config: Config, options: Options) -> Session:
+    folder = config.paths.sessions
+    name = options.session or (latest(folder) if options.resume_latest else None)
+    if name is not None:
+        return Session.open(folder, name, redact=config.redact)
+    if options.resume_latest:
+        raise UsageError(f"there is no session in {folder} yet", remedy="start one without -c", kind="unknown_session")
+    return Session.create(folder, redact=config.redact)
+
+
+def _main_model(config: Config, client: ModelClient, named: str | None) -> tuple[ModelRef, UsageError | None]:
+    try:
+        text = require_model(config, named)
+        try:
+            model = ModelRef.parse(text)
+        except ValueError as error:
+            raise UsageError(str(error), remedy="write ENDPOINT:MODEL", kind="model_ref") from None
+        client.endpoint(model.endpoint)
+    except UsageError as error:
+        return ModelRef("", ""), error
+    return model, None
+
+
+def _caps(config: Config, options: Options) -> tuple[Cap, ...]:
+    budget, file = config.budget, config.paths.config_file
+    caps = []
+    for scope in ("turn", "session", "day"):
+        usd, tokens = getattr(budget, f"{scope}_usd"), getattr(budget, f"{scope}_tokens")
+        if usd is not None or tokens is not None:
+            nano = None if usd is None else nano_from_usd(usd)
+            keys = " and ".join(
+                key for key, value in ((f"{scope}_usd", usd), (f"{scope}_tokens", tokens)) if value is not None
+            )
+            caps.append(Cap(scope, f"[budget] {keys} in {file}", nano, tokens))
+    if options.budget_usd is not None:
+        caps.append(Cap("run", "--budget", nano_from_usd(options.budget_usd)))
+    return tuple(caps)

@@ -1,0 +1,378 @@
+"""One turn: the main model, its tools, and the hooks around them, as a stream of typed events."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from agent.context import build_request
+from agent.errors import StateError, UsageError
+from agent.events import (
+    AgentEvent,
+    Cost,
+    DraftSuperseded,
+    ErrorInfo,
+    ModelFinished,
+    ModelRetrying,
+    ModelStarted,
+    Notice,
+    ReasoningDeltaEvent,
+    TextDeltaEvent,
+    TurnFinished,
+    TurnStarted,
+    TurnStatus,
+)
+from agent.llm.accounting import CallContext, Cap
+from agent.llm.errors import BudgetReached, ModelError
+from agent.llm.messages import Message, Part, ReasoningPart, TextPart, user
+from agent.llm.request import ModelRef, Request
+from agent.llm.stream import Finished, ReasoningDelta, Reply, Retrying, TextDelta, Usage
+from agent.plugin import Contribution, ModelCall, Plugin, TurnState, overrides
+
+if TYPE_CHECKING:
+    from agent.ledger import Ledger
+    from agent.llm.client import ModelClient
+    from agent.session import Session
+    from agent.tools.runner import ToolRunner
+
+
+@dataclass(slots=True)
+class Agent:
+    """What a turn needs: built once by `agent.host`, used by every face."""
+
+    client: ModelClient
+    ledger: Ledger
+    session: Session
+    model: ModelRef
+    tools: ToolRunner
+    system: Message
+    """Opens a new conversation; one that goes on keeps its own, to the byte."""
+    plugins: Sequence[Plugin] = ()
+    run: str = ""
+    caps: tuple[Cap, ...] = ()
+    max_iterations: int = 90
+    max_tokens: int = 16_000
+
+
+class Turn:
+    """One turn of an agent.
+
+    `events()` is the stream; `cancel()` stops the work: sockets and children are closed within a second, the partial reply is kept
+    and marked, and the stream ends in order with `turn_finished`.
+    """
+
+    def __init__(self, agent: Agent, prompt: str | Message, *, options: Mapping[str, Any] | None = None) -> None:
+        self.agent = agent
+        self.id = f"{agent.session.id}:{time.time_ns() // 1_000_000:x}"
+        message = user(prompt) if isinstance(prompt, str) else prompt
+        self.state = TurnState(
+            session=agent.session, turn=self.id, run=agent.run, prompt=message, options=options or {}
+        )
+        self._queue: asyncio.Queue[AgentEvent | None] = asyncio.Queue()
+        self._task: asyncio.Task[None] | None = None
+        self._text = ""
+
+    async def events(self) -> AsyncIterator[AgentEvent]:
+        """Run the turn. Every event of it, hooks' and tools' included, in order; the last is `turn_finished`."""
+        self._task = asyncio.create_task(self._run())
+        self._task.add_done_callback(lambda _task: self._queue.put_nowait(None))
+        try:
+            while (event := await self._queue.get()) is not None:
+                yield event
+            self._task.result()
+        finally:
+            if not self._task.done():
+                self._task.cancel()
+                await asyncio.wait([self._task])
+
+    def cancel(self) -> None:
+        """Stop the turn, as Esc or Ctrl+C does."""
+        if self._task is not None:
+            self._task.cancel()
+
+    def emit(self, event: AgentEvent) -> None:
+        """Put an event into the turn's stream."""
+        self._queue.put_nowait(event)
+
+    async def _run(self) -> None:
+        started = time.monotonic()
+        status: TurnStatus = "interrupted"
+        error: ErrorInfo | None = None
+        try:
+            status, error = await self._drive()
+        except asyncio.CancelledError:
+            error = ErrorInfo(kind="interrupted", message="stopped by the user", remedy="what was done so far is kept")
+        except UsageError as problem:
+            status, error = "usage", ErrorInfo(kind=problem.kind, message=problem.message, remedy=problem.remedy)
+        except BudgetReached as problem:
+            status, error = (
+                "budget",
+                ErrorInfo(kind=problem.kind, message=problem.message, remedy=problem.remedy),
+            )
+        except ModelError as problem:
+            status = "retryable" if problem.retryable else "failed"
+            error = ErrorInfo(kind=problem.kind, message=problem.message, remedy=problem.remedy)
+        except StateError as problem:
+            status, error = (
+                "failed",
+                ErrorInfo(kind=problem.kind, message=problem.message, remedy=problem.remedy),
+            )
+        finally:
+            await self._end_hooks()
+        self.emit(self._finished(status, error, time.monotonic() - started))
+
+    async def _end_hooks(self) -> None:
+        for plugin in self.agent.plugins:
+            try:
+                await plugin.after_turn(self.state)
+            except Exception as problem:
+                self._plugin_failed(plugin, "after_turn", problem)
+
+    def _finished(self, status: TurnStatus, error: ErrorInfo | None, duration: float) -> TurnFinished:
+        calls = self.agent.ledger.calls(turn=self.id)
+        total = self.agent.ledger.total(turn=self.id)
+        if not isinstance(error, ErrorInfo) or error.kind != StateError.kind:
+            try:
+                self.agent.session.note("turn_finished", turn=self.id, status=status)
+            except StateError as problem:
+                status, error = (
+                    "failed",
+                    ErrorInfo(kind=problem.kind, message=problem.message, remedy=problem.remedy),
+                )
+        return TurnFinished(
+            turn=self.id,
+            status=status,
+            text=self._text,
+            error=error,
+            iterations=self.state.iteration,
+            usage=sum((call.usage for call in calls if call.usage), start=Usage()),
+            cost=Cost(usd=total.usd, lower_bound=total.lower_bound),
+            duration_s=duration,
+        )
+
+    async def _drive(self) -> tuple[TurnStatus, ErrorInfo | None]:
+        agent, session, state = self.agent, self.agent.session, self.state
+        self.emit(TurnStarted(session=session.id, turn=self.id, prompt=state.prompt))
+        for notice in session.notices:
+            self.emit(Notice(level="warning", code="session_damaged", text=notice))
+        session.notices.clear()
+        for plugin in agent.plugins:
+            await plugin.before_turn(state, self.emit)
+        if session.head is None:
+            session.note("opened", cwd=str(agent.tools.context.cwd), model=str(agent.model))
+            session.add(agent.system)
+        session.add(state.prompt)
+        state.history = session.history()
+        while state.iteration < agent.max_iterations:
+            state.iteration += 1
+            reply = await self._call_model()
+            if reply.message.tool_calls:
+                await self._run_tools(reply.message)
+                continue
+            if not await self._goes_on(reply.message):
+                await asyncio.to_thread(session.sync)
+                return "done", None
+        return "limit", ErrorInfo(
+            kind="max_iterations",
+            message=f"stopped after {agent.max_iterations} calls of the main model",
+            remedy="raise --max-iterations, or go on with --session " + session.id,
+        )
+
+    # The model
+
+    async def _call_model(self) -> Reply:
+        agent, state = self.agent, self.state
+        request = build_request(state.history, model=agent.model, tools=agent.tools.specs, max_tokens=agent.max_tokens)
+        context = self._context()
+        call = ModelCall(turn=state, request=request, context=context, iteration=state.iteration)
+        hooks = [plugin for plugin in agent.plugins if overrides(plugin, "before_model")]
+        # The answer's own share is set aside before anybody gives advice on it: a panel can't spend the reply.
+        hold = agent.client.hold(request, context, headroom_tokens=GUIDANCE_HEADROOM if hooks else 0)
+        try:
+            tail = await self._contributions(hooks, call)
+        except BaseException:
+            agent.client.release(hold)
+            raise
+        request = replace(request, tail=tail)
+        self.emit(ModelStarted(iteration=state.iteration, model=str(agent.model), guidance=tail))
+        reply = await self._stream(request, context, hold)
+        self._text = reply.message.text or self._text
+        agent.session.add(reply.message, call_id=reply.call_id)
+        state.history, state.reply = agent.session.history(), reply.message
+        self.emit(
+            ModelFinished(
+                iteration=state.iteration,
+                call_id=reply.call_id,
+                message=reply.message,
+                finish=reply.finish,
+                model_served=reply.model_served,
+                usage=reply.usage,
+                cost=Cost(
+                    usd=None if reply.cost_nano is None else reply.cost_nano / 1e9, lower_bound=reply.cost_nano is None
+                ),
+                ttft_s=reply.ttft_s,
+                duration_s=reply.duration_s,
+            )
+        )
+        if reply.finish == "length":
+            text = f"the answer was cut off at its limit of {agent.max_tokens} tokens"
+            self.emit(Notice(level="warning", code="answer_cut_off", text=text))
+        for plugin in agent.plugins:
+            await plugin.after_model(call, reply, self.emit)
+        return reply
+
+    async def _contributions(self, hooks: Sequence[Plugin], call: ModelCall) -> str | None:
+        texts = []
+        for plugin in hooks:
+            try:
+                contribution: Contribution | None = await plugin.before_model(call, self.emit)
+            except (UsageError, StateError):
+                raise
+            except Exception as problem:
+                self._plugin_failed(plugin, "before_model", problem)
+                continue
+            if contribution is None:
+                continue
+            if contribution.record is not None:
+                self.agent.session.add_record(contribution.record, turn=self.id, iteration=call.iteration)
+                self.emit(contribution.record)
+            if contribution.text:
+                texts.append(contribution.text)
+        return "\n\n".join(texts) or None
+
+    async def _stream(self, request: Request, context: CallContext, hold: Any) -> Reply:
+        text: list[str] = []
+        reasoning: list[str] = []
+        try:
+            async with aclosing(self.agent.client.stream(request, context, hold=hold)) as stream:
+                async for event in stream:
+                    match event:
+                        case TextDelta():
+                            text.append(event.text)
+                            self.emit(TextDeltaEvent(text=event.text))
+                        case ReasoningDelta():
+                            reasoning.append(event.text)
+                            self.emit(ReasoningDeltaEvent(text=event.text))
+                        case Retrying():
+                            self.emit(ModelRetrying(reason=event.reason, delay_s=event.delay_s, adapted=event.adapted))
+                        case Finished():
+                            return event.reply
+                        case _:
+                            pass
+        except (ModelError, asyncio.CancelledError):
+            # What the user has read stays in the conversation, marked as what it is. A half-written tool call does not.
+            self._keep_partial(text, reasoning)
+            raise
+        raise AssertionError("a call ended without Finished or an error")
+
+    def _keep_partial(self, text: list[str], reasoning: list[str]) -> None:
+        if not "".join(text).strip():
+            return
+        parts: tuple[Part, ...] = (TextPart(text="".join(text)),)
+        if reasoning:
+            parts = (ReasoningPart(text="".join(reasoning)), *parts)
+        message = Message(role="assistant", parts=parts, origin=str(self.agent.model), incomplete=True)
+        self._text = message.text
+        self.agent.session.add(message)
+
+    # Tools
+
+    async def _run_tools(self, message: Message) -> None:
+        agent, state = self.agent, self.state
+        results: list[Message] = []
+        try:
+            async with aclosing(agent.tools.run(message.tool_calls, state, agent.plugins, self.emit)) as stream:
+                async for result in stream:
+                    results.append(result)
+                    agent.session.add(result)
+        finally:
+            # Stopped in the middle: a call without its result would make the whole conversation unsendable.
+            for result in agent.tools.unfinished(message.tool_calls[len(results) :]):
+                agent.session.add(result)
+            state.history = agent.session.history()
+        await asyncio.to_thread(agent.session.sync)
+
+    # The end of a turn
+
+    async def _goes_on(self, reply: Message) -> bool:
+        agent, state = self.agent, self.state
+        for plugin in agent.plugins:
+            if not overrides(plugin, "before_stop"):
+                continue
+            try:
+                further = await plugin.before_stop(state, self._context(), self.emit)
+            except (UsageError, StateError):
+                raise
+            except Exception as problem:
+                self._plugin_failed(plugin, "before_stop", problem)
+                continue
+            if further is None:
+                continue
+            if further.supersede:
+                agent.session.rewind(agent.session.parent_of_head(), reason=further.reason or "superseded")
+                self.emit(DraftSuperseded(message=reply, reason=further.reason))
+            if further.message is not None:
+                agent.session.add(further.message)
+            if further.wait_until is not None:
+                await asyncio.sleep(max(0.0, further.wait_until - time.time()))
+            state.history = agent.session.history()
+            return True
+        return False
+
+    def _context(self) -> CallContext:
+        agent, state = self.agent, self.state
+        return CallContext(
+            "main", session=agent.session.id, run=agent.run, turn=self.id, iteration=state.iteration, caps=agent.caps
+        )
+
+    def _plugin_failed(self, plugin: Plugin, hook: str, problem: Exception) -> None:
+        text = f"the plugin {plugin.name} failed in {hook} ({type(problem).__name__}: {problem}); the turn goes on without it"
+        self.emit(Notice(level="error", code="plugin_failed", text=text))
+
+
+GUIDANCE_HEADROOM = 3_000
+"""Tokens set aside in the main call's reservation for guidance that is not written yet."""
+
+
+@dataclass(slots=True)
+class SideLoop:
+    """The same loop in small, for a panel member or another helper that may look things up: read-only tools, no plugins, no session.
+
+    `max_calls` bounds its tool calls; with the last one the model is asked to answer without tools.
+    """
+
+    client: ModelClient
+    tools: ToolRunner
+    history: list[Message] = field(default_factory=list)
+
+    async def run(self, request: Request, context: CallContext, *, max_calls: int, on_event: Any = None) -> Reply:
+        """Complete a request, serving its tool calls. Returns the last reply, with the text that answers. Raises ModelError."""
+        self.history = list(request.messages)
+        left = max_calls
+        while True:
+            specs = self.tools.specs if left > 0 else ()
+            step = replace(request, messages=tuple(self.history), tools=specs)
+            reply: Reply = await self.client.complete(step, context, on_event=on_event)
+            calls = reply.message.tool_calls[:left]
+            if not calls:
+                return reply
+            self.history.append(replace_calls(reply.message, len(calls)))
+            async for result in self.tools.run(calls, None, (), lambda _event: None):
+                self.history.append(result)
+            left -= len(calls)
+
+
+def replace_calls(message: Message, count: int) -> Message:
+    """The message with only its first `count` tool calls, so that none is left without a result."""
+    kept: list[Part] = []
+    for part in message.parts:
+        if part.type == "tool_call":
+            if count == 0:
+                continue
+            count -= 1
+        kept.append(part)
+    return message.model_copy(update={"parts": tuple(kept)})
