@@ -1,0 +1,24 @@
+"""Fixtures that several parts share: a scripted endpoint, and the installed program in folders of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.endpoint import ScriptedEndpoint
+from tests.support.program import Program
+
+
+@pytest.fixture
+def endpoint() -> Iterator[ScriptedEndpoint]:
+    """A scripted model server that answers by convention until a test gives it a script."""
+    with ScriptedEndpoint() as running:
+        yield running
+
+
+@pytest.fixture
+def program(tmp_path: Path, endpoint: ScriptedEndpoint) -> Program:
+    """The installed `moa`, configured with the scripted endpoint as `fake` and `fake:worker` as the main model."""
+    return Program(tmp_path, endpoint.base_url)
