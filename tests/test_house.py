@@ -1,0 +1,96 @@
+"""The rules of the house, as tests: style, types, who may import whom, and what must never be committed."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+BIN = Path(sys.prefix) / "bin"
+MAX_LINES = 400
+BLOCK = re.compile(r"<!-- ci:(\w+) -->\s*```\w*\n(.*?)```", re.DOTALL)
+
+
+def check(*command: str | Path) -> None:
+    """Run a checker in the project's root; its own words are the failure."""
+    done = subprocess.run(
+        [str(part) for part in command], cwd=ROOT, capture_output=True, text=True, stdin=subprocess.DEVNULL
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def tracked() -> list[Path]:
+    """Every file that git has. Skips the test outside of a checkout (an unpacked sdist)."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout")
+    names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout.decode()
+    return [ROOT / name for name in names.split("\0") if name and (ROOT / name).is_file()]
+
+
+def test_lint() -> None:
+    check(BIN / "ruff", "check", ".")
+
+
+def test_format() -> None:
+    check(BIN / "ruff", "format", "--check", ".")
+
+
+def test_types() -> None:
+    check(BIN / "mypy")
+
+
+def test_who_imports_whom() -> None:
+    check(BIN / "lint-imports")
+
+
+def test_files_are_small() -> None:
+    sizes = {
+        path.relative_to(ROOT).as_posix(): len(path.read_text(encoding="utf-8").splitlines())
+        for package in ("agent", "moa")
+        for path in (ROOT / package).rglob("*.py")
+    }
+    assert sizes
+    assert {name: lines for name, lines in sizes.items() if lines > MAX_LINES} == {}
+
+
+def test_ci_runs_the_commands_of_the_readme() -> None:
+    blocks = BLOCK.findall((ROOT / "README.md").read_text(encoding="utf-8"))
+    assert [name for name, _ in blocks] == ["run", "test"]
+    script = ROOT / ".ci" / "run"
+    assert os.access(script, os.X_OK)
+    printed = subprocess.run([script, "--print-commands"], capture_output=True, text=True, check=True).stdout
+    assert printed == "".join(text for _, text in blocks)
+    for _, text in blocks:
+        assert text.startswith("python3 -m venv ")
+
+
+# Put together here, so that this file holds none of them.
+REGISTRIES = re.compile("|".join((r"pypi\." + "org", "python" + "hosted", "registry." + "npm", "simple/" + "index")))
+MACHINE_PATHS = re.compile(
+    "|".join(("/" + r"work/(main|shared)\b", "/" + r"tmp/(v|brief|models)\b", "/" + r"root/\.", "/" + r"Users/\w"))
+)
+LOCK_FILES = re.compile(r"(^|/)(uv|poetry|pdm|Pipfile|package-lock|pnpm-lock|yarn)\.?(lock|json|yaml)$")
+
+
+def test_nothing_of_a_machine_or_a_registry_is_committed() -> None:
+    found = []
+    for path in tracked():
+        text = path.read_text(encoding="utf-8", errors="ignore")
+        found += [
+            f"{path.relative_to(ROOT)}: {hit.group()}"
+            for rule in (REGISTRIES, MACHINE_PATHS)
+            for hit in rule.finditer(text)
+        ]
+    assert found == []
+
+
+def test_no_lock_file_is_committed() -> None:
+    names = [path.relative_to(ROOT).as_posix() for path in tracked()]
+    assert [name for name in names if LOCK_FILES.search(name)] == []
+    pins = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    assert all(re.fullmatch(r"#.*|[A-Za-z0-9._-]+==[A-Za-z0-9.+!-]+", pin) for pin in pins)
