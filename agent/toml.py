@@ -82,6 +82,13 @@ class Table:
         """A table within this one; empty where it is absent."""
         return Table(self._get(key, dict, "a table", {}), self.file, self._full(key))
 
+    def rows(self, key: str) -> list[Table]:
+        """An array of tables (`[[key]]`), numbered from 1 in errors; empty where it is absent."""
+        rows = self._get(key, list, f"[[{self._full(key)}]] tables", [])
+        if not all(isinstance(row, dict) for row in rows):
+            raise self.error(key, "has something in it that is no table", f"write [[{self._full(key)}]]")
+        return [Table(row, self.file, f"{self._full(key)}[{number}]") for number, row in enumerate(rows, 1)]
+
     def tables(self) -> Iterable[tuple[str, Table]]:
         """All tables within this one, by name, where the names are the user's to choose."""
         for key in self.data:

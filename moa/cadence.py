@@ -1,0 +1,154 @@
+"""When to take counsel: a pure decision, with a receipt for each.
+
+`iteration`: before every call of the main model. `turn`: before a turn's first. `every:N`: before the first and then every Nth.
+`signal`: before the first; after a tool error; after the same call with the same result; and before a reply that would end a turn
+which wrote something since the last counsel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from agent.llm.money import Total
+
+FULL_CALLS = 3
+"""For so many calls guidance is sent whole; from then on as one line. Old advice in full was obeyed as if it were new
+(hermes-agent#116769)."""
+
+Trigger = Literal["turn_start", "iteration", "every", "tool_error", "same_result", "before_stop", "consult", "again"]
+
+
+@dataclass(frozen=True, slots=True)
+class Cadence:
+    """How often. `n` counts only for `every`."""
+
+    kind: Literal["iteration", "turn", "every", "signal"]
+    n: int = 1
+
+    @classmethod
+    def parse(cls, text: str) -> Cadence:
+        """Raises ValueError for anything but iteration, turn, every:N (N from 1) and signal."""
+        if text in ("iteration", "turn", "signal"):
+            return cls(text)  # type: ignore[arg-type]
+        word, colon, number = text.partition(":")
+        if word == "every" and colon and number.isascii() and number.isdigit() and int(number) >= 1:
+            return cls("every", int(number))
+        raise ValueError(f"{text!r} is no cadence")
+
+    def __str__(self) -> str:
+        return f"every:{self.n}" if self.kind == "every" else self.kind
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Whether counsel is taken now, under which trigger, and why in words."""
+
+    take: bool
+    trigger: Trigger
+    reason: str
+
+
+def decide(cadence: Cadence, *, first: bool, since: int, signals: tuple[Trigger, ...] = ()) -> Decision:
+    """The decision before a call of the main model.
+
+    `first`: no counsel was taken in this turn yet. `since`: main-model calls made since the last counsel was taken. `signals`: what
+    happened since then (`tool_error`, `same_result`).
+    """
+    if first:
+        return Decision(True, "turn_start", "a turn's first call")
+    if cadence.kind == "iteration":
+        return Decision(True, "iteration", "the cadence is every call")
+    if cadence.kind == "every":
+        if since >= cadence.n:
+            return Decision(True, "every", f"{since} calls since the last counsel")
+        return Decision(False, "every", f"{since} of {cadence.n} calls since the last counsel")
+    if cadence.kind == "signal":
+        if signals:
+            said = {"tool_error": "a tool failed", "same_result": "the same call came to the same result"}
+            return Decision(True, signals[0], said.get(signals[0], signals[0]))
+        return Decision(False, "iteration", "nothing happened that calls for counsel")
+    return Decision(False, "iteration", "the cadence is once a turn")
+
+
+def decide_stop(cadence: Cadence, *, wrote: bool, held: bool) -> Decision:
+    """The decision before a reply that would end the turn.
+
+    `wrote`: something was written since the last counsel. `held`: a draft was held back in this turn already; once is enough.
+    """
+    if cadence.kind != "signal":
+        return Decision(False, "before_stop", f"the cadence is {cadence}")
+    if not wrote:
+        return Decision(False, "before_stop", "nothing was written since the last counsel")
+    if held:
+        return Decision(False, "before_stop", "a draft of this turn was held back already")
+    return Decision(True, "before_stop", "the turn wrote something and is about to end")
+
+
+def form(calls_since: int) -> Literal["full", "line"]:
+    """How guidance goes out with a call that comes `calls_since` calls after its counsel (0: the call it was taken for)."""
+    return "full" if calls_since < FULL_CALLS else "line"
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Why counsel was or was not taken before one call, what it cost, or what leaving it out saved (an estimate: the average so far;
+    None where there is none yet). Seconds; nano-dollars inside `Total`."""
+
+    turn: str
+    iteration: int
+    decision: Decision
+    cost: Total = field(default_factory=Total)
+    duration_s: float = 0.0
+    saved_nano: int | None = None
+    saved_s: float | None = None
+
+    def __str__(self) -> str:
+        if self.decision.take:
+            return f"taken ({self.decision.reason}): {self.cost}, {self.duration_s:.1f} s"
+        if self.saved_s is None:
+            return f"not taken ({self.decision.reason})"
+        money = "" if self.saved_nano is None else f"about {Total(self.saved_nano, 1)} and "
+        return f"not taken ({self.decision.reason}): saved {money}about {self.saved_s:.1f} s"
+
+    def as_json(self) -> dict[str, object]:
+        """For the record of a counsel. US dollars and seconds."""
+        return {
+            "taken": self.decision.take,
+            "trigger": self.decision.trigger,
+            "reason": self.decision.reason,
+            "cost": {"usd": self.cost.usd, "lower_bound": self.cost.lower_bound},
+            "duration_s": round(self.duration_s, 3),
+            "saved_usd": None if self.saved_nano is None else self.saved_nano / 1e9,
+            "saved_s": None if self.saved_s is None else round(self.saved_s, 3),
+        }
+
+
+class Receipts:
+    """The receipts of a session, newest last, at most `keep` of them."""
+
+    def __init__(self, keep: int = 200) -> None:
+        self.keep = keep
+        self.all: list[Receipt] = []
+        self._taken = 0
+        self._nano: list[int] = []
+        self._seconds = 0.0
+
+    def taken(self, turn: str, iteration: int, decision: Decision, cost: Total, duration_s: float) -> Receipt:
+        """Note a counsel that was taken."""
+        self._taken += 1
+        self._seconds += duration_s
+        if not cost.lower_bound:
+            self._nano.append(cost.nano)
+        return self._add(Receipt(turn, iteration, decision, cost, duration_s))
+
+    def skipped(self, turn: str, iteration: int, decision: Decision) -> Receipt:
+        """Note a counsel that was not taken. What it saved is the average of those that were."""
+        nano = sum(self._nano) // len(self._nano) if self._nano else None
+        seconds = self._seconds / self._taken if self._taken else None
+        return self._add(Receipt(turn, iteration, decision, saved_nano=nano, saved_s=seconds))
+
+    def _add(self, receipt: Receipt) -> Receipt:
+        self.all.append(receipt)
+        del self.all[: -self.keep]
+        return receipt
