@@ -1,0 +1,306 @@
+"""The books: every model call, who asked for it, what it cost."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from agent.ledger import caps
+from agent.ledger.database import Database
+from agent.ledger.owner import lives, this_process
+from agent.llm.stream import Usage
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from agent.ledger.rows import CallRow, Grouping, Sum
+    from agent.llm.accounting import Bound, CallContext, Settlement
+    from agent.llm.money import Total
+    from agent.llm.request import ModelRef
+
+Lookup = Callable[[str, str], Awaitable[tuple[Usage, int] | None]]
+"""Asks an endpoint (by name) what a call (by generation id) used and cost, in nano-dollars; None where it can't say."""
+
+OWNER_DIED = "owner_died"
+"""`error_kind` of a call whose process ended before it could settle it."""
+
+_LARGEST = (
+    2**53
+)  # 9 million dollars: what lies above is an endpoint's mistake, and sums of it would not fit SQLite's integers
+_ASK_WITHIN_S = 7 * 86400.0
+_ASK_AT_MOST = 20
+_ERROR_LENGTH = 2000
+
+
+class Ledger:
+    """The books over one file; an `agent.llm.accounting.Accounts`.
+
+    Every method is short (well under a millisecond) and synchronous but `reconcile`. Several processes may share the file. All
+    methods raise StateError where the file can't be read or written.
+    """
+
+    def __init__(
+        self, path: Path, *, redact: Callable[[str], str] = lambda text: text, clock: Callable[[], float] = time.time
+    ) -> None:
+        """Open the file, or make it. `redact` takes secrets out of error messages; `clock` gives Unix seconds."""
+        self.path = path
+        self._database = Database(path)
+        self._redact = redact
+        self._clock = clock
+        self._owner = this_process()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+    # Before and after a call
+
+    def reserve(self, model: ModelRef, context: CallContext, bound: Bound) -> str:
+        """Set a call's upper bound aside in one immediate transaction and return the call's id.
+
+        Raises BudgetReached where a cap of `context.caps` leaves no room, and writes nothing then.
+        """
+        _refuse_negative(bound)
+        call_id = "c" + os.urandom(8).hex()
+        now = self._clock()
+        day = _local_day(now)
+        with self._database.transaction():
+            caps.check(self._database, context, bound, day=day, owner=self._owner)
+            self._database.write(
+                "INSERT INTO calls (id, purpose, slot, share, session, run, turn, iteration, day, endpoint, model_requested,"
+                " reserved_tokens, counts_tokens, reserved_nano, counts_nano, cost_source, outcome, retries, started, owner)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'unknown', 'reserved', 0, ?, ?)",
+                (
+                    *(call_id, context.purpose, context.slot, context.share),
+                    *(context.session, context.run, context.turn, context.iteration, day, model.endpoint, model.model),
+                    *(bound.tokens, bound.tokens, bound.nano, bound.nano, now, self._owner),
+                ),
+            )
+        return call_id
+
+    def adjust(self, call_id: str, context: CallContext, bound: Bound) -> None:
+        """Change an open reservation to another bound under the same caps; on BudgetReached the old one stays.
+
+        Raises ValueError where there is no such open reservation.
+        """
+        _refuse_negative(bound)
+        day = _local_day(self._clock())
+        with self._database.transaction():
+            # Out of the sums while they are checked; a refusal rolls this back.
+            mine = self._database.write(
+                "UPDATE calls SET counts_nano = 0, counts_tokens = 0, day = CASE WHEN sent IS NULL THEN ? ELSE day END"
+                " WHERE id = ? AND outcome = 'reserved'",
+                (day, call_id),
+            )
+            if not mine:
+                raise ValueError(f"no open reservation {call_id}")
+            caps.check(self._database, context, bound, day=day, owner=self._owner)
+            self._database.write(
+                "UPDATE calls SET reserved_tokens = ?, counts_tokens = ?, reserved_nano = ?, counts_nano = ? WHERE id = ?",
+                (bound.tokens, bound.tokens, bound.nano, bound.nano, call_id),
+            )
+
+    def sent(self, call_id: str, *, generation_id: str | None = None) -> None:
+        """The request goes out now (from here on a crash leaves a bill); called again when the provider's id for it is known."""
+        self._database.write(
+            "UPDATE calls SET sent = coalesce(sent, ?), generation_id = coalesce(?, generation_id) WHERE id = ?",
+            (self._clock(), generation_id, call_id),
+        )
+
+    def settle(self, call_id: str, settlement: Settlement) -> None:
+        """Replace a reservation by what happened. A call that is settled already stays as it is.
+
+        Where the cost is unknown the reserved bound goes on counting against caps; a bound of nothing means that the cost is nothing.
+        """
+        if settlement.outcome == "reserved":
+            raise ValueError("a call can't be settled as reserved")
+        cost, usage = _plausible(settlement.cost_nano), settlement.usage
+        nothing_billed = settlement.outcome == "failed" and cost == 0 and settlement.cost_source != "local"
+        # A process that had been taken for dead may yet come and settle.
+        self._database.write(
+            f"UPDATE calls SET outcome = ?, model_served = ?, provider = ?, generation_id = coalesce(?, generation_id), {_FIGURES},"
+            " ttft_s = ?, duration_s = ?, retries = ?, error_kind = ?, error = ?, ended = ?"
+            " WHERE id = ? AND (outcome = 'reserved' OR error_kind = ?)",
+            (
+                *(settlement.outcome, settlement.model_served, settlement.provider, settlement.generation_id),
+                *_figures(usage, 0 if nothing_billed else None, cost, settlement.cost_source),
+                *(settlement.ttft_s, settlement.duration_s, settlement.retries, settlement.error_kind),
+                *(self._clean(settlement.error), self._clock(), call_id, OWNER_DIED),
+            ),
+        )
+
+    def release(self, call_id: str) -> None:
+        """Take a reservation back whose call was never sent: it leaves no row. One that was sent stays."""
+        self._database.write("DELETE FROM calls WHERE id = ? AND outcome = 'reserved' AND sent IS NULL", (call_id,))
+
+    # After a crash
+
+    def sweep(self) -> int:
+        """Close the open reservations of processes that are no more; returns how many there were.
+
+        A call that was never sent leaves no row; one that was is `unknown`, and its bound stays what counts. One indexed query
+        where there is nothing to do.
+        """
+        now = self._clock()
+        open_calls = self._database.rows(
+            "SELECT id, owner, started FROM calls WHERE cost_nano IS NULL AND outcome = 'reserved' AND owner <> ?",
+            (self._owner,),
+        )
+        living = {owner: lives(owner, now - started) for _, owner, started in open_calls}
+        dead = [call_id for call_id, owner, _ in open_calls if not living[owner]]
+        if not dead:
+            return 0
+        with self._database.transaction():
+            for call_id in dead:
+                self.release(call_id)
+                self._database.write(
+                    f"UPDATE calls SET outcome = 'unknown', {_FIGURES}, error_kind = ?, error = ?, ended = ?"
+                    " WHERE id = ? AND outcome = 'reserved'",
+                    (
+                        *_figures(None, None, None, "unknown"),
+                        *(OWNER_DIED, "the program ended while this call was under way", now, call_id),
+                    ),
+                )
+        return len(dead)
+
+    async def reconcile(self, lookup: Lookup | None = None) -> int:
+        """`sweep`, then ask `lookup` about calls of the last week whose cost is unknown and which the provider knows by an id.
+
+        Returns how many calls it could close or price. Meant to run beside the first turn: a lookup that fails is tried again at
+        the next start.
+        """
+        count = self.sweep()
+        if lookup is None:
+            return count
+        for call_id, endpoint, generation_id in self._database.rows(
+            "SELECT id, endpoint, generation_id FROM calls WHERE cost_nano IS NULL AND outcome <> 'reserved'"
+            " AND generation_id IS NOT NULL AND started >= ? ORDER BY started DESC LIMIT ?",
+            (self._clock() - _ASK_WITHIN_S, _ASK_AT_MOST),
+        ):
+            try:
+                answer = await lookup(endpoint, generation_id)
+            except Exception:  # whatever goes wrong at the endpoint: the bound stays, which is safe
+                continue
+            cost = _plausible(answer[1]) if answer else None
+            if answer is None or cost is None:
+                continue
+            count += self._database.write(
+                f"UPDATE calls SET {_FIGURES} WHERE id = ? AND cost_nano IS NULL",
+                (*_figures(answer[0], None, cost, "generation"), call_id),
+            )
+        return count
+
+    # What it says. A reservation that was not sent is no call yet, and is in none of these.
+
+    def calls(
+        self,
+        session: str | None = None,
+        run: str | None = None,
+        turn: str | None = None,
+        since: float | None = None,
+    ) -> list[CallRow]:
+        """The calls, oldest first. `since` is a Unix time."""
+        from agent.ledger.rows import COLUMNS, CallRow
+
+        where, values = _where(session, run, turn, since)
+        rows = self._database.rows(f"SELECT {COLUMNS} FROM calls WHERE {where} ORDER BY started, rowid", values)
+        return [CallRow(*row) for row in rows]
+
+    def sums(
+        self,
+        by: Grouping | None = None,
+        *,
+        session: str | None = None,
+        run: str | None = None,
+        turn: str | None = None,
+        since: float | None = None,
+    ) -> list[Sum]:
+        """The calls added up: one sum for each group, or a single one. Every total that is shown anywhere comes from here."""
+        from agent.ledger.rows import GROUPS, Sum
+        from agent.llm.money import Total
+
+        key, order = GROUPS[by] if by else ("''", "1")
+        where, values = _where(session, run, turn, since)
+        rows = self._database.rows(
+            f"SELECT {key}, count(*), count(CASE WHEN outcome <> 'done' THEN 1 END), count(*) - count(prompt_tokens),"
+            " coalesce(sum(cost_nano), 0), count(cost_nano), count(*) - count(cost_nano),"
+            " coalesce(sum(prompt_tokens), 0), coalesce(sum(cached_tokens), 0), coalesce(sum(cache_write_tokens), 0),"
+            " coalesce(sum(completion_tokens), 0), coalesce(sum(reasoning_tokens), 0), total(duration_s)"
+            f" FROM calls WHERE {where}" + (f" GROUP BY 1 ORDER BY {order}" if by else ""),
+            values,
+        )
+        return [
+            Sum(row[0], row[1], row[2], row[3], Total(*row[4:7]), Usage(*row[7:12]), duration_s=row[12]) for row in rows
+        ]
+
+    def total(
+        self,
+        session: str | None = None,
+        run: str | None = None,
+        turn: str | None = None,
+        since: float | None = None,
+    ) -> Total:
+        """What the calls cost together; a lower bound where the cost of one is unknown."""
+        return self.sums(session=session, run=run, turn=turn, since=since)[0].total
+
+    def usage(
+        self,
+        session: str | None = None,
+        run: str | None = None,
+        turn: str | None = None,
+        since: float | None = None,
+    ) -> Usage:
+        """The tokens of the calls together, as far as they were reported."""
+        return self.sums(session=session, run=run, turn=turn, since=since)[0].usage
+
+    def _clean(self, error: str | None) -> str | None:
+        return None if error is None else self._redact(error)[:_ERROR_LENGTH]
+
+
+_FIGURES = (
+    "prompt_tokens = ?, cached_tokens = ?, cache_write_tokens = ?, completion_tokens = ?, reasoning_tokens = ?,"
+    " counts_tokens = coalesce(?, reserved_tokens), counts_nano = coalesce(?, reserved_nano),"
+    # What can cost nothing at most has cost nothing.
+    " cost_nano = CASE WHEN reserved_nano = 0 THEN coalesce(?, 0) ELSE ? END,"
+    " cost_source = CASE WHEN reserved_nano = 0 AND ? = 'unknown' THEN 'prices' ELSE ? END"
+)
+"""The part of an UPDATE that puts in tokens and cost, and with them what counts against caps."""
+
+
+def _figures(usage: Usage | None, tokens: int | None, cost: int | None, source: str) -> tuple[object, ...]:
+    """The values for `_FIGURES`. `tokens` is what counts where there is no usage; None: the reserved bound."""
+    if cost is None:
+        source = "unknown"
+    if usage is None:
+        return (None, None, None, None, None, tokens, cost, cost, cost, source, source)
+    kinds = [
+        min(max(count, 0), _LARGEST)
+        for count in (usage.prompt, usage.cached, usage.cache_write, usage.completion, usage.reasoning)
+    ]
+    return (*kinds, kinds[0] + kinds[3], cost, cost, cost, source, source)
+
+
+def _plausible(nano: int | None) -> int | None:
+    """An amount that an endpoint reported, or None for one that can't be: less than nothing would make room under a cap."""
+    return nano if nano is not None and 0 <= nano <= _LARGEST else None
+
+
+def _refuse_negative(bound: Bound) -> None:
+    if min(bound.prompt_tokens, bound.completion_tokens, bound.nano or 0) < 0:
+        raise ValueError(f"a bound can't be negative: {bound}")
+
+
+def _local_day(now: float) -> str:
+    return time.strftime("%Y-%m-%d", time.localtime(now))
+
+
+def _where(session: str | None, run: str | None, turn: str | None, since: float | None) -> tuple[str, list[object]]:
+    conditions = ["(outcome <> 'reserved' OR sent IS NOT NULL)"]
+    values: list[object] = []
+    for condition, value in (("session = ?", session), ("run = ?", run), ("turn = ?", turn), ("started >= ?", since)):
+        if value is not None:
+            conditions.append(condition)
+            values.append(value)
+    return " AND ".join(conditions), values

@@ -1,0 +1,125 @@
+"""What the ledger answers: one call, or a sum over calls. Not imported before somebody asks, for start-up's sake."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Literal
+
+from agent.llm.accounting import Outcome, Purpose
+from agent.llm.money import NANO, Total
+from agent.llm.stream import CostSource, Usage
+
+Grouping = Literal["session", "model", "role", "day"]
+
+
+@dataclass(frozen=True, slots=True)
+class CallRow:
+    """One call, as the books have it. None is unknown. Times are Unix seconds, durations seconds, money nano-dollars.
+
+    `reserved_*` is the bound that was set aside; it stays what counts against caps where no figure came back. `error` has been
+    redacted.
+    """
+
+    id: str
+    purpose: Purpose
+    slot: str | None
+    share: str | None
+    session: str
+    run: str
+    turn: str
+    iteration: int
+    day: str
+    endpoint: str
+    model_requested: str
+    model_served: str | None
+    provider: str | None
+    generation_id: str | None
+    prompt_tokens: int | None
+    cached_tokens: int | None
+    cache_write_tokens: int | None
+    completion_tokens: int | None
+    reasoning_tokens: int | None
+    reserved_tokens: int
+    reserved_nano: int | None
+    cost_nano: int | None
+    cost_source: CostSource
+    ttft_s: float | None
+    duration_s: float | None
+    outcome: Outcome
+    retries: int
+    error_kind: str | None
+    error: str | None
+    started: float
+    sent: float | None
+    ended: float | None
+
+    @property
+    def usage(self) -> Usage | None:
+        """Tokens by kind; None where the endpoint reported none."""
+        if self.prompt_tokens is None:
+            return None
+        return Usage(
+            self.prompt_tokens,
+            self.cached_tokens or 0,
+            self.cache_write_tokens or 0,
+            self.completion_tokens or 0,
+            self.reasoning_tokens or 0,
+        )
+
+    def as_json(self) -> dict[str, object]:
+        """The call as `calls[]` has it in the program's JSON output: US dollars and seconds, null for unknown."""
+        return {
+            "id": self.id,
+            "purpose": self.purpose,
+            "slot": self.slot,
+            "endpoint": self.endpoint,
+            "model_requested": self.model_requested,
+            "model_served": self.model_served,
+            "provider": self.provider,
+            "generation_id": self.generation_id,
+            "prompt_tokens": self.prompt_tokens,
+            "cached_tokens": self.cached_tokens,
+            "cache_write_tokens": self.cache_write_tokens,
+            "completion_tokens": self.completion_tokens,
+            "reasoning_tokens": self.reasoning_tokens,
+            "cost_usd": None if self.cost_nano is None else self.cost_nano / NANO,
+            "cost_source": self.cost_source,
+            "ttft_s": self.ttft_s,
+            "duration_s": self.duration_s,
+            "outcome": self.outcome,
+            "retries": self.retries,
+            "error": None if self.error_kind is None else {"kind": self.error_kind, "message": self.error},
+            "session": self.session,
+            "run": self.run,
+            "turn": self.turn,
+            "iteration": self.iteration,
+            "started": self.started,
+            "ended": self.ended,
+        }
+
+
+COLUMNS = ", ".join(field.name for field in fields(CallRow))
+"""The columns of a `CallRow`, in its order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """A group of calls. `unfinished` counts those that did not end as done; `unreported` those whose tokens nobody reported (then
+    `usage` is a lower bound). `duration_s` is the sum of the calls' own times, which may have run side by side."""
+
+    key: str
+    calls: int
+    unfinished: int
+    unreported: int
+    total: Total
+    usage: Usage
+    duration_s: float
+
+
+GROUPS: dict[Grouping, tuple[str, str]] = {
+    "session": ("session", "max(started)"),
+    "model": ("endpoint || ':' || model_requested", "total(cost_nano) DESC, 1"),
+    "role": ("purpose || coalesce('/' || slot, '')", "total(cost_nano) DESC, 1"),
+    "day": ("day", "1"),
+}
+"""For each grouping: the key as SQL, and the order of the groups (the dearest first; newest sessions and days last)."""
