@@ -1,0 +1,181 @@
+"""What a reference sees of a conversation: text, append-only, and small enough for its window.
+
+A message's rendering depends on that message alone, so what was sent once is sent again byte for byte, and a provider's prefix cache
+holds over a turn. Tool results are folded into the assistant's turns: whatever a page or a file says, it never has the user's role.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from agent.llm.messages import ImagePart, Message, TextPart
+from moa import prompts
+from moa.quoting import clean, fence, flat, head_and_tail
+
+_BRIEF_CHARS = 2000
+_MARKER_TOKENS = 40
+# What a message costs beyond its text, in any dialect.
+_MESSAGE_TOKENS = 5
+
+
+class _Limits(NamedTuple):
+    """How many characters are kept of a tool result, of a text, of a call's arguments (which may hold a whole file)."""
+
+    result: int
+    text: int = sys.maxsize
+    call: int = 1000
+
+    def at_most(self, limit: int) -> _Limits:
+        return _Limits(min(self.result, limit), min(self.text, limit), min(self.call, limit))
+
+
+class _Turn(NamedTuple):
+    """One message of the history, rendered. `typed`: the user's own words. `tokens` is only counted where a window is known."""
+
+    role: str
+    text: str
+    typed: bool
+    tokens: int = 0
+
+
+def render(
+    history: Sequence[Message],
+    *,
+    brief: str = "",
+    window_tokens: int | None = None,
+    reserve_tokens: int = 1200,
+    tool_result_chars: int = 4000,
+) -> tuple[Message, ...]:
+    """The conversation as a member gets it: a common system message, then user and assistant messages of plain text.
+
+    Every message of `history` becomes one text part; turns of the same role are merged as further parts of one message, so `render`
+    of a longer history begins with `render` of the shorter one, part by part. The agent's own system prompt and all reasoning are
+    left out. `brief` is a short note on the project, quoted as data.
+
+    `window_tokens` is the member's context window (None: unknown, nothing is cut), `reserve_tokens` what its tail and its answer need
+    of it. A history that does not fit loses messages from the front, in steps of a quarter of the window, so that the cut stays where
+    it is for a while and the cache with it. The first user message is kept, and so is the last user message among those cut: in a long
+    tool loop that is the task. Tokens are estimated on the high side (a token for three bytes of UTF-8).
+    """
+    head = _system(brief)
+    limits = _Limits(result=tool_result_chars)
+    if window_tokens is None:
+        return (head, *_merged([turn for message in history if (turn := _turn(message, limits))]))
+    available = window_tokens - reserve_tokens - estimate_tokens(head.text) - _MESSAGE_TOKENS
+    step = max(_MARKER_TOKENS, min(window_tokens // 4, (available - _MARKER_TOKENS) // 4))
+    turns = [turn for message in history if (turn := _short_turn(message, limits, step))]
+    return (head, *_merged(_fit(turns, available, step)))
+
+
+def tail(
+    role: str | None, *, draft: str | None = None, earlier: Sequence[tuple[str, str]] = (), decide: bool = False
+) -> str:
+    """The text for `Request.tail`: what is asked of one member. It is the only part of its request that differs between members.
+
+    `role` is its brief from the preset. `draft` is a reply that is about to end the turn, to be reviewed. `earlier` holds (neutral
+    label, answer) of the panel's last layer. `decide` asks for a final line that a vote can count.
+    """
+    paragraphs = []
+    if earlier:
+        paragraphs.append(prompts.EARLIER)
+        paragraphs += [f"{flat(label, 60)}:\n{fence(text)}" for label, text in earlier]
+    if draft is not None:
+        paragraphs.append(f"{prompts.REVIEW}\nDraft:\n{fence(draft)}")
+    else:
+        paragraphs.append(prompts.ADVISE)
+    if role and role.strip():
+        paragraphs.append(f"{prompts.ROLE} {clean(role).strip()}")
+    if decide:
+        paragraphs.append(prompts.DECIDE)
+    return "\n\n".join(paragraphs)
+
+
+def estimate_tokens(text: str) -> int:
+    """A high guess at a text's tokens: one for three bytes of UTF-8, which holds for English, code and Chinese alike."""
+    return (len(text.encode("utf-8", "replace")) + 2) // 3
+
+
+def _system(brief: str) -> Message:
+    text = prompts.SYSTEM
+    if brief.strip():
+        text = f"{text}\n\n{prompts.BRIEF}\n{fence(head_and_tail(brief.strip(), _BRIEF_CHARS))}"
+    return Message(role="system", parts=(TextPart(text=text),))
+
+
+def _turn(message: Message, limits: _Limits) -> _Turn | None:
+    """One message as text that ends with a newline (parts are joined without a separator); None where it says nothing."""
+    if message.role == "system":
+        return None
+    if message.role == "tool":
+        heading = f"Result of {flat(message.tool_name or 'a tool', 60)}{' (an error)' if message.is_error else ''}:"
+        body = "\n".join([message.text, *_images(message)]).strip("\n")
+        return _Turn("assistant", f"{heading}\n{fence(head_and_tail(body, limits.result))}\n", typed=False)
+
+    lines = [head_and_tail(clean(message.text).strip("\n"), limits.text)] if message.text.strip() else []
+    lines += _images(message)
+    lines += [f"Call: {flat(call.name, 60)} {flat(call.arguments, limits.call)}" for call in message.tool_calls]
+    if not lines:
+        return None
+    if message.role == "assistant":
+        if message.incomplete:
+            lines.append("[cut off here]")
+        return _Turn("assistant", "\n".join(lines) + "\n", typed=False)
+    if message.synthetic:
+        lines.insert(0, f"[written by the program, not by the user: {message.synthetic}]")
+    return _Turn("user", "\n".join(lines) + "\n", typed=message.synthetic is None)
+
+
+def _images(message: Message) -> list[str]:
+    return [f"[an image, {part.media_type}, not shown]" for part in message.parts if isinstance(part, ImagePart)]
+
+
+def _merged(turns: Sequence[_Turn]) -> list[Message]:
+    groups: list[tuple[str, list[TextPart]]] = []
+    for turn in turns:
+        if not groups or groups[-1][0] != turn.role:
+            groups.append((turn.role, []))
+        groups[-1][1].append(TextPart(text=turn.text))
+    return [Message(role="user" if role == "user" else "assistant", parts=tuple(parts)) for role, parts in groups]
+
+
+def _short_turn(message: Message, limits: _Limits, most: int) -> _Turn | None:
+    """A message's rendering in at most `most` tokens. It depends on the message and the window, never on its neighbours."""
+    turn = _turn(message, limits)
+    if turn is None:
+        return None
+    limit = len(turn.text)
+    while (tokens := estimate_tokens(turn.text) + _MESSAGE_TOKENS) > most and limit > 8:
+        limit = min(limit * 3 // 4, most * 3)
+        turn = _turn(message, limits.at_most(limit)) or turn
+        if limit < 100 and message.role != "tool":
+            # A great many calls or images: their number alone is too much.
+            turn = _Turn(turn.role, head_and_tail(turn.text.rstrip("\n"), limit) + "\n", turn.typed)
+    return _Turn(turn.role, turn.text, turn.typed, tokens)
+
+
+def _fit(turns: Sequence[_Turn], available: int, step: int) -> list[_Turn]:
+    """Cut from the front what does not fit into `available` tokens.
+
+    How much is cut is the excess rounded up to whole steps, and where the cut falls depends only on that and on the messages before
+    it: between two steps it stays put. No turn is longer than a step, so at least one always remains. (Where even a few dozen tokens
+    are not available, the request goes out too long and the endpoint's refusal is the member's named failure.)
+    """
+    if sum(turn.tokens for turn in turns) <= available:
+        return list(turns)
+    first = next((turn for turn in turns if turn.role == "user"), None)
+    rest = [turn for turn in turns if turn is not first]
+    # A step each, at most, for the first user message and for one more that may have to be kept.
+    room = max(2 * step, available - 2 * step - _MARKER_TOKENS)
+    excess = sum(turn.tokens for turn in rest) - room
+    drop = -(-excess // step) * step
+    cut = gone = 0
+    while gone < drop and cut < len(rest) - 1:
+        gone += rest[cut].tokens
+        cut += 1
+    if not cut:
+        return list(turns)
+    marker = _Turn("user", f"[the program left out {cut} messages here]\n", typed=False)
+    task = next((turn for turn in reversed(rest[:cut]) if turn.typed), None)
+    return [*([first] if first else []), marker, *([task] if task else []), *rest[cut:]]
