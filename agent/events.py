@@ -135,18 +135,6 @@ class ToolFinished(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ApprovalRequested(Event):
-    """The agent waits for the user. The answer goes back through the host's Approver under `id`."""
-
-    type: Literal["approval_requested"] = "approval_requested"
-    id: str
-    call: ToolCallPart
-    title: str
-    rule: str
-    diff: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class SideStarted(Event):
     """Work beside the main model begins: a panel member, an aggregator, a judge, a sub-agent.
 
@@ -246,7 +234,6 @@ AgentEvent = (
     | ToolStarted
     | ToolProgress
     | ToolFinished
-    | ApprovalRequested
     | SideStarted
     | SideProgress
     | SideFinished

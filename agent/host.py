@@ -7,10 +7,11 @@ import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agent.approval import Approvals, Approver, DenyPaths
+from agent.approval import Approvals, Approver, DenyPaths, remember_rule
 from agent.commands import CommandTable
 from agent.config import Config, load_config, require_model
 from agent.context import system_prompt
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from agent.llm.endpoint import Endpoint
     from agent.llm.request import Request
     from agent.llm.stream import Reply
+    from agent.local.fetch import Progress
 
 ENTRY_POINTS = "agent.plugins"
 
@@ -102,9 +104,10 @@ def build(
     env: Mapping[str, str] = os.environ,
     approver: Approver | None = None,
     notice: Callable[[str, str], None] = lambda _code, _text: None,
+    progress: Callable[[Progress], None] = lambda _progress: None,
     makers: Mapping[str, Callable[[PluginHost], Plugin]] | None = None,
 ) -> Host:
-    """Put an agent together. `notice(code, text)` takes what happens outside a turn (a model being loaded).
+    """Put an agent together. `notice(code, text)` takes what happens outside a turn (a model being loaded), `progress` a download.
 
     Raises UsageError for a wrong setting or option, StateError where the state folder can't be used.
     """
@@ -114,7 +117,7 @@ def build(
     if not cwd.is_dir():
         raise UsageError(f"--cwd {cwd} is no folder", remedy="give an existing one")
     ledger = Ledger(config.paths.state / "ledger.db", redact=config.redact)
-    client = make_client(config, ledger, notice=notice)
+    client = make_client(config, ledger, notice=notice, progress=progress)
     session = _session(config, options)
     main = options.model or config.model
     deny_paths = DenyPaths(config.deny_paths, cwd)
@@ -124,9 +127,10 @@ def build(
         options.approve,
         config.allow,
         deny_paths=deny_paths,
-        root=cwd,
         approver=approver,
-        config_file=config.paths.config_file,
+        remember=partial(remember_rule, config.paths.config_file),
+        protected=(config.paths.config, config.paths.state),
+        file=str(config.paths.config_file),
     )
     from agent.tools import builtin_tools
 
@@ -183,7 +187,11 @@ def build(
 
 
 def make_client(
-    config: Config, ledger: Ledger, *, notice: Callable[[str, str], None] = lambda _code, _text: None
+    config: Config,
+    ledger: Ledger,
+    *,
+    notice: Callable[[str, str], None] = lambda _code, _text: None,
+    progress: Callable[[Progress], None] = lambda _progress: None,
 ) -> ModelClient:
     """The door to the models for a configuration."""
 

@@ -99,7 +99,7 @@ class ToolRunner:
             for plugin in plugins:
                 if verdict := await plugin.before_tool(turn, call):
                     return "denied", ToolResult(verdict.deny, is_error=True)
-        decision = await self.approvals.decide(tool, call, arguments, emit)
+        decision = await self.approvals.decide(tool, call, arguments, self.context)
         if not decision.allowed:
             return "denied", ToolResult(decision.reason, is_error=True)
         emit(events.ToolStarted(call=call, title=tool.title(arguments)))

@@ -1,0 +1,218 @@
+"""No face: one turn from the command line, as text, one JSON object, or a stream of JSON lines."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TextIO
+
+from agent.commands import CommandContext, RunTurn, Said
+from agent.errors import UsageError
+from agent.events import (
+    AgentEvent,
+    Cost,
+    ErrorInfo,
+    ModelFinished,
+    ModelRetrying,
+    Notice,
+    Record,
+    SideFinished,
+    SideProgress,
+    SideStarted,
+    TextDeltaEvent,
+    ToolFinished,
+    ToolStarted,
+    TurnFinished,
+    TurnStatus,
+)
+from agent.loop import Turn
+from agent.ui.result import EXIT_CODES, result
+from agent.ui.text import harmless, render
+
+if TYPE_CHECKING:
+    from agent.host import Host
+
+Format = Literal["text", "json", "stream-json"]
+
+
+@dataclass(slots=True)
+class Output:
+    """Where a run's words go. `live`: standard output is a terminal, so the answer appears as it is written."""
+
+    format: Format = "text"
+    quiet: bool = False
+    out: TextIO = field(default_factory=lambda: sys.stdout)
+    err: TextIO = field(default_factory=lambda: sys.stderr)
+    live: bool = False
+    kinds: tuple[str, ...] = ()
+    """Kinds of records that the JSON result always has."""
+
+    def say(self, text: str) -> None:
+        """A line on standard error, unless quiet."""
+        if not self.quiet:
+            print(harmless(text), file=self.err, flush=True)
+
+    def problem(self, error: ErrorInfo) -> None:
+        """An error on standard error, quiet or not."""
+        print(f"moa: {harmless(error.message)}", file=self.err)
+        if error.remedy:
+            print(f"     {harmless(error.remedy)}", file=self.err, flush=True)
+
+    def json(self, value: dict[str, Any]) -> None:
+        """One JSON value on a line of its own."""
+        print(json.dumps(value, ensure_ascii=False), file=self.out, flush=True)
+
+
+async def run(host: Host, prompt: str, output: Output) -> int:
+    """Run a prompt, or a slash command, to its end. Returns the exit code. Ctrl+C stops the turn in order."""
+    records: list[Record] = []
+    options: dict[str, Any] = {}
+    context = CommandContext(session=host.agent.session, emit=lambda event: _show(event, output))
+    try:
+        answer = await host.commands.run(prompt, context)
+        if isinstance(answer, Said):
+            _end_command(host, answer, output)
+            return 0
+        if isinstance(answer, RunTurn):
+            prompt, options = answer.prompt, dict(answer.options)
+        if host.model_error:
+            raise host.model_error
+    except UsageError as error:
+        problem = ErrorInfo(kind=error.kind, message=error.message, remedy=error.remedy)
+        return fail("usage", problem, output, session=_session_id(host))
+    finished = await _turn(host, prompt, options, output, records)
+    if output.format == "text":
+        if finished.error is not None:
+            output.problem(finished.error)
+        if not output.live and finished.text:
+            print(finished.text, file=output.out, flush=True)
+        _say_cost(host, finished, output)
+    else:
+        calls = [call.as_json() for call in host.agent.ledger.calls(turn=finished.turn)]
+        output.json(
+            result(
+                status=finished.status,
+                session=_session_id(host),
+                error=finished.error,
+                text=finished.text,
+                cost=finished.cost,
+                calls=calls,
+                records=records,
+                kinds=output.kinds,
+            )
+        )
+    return EXIT_CODES[finished.status]
+
+
+async def _turn(
+    host: Host, prompt: str, options: dict[str, Any], output: Output, records: list[Record]
+) -> TurnFinished:
+    turn = Turn(host.agent, prompt, options=options)
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(signum, turn.cancel)
+    finished: TurnFinished | None = None
+    try:
+        async for event in turn.events():
+            if isinstance(event, Record):
+                records.append(event)
+            elif isinstance(event, TurnFinished):
+                finished = event
+            if output.format == "stream-json":
+                from agent.wire import to_plain
+
+                output.json(to_plain(event))
+            elif output.format == "text":
+                _show(event, output)
+    finally:
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(signum)
+    if finished is None:
+        raise AssertionError("a turn ended without turn_finished")
+    return finished
+
+
+def fail(status: TurnStatus, error: ErrorInfo, output: Output, *, session: str | None = None) -> int:
+    """End a run that never became a turn: the error in the format that was asked for. Returns the exit code."""
+    if output.format == "text":
+        output.problem(error)
+    else:
+        output.json(result(status=status, session=session, error=error, kinds=output.kinds))
+    return EXIT_CODES[status]
+
+
+def _session_id(host: Host) -> str | None:
+    return host.agent.session.id if host.agent.session.head is not None else None
+
+
+def _end_command(host: Host, said: Said, output: Output) -> None:
+    if output.format == "text":
+        print(render(said.view), file=output.out, flush=True)
+        return
+    from agent.wire import to_plain
+
+    # A command may have called models itself (/moa again), under this run.
+    calls = [call.as_json() for call in host.agent.ledger.calls(run=host.agent.run)]
+    total = host.agent.ledger.total(run=host.agent.run)
+    output.json(
+        result(
+            status="done",
+            session=_session_id(host),
+            text=render(said.view),
+            cost=Cost(usd=total.usd, lower_bound=total.lower_bound),
+            calls=calls,
+            kinds=output.kinds,
+            view=to_plain(said.view),
+        )
+    )
+
+
+def _say_cost(host: Host, finished: TurnFinished, output: Output) -> None:
+    calls = host.agent.ledger.calls(turn=finished.turn)
+    total = host.agent.ledger.total(turn=finished.turn)
+    output.say(
+        f"{len(calls)} calls, {finished.usage.prompt:,} + {finished.usage.completion:,} tokens, {total}, "
+        f"{finished.duration_s:.1f} s · session {host.agent.session.id}"
+    )
+
+
+def _show(event: AgentEvent, output: Output) -> None:
+    """One event for the eyes of somebody at a terminal."""
+    match event:
+        case TextDeltaEvent() if output.live:
+            print(harmless(event.text), end="", file=output.out, flush=True)
+        case ModelFinished() if output.live and event.message.text:
+            print(file=output.out, flush=True)
+        case ModelRetrying():
+            output.say(f"· {event.reason}; trying again in {event.delay_s:.1f} s")
+        case ToolStarted():
+            output.say(f"· {event.title or event.call.name}")
+        case ToolFinished() if event.outcome != "ok":
+            output.say(f"· {event.call.name} {event.outcome}: {_first_line(event.text)}")
+        case SideStarted():
+            role = f" — {event.role}" if event.role else ""
+            output.say(f"  {event.label} {event.model}{role}")
+        case SideProgress() if event.state in ("soft_deadline", "retrying"):
+            output.say(f"  {event.id}: {event.state.replace('_', ' ')} after {event.elapsed_s:.0f} s")
+        case SideFinished():
+            output.say(f"  {_side_finished(event)}")
+        case Notice():
+            output.say(f"· {event.text}")
+        case _:
+            pass
+
+
+def _side_finished(event: SideFinished) -> str:
+    cost = "" if event.cost.usd is None else f", ${event.cost.usd:.6f}".rstrip("0").rstrip(".")
+    head = f"{event.id} {event.outcome} after {event.duration_s:.1f} s{cost}"
+    if event.error is not None:
+        return f"{head}: {event.error.message}"
+    return f"{head}: {_first_line(event.text)}" if event.text else head
+
+
+def _first_line(text: str, limit: int = 100) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"
