@@ -151,7 +151,7 @@ def trust(folder: Path) -> str:
 
 async def doctor() -> View:
     """Where each setting came from, what works, what to do about the rest. Shows no key's value."""
-    from moa.preset import names
+    from moa.preset_files import find
 
     config = configuration()
     rows: list[tuple[str, ...]] = [
@@ -183,7 +183,7 @@ async def doctor() -> View:
         rows.append(
             ("project", str(project), "trusted" if trusted else f"inert until trusted: moa trust {project.parent}")
         )
-    presets = names(config_dir=config.paths.config, project_dir=config.trusted_project(Path.cwd()))
+    presets = find(config.paths.config, config.trusted_project(Path.cwd()))
     rows.append(("presets", ", ".join(presets), "moa preset check NAME probes one"))
     return TableView(columns=("what", "value", "state"), rows=tuple(rows))
 

@@ -332,7 +332,7 @@ def _preset(arguments: argparse.Namespace) -> int:
 
     from moa import presets_admin
 
-    action: Any = getattr(presets_admin, arguments.verb)
+    action: Any = presets_admin.VERBS[arguments.verb]
     view = action(*(getattr(arguments, name) for name in arguments.names))
     if asyncio.iscoroutine(view):
         view = asyncio.run(view)
