@@ -179,3 +179,23 @@ def tool_loop(
             arguments = {**arguments, "pattern": f"*{number % 10}*"}
         steps.append(Say(text=f"Step {number + 1}: I look with {name}.", tools=((name, arguments),)))
     return (*steps, Say(text=answer))
+
+
+ANALYSIS: dict[str, Any] = {
+    "consensus": ["Look at the tests before changing anything."],
+    "contradictions": [
+        {
+            "topic": "where to begin",
+            "stances": [
+                {"model": "Answer A", "stance": "with the notes"},
+                {"model": "Answer B", "stance": "with the code"},
+            ],
+        }
+    ],
+    "partial_coverage": [{"models": ["Answer A"], "point": "the notes may be out of date"}],
+    "unique_insights": [{"model": "Answer B", "insight": "line seven is odd"}],
+    "blind_spots": ["Nobody asked who reads the notes."],
+    "next_steps": ["Read the notes to their end."],
+    "evidence": [],
+}
+"""A plausible comparison of two answers or more, for a scripted aggregator."""

@@ -1,0 +1,41 @@
+"""`python -m tests.bench [startup] [counsel] [cache] [--python PATH] [--rounds N]`: measure, print, and fail where a target is missed.
+
+`--python` names the interpreter of the environment to measure (default: this one); its `moa` is taken from beside it. Everything
+runs through the installed program against the scripted endpoint, on loopback.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.bench import cache, counsel, startup
+from tests.bench.figures import environment, show
+
+BENCHES = {"startup": startup.measure, "counsel": counsel.measure, "cache": cache.measure}
+
+
+def main() -> int:
+    """The exit code: 0 where every target was reached."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.bench", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which: {', '.join(BENCHES)} (default: all)")
+    parser.add_argument("--python", type=Path, default=Path(sys.executable))
+    parser.add_argument("--rounds", type=int, help="runs of each thing that is timed")
+    options = parser.parse_args()
+    if unknown := [name for name in options.names if name not in BENCHES]:
+        parser.error(f"no bench {', '.join(unknown)}; there are {', '.join(BENCHES)}")
+    python = options.python.absolute()  # not resolved: a virtual environment's python is a link
+    print(environment(str(options.python)))
+    held = []
+    for name in options.names or BENCHES:
+        with tempfile.TemporaryDirectory() as folder:
+            held += [show(title, figures) for title, figures in BENCHES[name](Path(folder), python, options.rounds)]
+    return 0 if all(held) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
