@@ -1,0 +1,98 @@
+"""A history made fit for the wire, without ever changing what was sent before.
+
+Everything here looks only at a message and its neighbours before it, so that a longer history encodes to the same items followed by
+more: that is what a provider's prompt cache lives on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from agent.llm.messages import Message, Part, TextPart, ToolCallPart, assistant, tool_result, user
+
+NO_RESULT = "(no result: the call was interrupted)"
+NO_REPLY = "(no reply)"
+GO_ON = "(go on)"
+
+
+def settle(messages: Sequence[Message]) -> list[Message]:
+    """Each tool call is followed by its result, each result preceded by its call, and no message is empty.
+
+    A call that the history cut off from its result gets one that says so; a result without a call becomes the user's text. It
+    holds for a history that grows by whole tool rounds; a result that comes after the history went on without it is such text.
+    """
+    settled: list[Message] = []
+    waiting: dict[str, ToolCallPart] = {}
+    for message in messages:
+        if message.role == "tool":
+            if waiting.pop(message.tool_call_id or "", None):
+                settled.append(message)
+                continue
+            message = as_text(message)
+        settled += [tool_result(call, NO_RESULT, is_error=True) for call in waiting.values()]
+        waiting = {call.id: call for call in message.tool_calls}
+        if not _is_empty(message):
+            settled.append(message)
+    settled += [tool_result(call, NO_RESULT, is_error=True) for call in waiting.values()]
+    return settled
+
+
+def alternate(messages: Sequence[Message]) -> list[Message]:
+    """Between two messages of the same side stands a short one of the other, for templates that insist on taking turns.
+
+    Merging the two would change a message that was already sent, and empty the endpoint's cache.
+    """
+    turns: list[Message] = []
+    side = "assistant"
+    for message in messages:
+        if message.role == "system":
+            turns.append(message)
+            continue
+        if message.role == "tool":
+            turns.append(message)
+            side = "user"
+            continue
+        if message.role == side:
+            turns.append(assistant(NO_REPLY) if side == "user" else user(GO_ON))
+        turns.append(message)
+        side = message.role
+    return turns
+
+
+def as_text(message: Message) -> Message:
+    """A message whose tool traffic is plain text, for requests that carry no tools."""
+    if message.role == "tool":
+        return user(f"[result of {message.tool_name or 'a tool'}]\n{message.text}")
+    if not message.tool_calls:
+        return message
+    calls = [TextPart(text=f"\n[called {call.name} with {call.arguments}]") for call in message.tool_calls]
+    others: list[Part] = [part for part in message.parts if not isinstance(part, ToolCallPart)]
+    return message.model_copy(update={"parts": (*others, *calls)})
+
+
+def arguments_object(arguments: str) -> dict[str, Any]:
+    """A call's arguments as a JSON object; what can't be read as one (cut off, or no object) is kept under one key."""
+    import json
+
+    try:
+        value = json.loads(arguments or "{}")
+    except ValueError:
+        value = None
+    return value if isinstance(value, dict) else {"unreadable_arguments": arguments}
+
+
+def last_turn_start(messages: Sequence[Message]) -> int:
+    """Where the newest answer begins: the index of the last assistant message (0 where there is none).
+
+    What stands before it was the whole of the previous request, and is in the provider's cache.
+    """
+    for index in range(len(messages) - 1, -1, -1):
+        if messages[index].role == "assistant":
+            return index
+    return 0
+
+
+def _is_empty(message: Message) -> bool:
+    """No text, no call, no image: nothing a provider would accept as a message. Reasoning alone can't stand either."""
+    return not message.text.strip() and all(part.type in ("text", "reasoning") for part in message.parts)
