@@ -11,13 +11,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from agent.llm.messages import ImagePart, Message, TextPart
+from agent.llm.tokens import EACH_MESSAGE, SAFETY, estimate_tokens
 from moa import prompts
 from moa.quoting import clean, fence, flat, head_and_tail
 
 _BRIEF_CHARS = 2000
 _MARKER_TOKENS = 40
-# What a message costs beyond its text, in any dialect.
-_MESSAGE_TOKENS = 5
 
 
 class _Limits(NamedTuple):
@@ -57,13 +56,13 @@ def render(
     `window_tokens` is the member's context window (None: unknown, nothing is cut), `reserve_tokens` what its tail and its answer need
     of it. A history that does not fit loses messages from the front, in steps of a quarter of the window, so that the cut stays where
     it is for a while and the cache with it. The first user message is kept, and so is the last user message among those cut: in a long
-    tool loop that is the task. Tokens are estimated on the high side (a token for three bytes of UTF-8).
+    tool loop that is the task. Tokens are estimated on the high side.
     """
     head = _system(brief)
     limits = _Limits(result=tool_result_chars)
     if window_tokens is None:
         return (head, *_merged([turn for message in history if (turn := _turn(message, limits))]))
-    available = window_tokens - reserve_tokens - estimate_tokens(head.text) - _MESSAGE_TOKENS
+    available = window_tokens - reserve_tokens - _tokens(head.text)
     step = max(_MARKER_TOKENS, min(window_tokens // 4, (available - _MARKER_TOKENS) // 4))
     turns = [turn for message in history if (turn := _short_turn(message, limits, step))]
     return (head, *_merged(_fit(turns, available, step)))
@@ -92,9 +91,9 @@ def tail(
     return "\n\n".join(paragraphs)
 
 
-def estimate_tokens(text: str) -> int:
-    """A high guess at a text's tokens: one for three bytes of UTF-8, which holds for English, code and Chinese alike."""
-    return (len(text.encode("utf-8", "replace")) + 2) // 3
+def _tokens(text: str) -> int:
+    """What a message of this text takes at most."""
+    return EACH_MESSAGE + int(estimate_tokens(text) * SAFETY) + 1
 
 
 def _system(brief: str) -> Message:
@@ -146,7 +145,7 @@ def _short_turn(message: Message, limits: _Limits, most: int) -> _Turn | None:
     if turn is None:
         return None
     limit = len(turn.text)
-    while (tokens := estimate_tokens(turn.text) + _MESSAGE_TOKENS) > most and limit > 8:
+    while (tokens := _tokens(turn.text)) > most and limit > 8:
         limit = min(limit * 3 // 4, most * 3)
         turn = _turn(message, limits.at_most(limit)) or turn
         if limit < 100 and message.role != "tool":
