@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from agent.llm.accounting import Bound
+from agent.llm.call import Call
+from agent.llm.http import Http
+from agent.llm.queue import Gate
+from agent.llm.retry import RetryPolicy
+from agent.llm.stream import Finished
+
 if TYPE_CHECKING:
-    from agent.llm.accounting import Bound, CallContext
+    import httpx
+
+    from agent.errors import UsageError
+    from agent.llm.accounting import Accounts, CallContext
+    from agent.llm.catalogue import Catalogue, ListedModel
+    from agent.llm.dialects.base import Dialect
     from agent.llm.endpoint import Endpoint, ModelFacts
+    from agent.llm.errors import Unsupported
+    from agent.llm.memory import QuirkMemory
     from agent.llm.request import ModelRef, Request
-    from agent.llm.stream import Reply, StreamEvent
+    from agent.llm.stream import CostSource, Reply, StreamEvent, Usage
+
+# Starts what serves a model of an endpoint, on first use, and returns the endpoint with its real address and key.
+Launcher = Callable[[str], Awaitable["Endpoint"]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,41 +48,241 @@ class Hold:
 
 
 class ModelClient:
-    """INTERFACE; see the helper's brief."""
+    """Calls models: queue, clocks, retries, adapted resends, budget and books.
+
+    `endpoints` by name; `accounts` are the books; `catalogue` and `memory` are what is known and was learned of models. `launchers` start an
+    endpoint's server on first use, `on_close` ends what they started. `notice(code, text)` tells the user of learned quirks. `transport` replaces the
+    network, `dialects` the wire formats (by endpoint name, tests).
+    """
+
+    def __init__(
+        self,
+        endpoints: Mapping[str, Endpoint],
+        accounts: Accounts,
+        *,
+        catalogue: Catalogue,
+        memory: QuirkMemory,
+        clocks: Clocks = Clocks(),
+        retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
+        transport: httpx.AsyncBaseTransport | None = None,
+        dialects: Mapping[str, Dialect] | None = None,
+        launchers: Mapping[str, Launcher] | None = None,
+        on_close: Callable[[], Awaitable[None]] | None = None,
+        notice: Callable[[str, str], None] | None = None,
+    ) -> None:
+        self.accounts = accounts
+        self.catalogue = catalogue
+        self.clocks = clocks
+        self.retry = retry
+        self.http = Http(transport)
+        self._endpoints = dict(endpoints)
+        self._memory = memory
+        self._dialects = dict(dialects or {})
+        self._launchers = dict(launchers or {})
+        self._on_close = on_close
+        self._notice = notice
+        self._gates: dict[str, Gate] = {}
 
     def endpoint(self, name: str) -> Endpoint:
-        """Raises UsageError for an unknown one, naming the nearest and where endpoints are set."""
-        raise NotImplementedError
+        """The endpoint of that name. Raises UsageError for an unknown one, naming the nearest and where endpoints are set."""
+        found = self._endpoints.get(name)
+        if found is not None:
+            return found
+        from agent.errors import UsageError
+
+        nearest = _nearest(name, self._endpoints)
+        raise UsageError(
+            f"there is no endpoint {name!r}" + (f"; did you mean {nearest!r}?" if nearest else ""),
+            remedy=f"models are written ENDPOINT:MODEL; describe a new endpoint under [endpoints.{name}] in config.toml",
+            kind="unknown_endpoint",
+        )
+
+    def require_key(self, name: str) -> Endpoint:
+        """The endpoint of that name, ready to be called. Raises UsageError (kind `missing_key`) where its key is not set."""
+        endpoint = self.endpoint(name)
+        if endpoint.api_key is None and endpoint.api_key_env is not None:
+            raise _missing_key(endpoint)
+        return endpoint
 
     def facts(self, model: ModelRef) -> ModelFacts:
         """What is known: the user's entry, then the endpoint's catalogue as last seen, then the price snapshot."""
-        raise NotImplementedError
+        return self.catalogue.facts(self.endpoint(model.endpoint), model.model)
 
-    def bound(self, request: Request) -> Bound:
-        """The most that this call can cost."""
-        raise NotImplementedError
+    def bound(self, request: Request, *, headroom_tokens: int = 0) -> Bound:
+        """The most that this call can cost; `headroom_tokens` are prompt tokens that may still be added to it (guidance).
 
-    def hold(self, request: Request, context: CallContext) -> Hold:
-        """Reserve a call ahead of time. Raises BudgetReached."""
-        raise NotImplementedError
+        A prompt longer than the model's window would be refused, so the window limits it.
+        """
+        from agent.llm.prices import bound_nano
+        from agent.llm.tokens import prompt_bound
+
+        endpoint = self.endpoint(request.model.endpoint)
+        facts = self.catalogue.facts(endpoint, request.model.model)
+        quirks = self.quirks(endpoint, request.model.model)
+        prompt = prompt_bound(request, emulated=self.emulates(endpoint, request.model, quirks)) + headroom_tokens
+        limits = [limit for limit in (request.max_tokens, facts.max_output, facts.context_window) if limit is not None]
+        completion = max(0, min(limits))
+        if facts.context_window is not None:
+            prompt = min(prompt, facts.context_window)
+        if endpoint.free:
+            return Bound(prompt, completion, 0)
+        return Bound(prompt, completion, None if facts.price is None else bound_nano(prompt, completion, facts.price))
+
+    def hold(self, request: Request, context: CallContext, *, headroom_tokens: int = 0) -> Hold:
+        """Reserve a call ahead of time, with room for so many more prompt tokens. Raises BudgetReached, or UsageError as `stream` does."""
+        self.require_key(request.model.endpoint)
+        bound = self.bound(request, headroom_tokens=headroom_tokens)
+        return Hold(self.accounts.reserve(request.model, context, bound))
 
     def release(self, hold: Hold) -> None:
         """Give a hold back that is not needed; it leaves no trace."""
-        raise NotImplementedError
+        self.accounts.release(hold.call_id)
 
-    def stream(self, request: Request, context: CallContext, *, hold: Hold | None = None) -> AsyncIterator[StreamEvent]:
-        """Make the call. Yields Started, deltas, and at last Finished; raises ModelError or BudgetReached.
+    async def stream(
+        self, request: Request, context: CallContext, *, hold: Hold | None = None
+    ) -> AsyncGenerator[StreamEvent, None]:
+        """Make the call. Yields Started, deltas, perhaps Retrying, and at last Finished.
 
-        Closing the iterator, or cancelling its task, closes the socket and settles the call as cancelled.
+        Raises ModelError, BudgetReached, or UsageError for an unknown endpoint or a missing key (nothing is reserved then). The call uses
+        `hold` up, whatever comes of it. Closing the iterator, or cancelling its task, closes the socket and settles the call as cancelled.
         """
-        raise NotImplementedError
+        call = await self._begin(request, context, hold)
+        try:
+            while True:
+                event = await call.next()
+                yield event
+                if isinstance(event, Finished):
+                    return
+        except BaseException as error:
+            call.fail(error)
+            raise
+        finally:
+            await call.aclose()
 
     async def complete(
         self, request: Request, context: CallContext, *, on_event: Callable[[StreamEvent], None] | None = None
     ) -> Reply:
-        """Make the call and wait for its end."""
-        raise NotImplementedError
+        """Make the call and wait for its end; raises what `stream` raises."""
+        reply: Reply | None = None
+        async with aclosing(self.stream(request, context)) as stream:
+            async for event in stream:
+                if on_event is not None:
+                    on_event(event)
+                if isinstance(event, Finished):
+                    reply = event.reply
+        assert reply is not None, "a stream ends with Finished or an error"
+        return reply
+
+    async def models(self, name: str) -> list[ListedModel]:
+        """Ask an endpoint what it offers, and keep the answer in the catalogue. Raises UsageError or ModelError."""
+        from agent.llm.listing import list_models
+
+        endpoint = self.endpoint(name)
+        found = await list_models(self.http, endpoint, self.dialect(endpoint), self.clocks.connect)
+        self.catalogue.store(endpoint, found)
+        return found
 
     async def aclose(self) -> None:
         """Close all connections, and the local model's server if one was started."""
-        raise NotImplementedError
+        try:
+            await self.http.aclose()
+        finally:
+            if self._on_close is not None:
+                await self._on_close()
+
+    # What a call asks of the door
+
+    def gate(self, endpoint: Endpoint) -> Gate:
+        """The queue of an endpoint."""
+        if endpoint.name not in self._gates:
+            self._gates[endpoint.name] = Gate(endpoint.max_concurrency)
+        return self._gates[endpoint.name]
+
+    def dialect(self, endpoint: Endpoint) -> Dialect:
+        """The wire format of an endpoint."""
+        found = self._dialects.get(endpoint.name)
+        if found is None:
+            found = self._dialects[endpoint.name] = _dialect(endpoint)
+        return found
+
+    def quirks(self, endpoint: Endpoint, model: str) -> frozenset[str]:
+        """All peculiarities of a model at an endpoint: from the table, from the endpoint's entry, and learned."""
+        from agent.llm.quirks import known
+
+        return known(endpoint, model) | endpoint.quirks | self._memory.quirks(endpoint.name, model)
+
+    def learned(self, model: ModelRef, refusal: Unsupported) -> None:
+        """Remember a refused feature, and say so."""
+        self._memory.learn(model.endpoint, model.model, refusal.feature)
+        if self._notice is not None:
+            self._notice(
+                "quirk_learned", f"{model} refused a feature ({refusal.feature}); from now on it is asked without"
+            )
+
+    def emulates(self, endpoint: Endpoint, model: ModelRef, quirks: frozenset[str]) -> bool:
+        """True where tool calls must go through a JSON schema, because the model has none of its own."""
+        if not endpoint.native_tools or "no_tools" in quirks:
+            return True
+        return self.catalogue.facts(endpoint, model.model).native_tools is False
+
+    def price(
+        self, endpoint: Endpoint, model: ModelRef, usage: Usage | None, served: str | None = None
+    ) -> tuple[int | None, CostSource]:
+        """Nano-dollars for so much usage, and where the figure comes from; `served` is asked where the requested model has no price."""
+        if endpoint.free:
+            return 0, "local"
+        if usage is None:
+            return None, "unknown"
+        if not usage.total:
+            return 0, "prices"
+        from agent.llm.prices import cost_nano
+
+        price = self.catalogue.facts(endpoint, model.model).price
+        if price is None and served is not None:
+            price = self.catalogue.facts(endpoint, served).price
+        return (None, "unknown") if price is None else (cost_nano(usage, price), "prices")
+
+    async def _begin(self, request: Request, context: CallContext, hold: Hold | None) -> Call:
+        try:
+            endpoint = self.require_key(request.model.endpoint)
+            launch = self._launchers.get(endpoint.name)
+            if launch is not None:
+                # Each time: whoever starts a server also notices that it has gone.
+                endpoint = self._endpoints[endpoint.name] = await launch(request.model.model)
+            bound = self.bound(request)
+            if hold is None:
+                call_id = self.accounts.reserve(request.model, context, bound)
+            else:
+                call_id = hold.call_id
+                self.accounts.adjust(call_id, context, bound)
+        except BaseException:
+            if hold is not None:
+                self.accounts.release(hold.call_id)
+            raise
+        return Call(self, endpoint, request, context, call_id)
+
+
+def _dialect(endpoint: Endpoint) -> Dialect:
+    if endpoint.dialect == "anthropic":
+        from agent.llm.dialects.anthropic import AnthropicDialect
+
+        return AnthropicDialect()
+    from agent.llm.dialects.chat import ChatDialect
+
+    return ChatDialect()
+
+
+def _missing_key(endpoint: Endpoint) -> UsageError:
+    from agent.errors import UsageError
+
+    return UsageError(
+        f"there is no key for {endpoint.name}: the environment variable {endpoint.api_key_env} is not set",
+        remedy=f"export {endpoint.api_key_env}=…, or name another variable as api_key_env under [endpoints.{endpoint.name}] in config.toml",
+        kind="missing_key",
+    )
+
+
+def _nearest(name: str, names: Mapping[str, Endpoint]) -> str | None:
+    from difflib import get_close_matches
+
+    return next(iter(get_close_matches(name, list(names), n=1)), None)

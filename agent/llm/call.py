@@ -1,0 +1,328 @@
+"""One call from the queue to the books: clocks, retries, adapted resends, settlement.
+
+A state machine with one door, `next()`, so that `ModelClient.stream` never yields inside a time-out or a lock (PEP 789).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from agent.llm.accounting import Outcome, Settlement
+from agent.llm.errors import ModelError, TimedOut, Unsupported
+from agent.llm.exchange import Exchange
+from agent.llm.queue import rank
+from agent.llm.stream import (
+    Finished,
+    ReasoningDelta,
+    Reply,
+    Retrying,
+    Started,
+    StreamEvent,
+    TextDelta,
+    ToolCallDelta,
+    Usage,
+)
+
+if TYPE_CHECKING:
+    from random import Random
+
+    from agent.llm.accounting import Accounts, CallContext
+    from agent.llm.client import Clocks, ModelClient
+    from agent.llm.dialects.base import Decoder, Dialect
+    from agent.llm.endpoint import Endpoint
+    from agent.llm.queue import Gate
+    from agent.llm.request import Request
+    from agent.llm.retry import RetryPolicy
+
+T = TypeVar("T")
+
+# One for every feature that a request could have to do without; more is an endpoint that we don't understand.
+MOST_ADAPTATIONS = 6
+CLOSING_S = 1.0
+# A reported token for fewer characters than these is believed.
+STALE_CHARACTERS = 12
+FAR = float("inf")
+
+
+class Call:
+    """A call whose upper bound is reserved under `call_id`. Ask `next()` until it gives Finished; then, whatever happened, `aclose()`."""
+
+    def __init__(
+        self,
+        door: ModelClient,
+        endpoint: Endpoint,
+        request: Request,
+        context: CallContext,
+        call_id: str,
+    ) -> None:
+        self._door = door
+        self._endpoint = endpoint
+        self._request = request
+        self._call_id = call_id
+        self._rank = rank(context.purpose)
+        self._accounts: Accounts = door.accounts
+        self._clocks: Clocks = door.clocks
+        self._policy: RetryPolicy = door.retry
+        self._gate: Gate = door.gate(endpoint)
+        self._dialect: Dialect = door.dialect(endpoint)
+        self._quirks = door.quirks(endpoint, request.model.model)
+        self._random: Random | None = None
+        self._events: deque[StreamEvent] = deque()
+        self._step: Callable[[], Awaitable[None]] = self._enter
+        self._exchange: Exchange | None = None
+        self._inside = False
+        self._settled = False
+        self._announced: str | None = None
+        self._began: float | None = None
+        self._heard = 0.0
+        self._first: float | None = None
+        self._said = 0
+        self._doubtful = False
+        self._retries = 0
+        self._adaptations = 0
+
+    async def next(self) -> StreamEvent:
+        """The next event. Raises ModelError where the call has failed for good."""
+        while not self._events:
+            await self._step()
+        return self._events.popleft()
+
+    def fail(self, error: BaseException) -> None:
+        """Settle a call that did not come to its end, and put what is known of it into the error."""
+        decoder = self._exchange.decoder if self._exchange is not None else None
+        usage = decoder.usage if decoder is not None else None
+        if isinstance(error, ModelError):
+            error.call_id = self._call_id
+            error.usage = usage = error.usage or usage
+            if error.partial is None and decoder is not None and self._first is not None:
+                error.partial = decoder.partial
+            error.message = self._scrub(error.message)
+            error.args = (error.message,)
+            outcome: Outcome = "failed" if error.partial is None else "incomplete"
+            self._settle_failure(outcome, usage, error.kind, error.message)
+        elif isinstance(error, Exception):
+            self._settle_failure("failed", usage, "internal", self._scrub(f"{type(error).__name__}: {error}"))
+        else:
+            self._settle_failure("cancelled", usage, None, None)
+
+    async def aclose(self) -> None:
+        """Close the socket and give the place in the queue back. Takes no longer than a second."""
+        self._leave()
+        await self._hang_up()
+
+    # Steps: each one does a piece of work and names the next.
+
+    async def _enter(self) -> None:
+        await self._gate.acquire(self._rank)
+        self._inside = True
+        if self._began is None:
+            self._began = self._now()
+            self._events.append(Started())
+        self._step = self._send
+
+    async def _send(self) -> None:
+        if self._announced is None:
+            self._accounts.sent(self._call_id)
+            self._announced = ""
+        self._heard = self._now()
+        sent, decoder = self._encode()
+        self._exchange = exchange = Exchange(self._dialect, decoder, self._endpoint)
+        try:
+            await self._timed(exchange.open(self._door.http, sent, self._quirks, self._clocks.connect))
+        except ModelError as error:
+            await self._again_or_raise(error)
+            return
+        self._step = self._read
+
+    async def _read(self) -> None:
+        exchange = self._exchange
+        assert exchange is not None
+        try:
+            events = await self._timed(exchange.read())
+            reply = exchange.finish() if events is None else None
+        except ModelError as error:
+            await self._again_or_raise(error)
+            return
+        self._announce(exchange.generation_id)
+        if events:
+            self._heard = self._now()
+            if self._first is None:
+                self._first = self._heard
+            self._said += sum(map(_length, events))
+            self._events.extend(events)
+        elif reply is not None:
+            self._events.append(Finished(self._settle_reply(reply)))
+
+    async def _back_off(self, delay_s: float) -> None:
+        await asyncio.sleep(delay_s)
+        self._step = self._enter
+
+    # What follows a failed attempt
+
+    async def _again_or_raise(self, error: ModelError) -> None:
+        self._doubtful = self._doubtful or (self._exchange is not None and self._exchange.chargeable)
+        if self._first is None:
+            if isinstance(error, Unsupported) and self._adapt(error):
+                await self._hang_up()
+                self._events.append(Retrying(error.message, 0.0, adapted=True))
+                self._step = self._send
+                return
+            delay = self._delay(error)
+            if delay is not None:
+                await self._hang_up()
+                # Whoever waits does not keep others waiting.
+                self._leave()
+                self._retries += 1
+                self._events.append(Retrying(self._scrub(error.message), delay))
+                self._step = lambda: self._back_off(delay)
+                return
+        raise error
+
+    def _adapt(self, error: Unsupported) -> bool:
+        if error.feature in self._quirks or self._adaptations >= MOST_ADAPTATIONS:
+            return False
+        self._adaptations += 1
+        self._quirks |= {error.feature}
+        self._door.learned(self._request.model, error)
+        return True
+
+    def _delay(self, error: ModelError) -> float | None:
+        if self._random is None:
+            self._random = self._policy.random()
+        delay = self._policy.wait(error, self._retries + 1, self._random)
+        if delay is None or self._now() + delay >= self._deadline():
+            return None
+        return delay
+
+    def _encode(self) -> tuple[Request, Decoder]:
+        if not self._door.emulates(self._endpoint, self._request.model, self._quirks):
+            return self._request, self._dialect.decoder(self._request, self._endpoint)
+        from agent.llm.emulate import EmulatedDecoder, emulate
+
+        sent = emulate(self._request)
+        return sent, EmulatedDecoder(self._dialect.decoder(sent, self._endpoint), self._request)
+
+    # Clocks
+
+    async def _timed(self, work: Awaitable[T]) -> T:
+        """Wait for a piece of work under the silence clock and the ceiling."""
+        silence, ceiling = self._heard + self._clocks.silence, self._deadline()
+        timeout = asyncio.timeout_at(min(silence, ceiling))
+        try:
+            async with timeout:
+                return await work
+        except TimeoutError as error:
+            if not timeout.expired():
+                raise
+            clock, limit = (
+                ("ceiling", self._clocks.ceiling) if ceiling <= silence else ("silence", self._clocks.silence)
+            )
+            what = "did not finish" if clock == "ceiling" else "said nothing"
+            raise TimedOut(f"{self._request.model} {what} within {limit:g} seconds", clock=clock) from error
+
+    def _deadline(self) -> float:
+        return FAR if self._began is None else self._began + self._clocks.ceiling
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()
+
+    # The books
+
+    def _announce(self, generation_id: str | None) -> None:
+        if generation_id is not None and self._announced != generation_id:
+            self._announced = generation_id
+            self._accounts.sent(self._call_id, generation_id=generation_id)
+
+    def _settle_reply(self, reply: Reply) -> Reply:
+        exchange = self._exchange
+        assert exchange is not None and self._began is not None
+        cost, source = reply.cost_nano, reply.cost_source
+        if self._endpoint.free or cost is None or cost < 0:
+            cost, source = self._door.price(self._endpoint, self._request.model, reply.usage, reply.model_served)
+        reply = reply.with_(
+            cost_nano=cost,
+            cost_source=source,
+            generation_id=reply.generation_id or exchange.generation_id,
+            call_id=self._call_id,
+            ttft_s=None if self._first is None else self._first - self._began,
+            duration_s=self._now() - self._began,
+            retries=self._retries,
+        )
+        self._settle(
+            Settlement(
+                outcome="incomplete" if reply.message.incomplete else "done",
+                usage=reply.usage,
+                cost_nano=reply.cost_nano,
+                cost_source=reply.cost_source,
+                model_served=reply.model_served,
+                provider=reply.provider,
+                generation_id=reply.generation_id,
+                ttft_s=reply.ttft_s,
+                duration_s=reply.duration_s,
+                retries=reply.retries,
+            )
+        )
+        return reply
+
+    def _settle_failure(self, outcome: Outcome, usage: Usage | None, kind: str | None, text: str | None) -> None:
+        exchange, now = self._exchange, self._now()
+        if usage is not None and usage.completion * STALE_CHARACTERS < self._said:
+            # What was reported at the beginning (Anthropic's message_start) says nothing of what was written since.
+            usage = None
+        chargeable = self._doubtful or (exchange is not None and exchange.chargeable)
+        if usage is None and not chargeable:
+            # Nothing was sent, or what was sent was refused: that costs nothing, and we know it.
+            usage = Usage()
+        cost, source = self._door.price(self._endpoint, self._request.model, usage)
+        self._settle(
+            Settlement(
+                outcome=outcome,
+                usage=usage,
+                cost_nano=cost,
+                cost_source=source,
+                generation_id=exchange.generation_id if exchange is not None else None,
+                ttft_s=None if self._first is None or self._began is None else self._first - self._began,
+                duration_s=0.0 if self._began is None else now - self._began,
+                retries=self._retries,
+                error_kind=kind,
+                error=text,
+            )
+        )
+
+    def _settle(self, settlement: Settlement) -> None:
+        if not self._settled:
+            self._settled = True
+            self._accounts.settle(self._call_id, settlement)
+
+    # Leaving
+
+    def _leave(self) -> None:
+        if self._inside:
+            self._inside = False
+            self._gate.release()
+
+    async def _hang_up(self) -> None:
+        exchange = self._exchange
+        if exchange is None:
+            return
+        try:
+            async with asyncio.timeout(CLOSING_S):
+                await exchange.aclose()
+        except TimeoutError:
+            pass
+
+    def _scrub(self, text: str) -> str:
+        # Some endpoints repeat the key in their refusal.
+        key = self._endpoint.api_key
+        return text.replace(key, "…") if key and len(key) > 5 else text
+
+
+def _length(event: StreamEvent) -> int:
+    """Characters that the model wrote."""
+    if isinstance(event, TextDelta | ReasoningDelta):
+        return len(event.text)
+    return len(event.arguments) if isinstance(event, ToolCallDelta) else 0

@@ -1,0 +1,72 @@
+"""Asking an endpoint which models it has."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from agent.llm.catalogue import ListedModel, merge, parse_models
+from agent.llm.endpoint import ModelFacts
+from agent.llm.errors import ModelError, StreamBroken, TimedOut
+from agent.llm.http import as_model_error, load_httpx
+
+if TYPE_CHECKING:
+    import httpx
+
+    from agent.llm.dialects.base import Dialect
+    from agent.llm.endpoint import Endpoint
+    from agent.llm.http import Http
+
+LISTING_S = 20.0
+
+
+async def list_models(http: Http, endpoint: Endpoint, dialect: Dialect, connect_s: float) -> list[ListedModel]:
+    """`GET /models`, and from llama.cpp also `/props`, which alone knows the window that its server was started with.
+
+    Raises the refusal as the dialect classifies it, TimedOut after `LISTING_S` seconds, StreamBroken where the answer is no list of models.
+    """
+    try:
+        async with asyncio.timeout(LISTING_S):
+            response = await _get(http, endpoint, dialect, endpoint.base_url.rstrip("/") + "/models", connect_s)
+            if not response.is_success:
+                raise dialect.classify(response.status_code, response.headers, response.content, endpoint)
+            try:
+                models = parse_models(response.content)
+            except ValueError as error:
+                raise StreamBroken(f"{endpoint.name} answered GET /models with something else: {error}") from error
+            window = await _llamacpp_window(http, endpoint, dialect, response.content, connect_s)
+    except TimeoutError as error:
+        raise TimedOut(
+            f"{endpoint.name} gave no list of models within {LISTING_S:g} seconds", clock="ceiling"
+        ) from error
+    if window is None:
+        return models
+    told = ModelFacts(context_window=window)
+    return [replace(model, facts=merge(told, model.facts)) for model in models]
+
+
+async def _get(http: Http, endpoint: Endpoint, dialect: Dialect, url: str, connect_s: float) -> httpx.Response:
+    httpx = load_httpx()
+    try:
+        return await http.client(endpoint, url).get(
+            url, headers=dialect.headers(endpoint), timeout=httpx.Timeout(None, connect=connect_s)
+        )
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise as_model_error(error, endpoint, answered=False) from error
+
+
+async def _llamacpp_window(
+    http: Http, endpoint: Endpoint, dialect: Dialect, listing: bytes, connect_s: float
+) -> int | None:
+    """Tokens of one slot of a llama.cpp server (its README, "GET /props"); None for any other server."""
+    if b'"llamacpp"' not in listing:
+        return None
+    url = endpoint.base_url.rstrip("/").removesuffix("/v1") + "/props"
+    with suppress(ModelError, ValueError, KeyError, TypeError):
+        response = await _get(http, endpoint, dialect, url, connect_s)
+        settings: Any = json.loads(response.content)["default_generation_settings"]
+        return int(settings["n_ctx"])
+    return None
