@@ -44,11 +44,27 @@ class ToolContext:
     """Called with a path before it is written, so that an undo can restore it."""
 
     def resolve(self, path: str) -> Path:
-        """An argument as an absolute path, `~` and symlinks resolved. Raises ToolError for a denied one."""
-        resolved = (self.cwd / Path(path).expanduser()).resolve()
-        if pattern := self.deny_paths.match(resolved):
+        """An argument as an absolute path, `~` and symlinks resolved. Raises ToolError for a denied one, and for one that is no path."""
+        try:
+            asked = self.cwd / Path(path).expanduser()
+            resolved = asked.resolve()
+        except (OSError, RuntimeError, ValueError) as error:  # a loop of links, an unknown ~user, a NUL
+            raise ToolError(f"{path!r} is no usable path: {error}") from error
+        # Before links are followed, too: a denied name stays denied wherever it leads. `match` looks at both.
+        if pattern := self.deny_paths.match(asked):
             raise ToolError(f"{path} is denied by the user's settings (deny_paths: {pattern})")
         return resolved
+
+    def show(self, path: Path) -> str:
+        """A path as models and people are shown it: from the working folder where it lies inside, else absolute."""
+        cwd = self.cwd.resolve()
+        return path.relative_to(cwd).as_posix() or "." if path.is_relative_to(cwd) else str(path)
+
+
+def is_read_only(tool: Tool, arguments: dict[str, Any]) -> bool:
+    """Whether this very call changes nothing. A tool whose calls differ (`shell` with `:jobs`) has a method `reads_only(arguments)`."""
+    reads_only: Callable[[dict[str, Any]], bool] | None = getattr(tool, "reads_only", None)
+    return tool.read_only or (reads_only is not None and reads_only(arguments))
 
 
 class Tool(Protocol):

@@ -1,0 +1,203 @@
+"""What the file tools share: what a file is, what the model last saw of it, writing it without a half-written state, diffs."""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import hashlib
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from agent.tools.base import ToolContext, ToolError
+
+MAX_EDITABLE = 32 * 1024 * 1024
+"""Bytes. Larger files are read in windows, and changed with the shell."""
+
+MAX_HASHED = 64 * 1024 * 1024
+"""Bytes. Larger files are told apart by size and time of change, so that reading a window of one does not read all of it."""
+
+BOMS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
+
+# First bytes, and what a file that begins with them is. From the formats' own specifications.
+KINDS = (
+    (b"\x89PNG\r\n\x1a\n", "a PNG image"),
+    (b"\xff\xd8\xff", "a JPEG image"),
+    (b"GIF8", "a GIF image"),
+    (b"BM", "a BMP image"),
+    (b"%PDF-", "a PDF document"),
+    (b"PK\x03\x04", "a ZIP archive (or an office document, a wheel, a jar)"),
+    (b"\x1f\x8b", "gzip data"),
+    (b"\x28\xb5\x2f\xfd", "zstd data"),
+    (b"\xfd7zXZ\x00", "xz data"),
+    (b"\x7fELF", "an ELF program or library"),
+    (b"SQLite format 3\x00", "a SQLite database"),
+    (b"GGUF", "a GGUF model"),
+    (b"ID3", "MP3 audio"),
+)
+
+
+def open_regular(path: Path, shown: str) -> BinaryIO:
+    """Open a regular file for reading. Never hangs: a FIFO, socket or device is refused. Raises ToolError, also where nothing is there."""
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISREG(mode):
+            # Non-blocking and asked again, since it may have become a FIFO in between.
+            file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+            if stat.S_ISREG(mode := os.fstat(file.fileno()).st_mode):
+                return file
+            file.close()
+    except FileNotFoundError as error:
+        raise ToolError(not_found(path, shown)) from error
+    except NotADirectoryError as error:
+        raise ToolError(f"{shown} does not exist: a part of the path is a file, not a folder") from error
+    except OSError as error:
+        raise ToolError(f"{shown} can't be read: {error.strerror}") from error
+    if stat.S_ISDIR(mode):
+        raise ToolError(f"{shown} is a folder, not a file")
+    what = {stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
+    raise ToolError(f"{shown} is {what.get(stat.S_IFMT(mode), 'no regular file')}; only regular files can be read")
+
+
+def not_found(path: Path, shown: str) -> str:
+    """That a path does not exist, and what is there that has a similar name."""
+    import difflib
+
+    missing = path
+    while not missing.parent.is_dir() and missing.parent != missing:
+        missing = missing.parent
+    try:
+        names = [entry.name for _, entry in zip(range(2_000), os.scandir(missing.parent), strict=False)]
+    except OSError:
+        names = []
+    lower = {name.lower(): name for name in names}
+    near = [lower[name] for name in difflib.get_close_matches(missing.name.lower(), lower, n=3, cutoff=0.6)]
+    text = f"{shown} does not exist"
+    if missing != path:
+        text += f" (nor does its folder; {missing.parent} does)"
+    return text + (f". Did you mean {' or '.join(str(missing.parent / name) for name in near)}?" if near else "")
+
+
+def binary_kind(head: bytes) -> str | None:
+    """What a file is, by its first bytes, where it is not text; None for text."""
+    for magic, kind in KINDS:
+        # Two-byte marks are common in text, too: they need a NUL behind them.
+        if head.startswith(magic) and (len(magic) > 3 or b"\0" in head[:4096] or not _is_utf8(head)):
+            return _with_dimensions(kind, head)
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "a WebP image"
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return None
+    return "binary data" if b"\0" in head else None
+
+
+def _with_dimensions(kind: str, head: bytes) -> str:
+    if kind == "a PNG image" and len(head) >= 24:
+        return f"{kind}, {int.from_bytes(head[16:20])} × {int.from_bytes(head[20:24])} pixels"
+    if kind == "a GIF image" and len(head) >= 10:
+        return f"{kind}, {int.from_bytes(head[6:8], 'little')} × {int.from_bytes(head[8:10], 'little')} pixels"
+    return kind
+
+
+def _is_utf8(head: bytes) -> bool:
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        decoder.decode(head)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def digest(data: bytes) -> str:
+    """What `ToolContext.seen` remembers of a file's content."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def stat_mark(status: os.stat_result) -> str:
+    """What `ToolContext.seen` remembers of a file that is too large to hash."""
+    return f"{status.st_size}:{status.st_mtime_ns}:{status.st_ino}"
+
+
+@dataclass(frozen=True, slots=True)
+class TextFile:
+    """A whole text file that can be changed and put back: what is not touched keeps its bytes, whatever they are.
+
+    `text` has the file's own line ends; bytes that are no valid UTF-8 are surrogates in it (PEP 383).
+    """
+
+    text: str
+    digest: str
+    bom: bytes = b""
+    encoding: str = "utf-8"
+
+    @property
+    def newline(self) -> str:
+        """The line end that most lines have."""
+        return "\r\n" if self.text.count("\r\n") * 2 > self.text.count("\n") else "\n"
+
+    def encode(self, text: str) -> bytes:
+        """Another text as bytes, the way this file has them."""
+        return self.bom + text.encode(self.encoding, "surrogateescape" if self.encoding == "utf-8" else "surrogatepass")
+
+
+def load_text(path: Path, shown: str) -> TextFile:
+    """Read a whole text file. Raises ToolError where it is missing, no regular file, not text, or larger than 32 MB."""
+    with open_regular(path, shown) as file:
+        if (size := os.fstat(file.fileno()).st_size) > MAX_EDITABLE:
+            raise ToolError(f"{shown} has {size:,} bytes, too many to change here; use the shell")
+        data = file.read(MAX_EDITABLE + 1)
+    if kind := binary_kind(data[:8192]):
+        raise ToolError(f"{shown} is {kind}, not text")
+    for bom, encoding in BOMS:
+        if data.startswith(bom):
+            errors = "surrogateescape" if encoding == "utf-8" else "surrogatepass"
+            return TextFile(data[len(bom) :].decode(encoding, errors), digest(data), bom, encoding)
+    return TextFile(data.decode("utf-8", "surrogateescape"), digest(data))
+
+
+def changed_since_seen(context: ToolContext, path: Path, now: str) -> bool:
+    """True where the model saw this file and it is another one now. `now` is the digest of its content."""
+    seen = context.seen.get(path)
+    if seen is None or seen == now:
+        return False
+    return ":" not in seen or seen != stat_mark(path.stat())
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Replace a file's content, or make it: at every moment, and after a full disk, either the old content or the new is there.
+
+    An existing file keeps its permissions, and its owner where the system lets us. Raises OSError.
+    """
+    try:
+        before = path.stat()
+    except FileNotFoundError:
+        before = None
+    name = path.parent / f".{path.name[:40]}.{os.urandom(6).hex()}.tmp"
+    descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666 if before is None else 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        if before is not None:
+            if (before.st_uid, before.st_gid) != (os.geteuid(), os.getegid()):
+                with contextlib.suppress(OSError):
+                    os.chown(name, before.st_uid, before.st_gid)
+            name.chmod(stat.S_IMODE(before.st_mode))
+        name.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            name.unlink()
+        raise
+
+
+def save(context: ToolContext, path: Path, data: bytes, shown: str) -> None:
+    """Write a tool's new content: the snapshot for undo first, parents made, all or nothing. Raises ToolError."""
+    try:
+        context.snapshot(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, data)
+    except OSError as error:
+        raise ToolError(f"{shown} can't be written: {error.strerror or error}; nothing was changed") from error

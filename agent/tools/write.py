@@ -1,0 +1,80 @@
+"""write: a whole file."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any, ClassVar
+
+from agent.llm.request import ToolSpec
+from agent.tools.base import ToolContext, ToolError, ToolResult
+from agent.tools.diffs import unified_diff
+from agent.tools.files import MAX_EDITABLE, changed_since_seen, digest, load_text, save
+
+
+class Write:
+    """Makes a file or replaces one that the model has read."""
+
+    read_only: ClassVar[bool] = False
+    spec: ClassVar[ToolSpec] = ToolSpec(
+        name="write",
+        description=(
+            "Write a whole file; missing folders are made. An existing file must have been read before, and not have changed since. To "
+            "change a part of a file use edit."
+        ),
+        parameters={
+            "type": "object",
+            "properties": {
+                "path": {"type": "string", "description": "File, absolute or from the working folder."},
+                "content": {"type": "string", "description": "The whole new content, exactly."},
+            },
+            "required": ["path", "content"],
+            "additionalProperties": False,
+        },
+    )
+
+    def title(self, arguments: dict[str, Any]) -> str:
+        """One line for people."""
+        return f"write {arguments.get('path', '')}"
+
+    async def preview(self, context: ToolContext, arguments: dict[str, Any]) -> str | None:
+        """The diff that `run` would make, without making it. Raises ToolError."""
+        path = context.resolve(arguments["path"])
+        before = await asyncio.to_thread(_before, context, path, arguments["path"])
+        return await asyncio.to_thread(
+            unified_diff, before or "", arguments["content"], context.show(path), created=before is None
+        )
+
+    async def run(self, context: ToolContext, arguments: dict[str, Any]) -> ToolResult:
+        """Write it. Raises ToolError where the model has not seen what it would overwrite."""
+        path, content = context.resolve(arguments["path"]), arguments["content"]
+        return await asyncio.to_thread(_write, context, path, arguments["path"], content)
+
+
+def _before(context: ToolContext, path: Path, shown: str) -> str | None:
+    """What is there now, as text; None where nothing is. Raises ToolError where it may not be overwritten."""
+    if not path.exists():
+        return None
+    if path.is_dir():
+        raise ToolError(f"{shown} is a folder")
+    current = load_text(path, shown)
+    if path not in context.seen and current.text:
+        raise ToolError(f"{shown} exists and you have not read it: read it first, or change a part of it with edit")
+    if changed_since_seen(context, path, current.digest):
+        raise ToolError(f"{shown} has changed since you last saw it: read it again")
+    return current.text
+
+
+def _write(context: ToolContext, path: Path, shown: str, content: str) -> ToolResult:
+    data = content.encode("utf-8", "replace")
+    if len(data) > MAX_EDITABLE:
+        raise ToolError(f"the content has {len(data):,} bytes; {MAX_EDITABLE:,} is the most")
+    before = _before(context, path, shown)
+    if before == content:
+        context.seen[path] = digest(path.read_bytes())
+        return ToolResult(f"{shown} has exactly this content already; nothing was written")
+    save(context, path, data, shown)
+    context.seen[path] = digest(data)
+    diff = unified_diff(before or "", content, context.show(path), created=before is None)
+    lines = content.count("\n") + (not content.endswith("\n") and bool(content))
+    return ToolResult(f"{'replaced' if before is not None else 'made'} {shown} ({lines:,} lines)", diff=diff)
