@@ -38,12 +38,12 @@ def parse_since(text: str, *, now: float | None = None) -> float:
     """
     now = time.time() if now is None else now
     word = text.strip().lower()
-    if match := re.fullmatch(r"(\d{1,9})([mhdw])", word):
+    if match := re.fullmatch(r"([0-9]{1,9})([mhdw])", word):
         return max(0.0, now - int(match[1]) * _UNITS[match[2]])
     if word in ("today", "yesterday"):
         day = time.localtime(now)
         return _midnight(day.tm_year, day.tm_mon, day.tm_mday - (word == "yesterday"))
-    if match := re.fullmatch(r"(\d{4})-(\d{2})-(\d{2})", word):
+    if match := re.fullmatch(r"([0-9]{4})-([0-9]{2})-([0-9]{2})", word):
         from datetime import date
 
         year, month, day_of_month = (int(part) for part in match.groups())
@@ -175,7 +175,7 @@ def _call_row(row: CallRow) -> tuple[str, ...]:
         _count(row.completion_tokens),
         _seconds(row.ttft_s),
         _seconds(row.duration_s),
-        f"{outcome} ({row.error_kind})" if row.error_kind else outcome,
+        f"{outcome} ({row.error_kind})" if row.error_kind not in (None, outcome) else outcome,
         _call_cost(row),
     )
 

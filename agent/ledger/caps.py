@@ -93,10 +93,10 @@ def _reached(
     def show(amount: int) -> str:
         return show_usd(amount) if money else _tokens(amount)
 
-    under_way = f", {show(held)} is held for calls under way" if held else ""
+    under_way = f", held for calls under way {show(held)}" if held else ""
     return BudgetReached(
-        f"{cap.where} leaves no room for this call: {show(limit)} for {_NOUNS[cap.scope]}, {show(counted - held)} is spent{under_way}, "
-        f"{show(max(0, limit - counted))} is left, and the call may need {needed}",
+        f"{cap.where} leaves no room for this call: limit {show(limit)} for {_NOUNS[cap.scope]}, spent {show(counted - held)}{under_way}, "
+        f"left {show(max(0, limit - counted))}, needed at most {needed}",
         cap=cap.where,
         remedy=f"raise {cap.where}, or use a cheaper model or a smaller max_tokens",
     )
