@@ -1,0 +1,114 @@
+"""Ctrl+C and worse: sockets closed within a second, one object, and no call unaccounted."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support.contract import checked
+from tests.support.endpoint import ScriptedEndpoint
+from tests.support.program import Finished, Program, end, preset_text
+
+
+def stop(child: subprocess.Popen[str], how: signal.Signals) -> Finished:
+    """Send a signal to the program alone (not to its group), and wait for its end."""
+    started = time.monotonic()
+    os.kill(child.pid, how)
+    try:
+        out, err = child.communicate(timeout=10)
+    finally:
+        end(child)
+    return Finished(child.returncode, out, err, started, time.monotonic() - started)
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("shape", ["hang", "mute", "stall"])
+def test_an_interrupt_closes_the_socket_within_a_second(
+    program: Program, endpoint: ScriptedEndpoint, shape: str, how: signal.Signals
+) -> None:
+    child = program.start("run", "--output-format", "json", "--model", f"fake:shape-{shape}", "hello")
+    endpoint.wait_for(
+        lambda: (
+            endpoint.calls() and endpoint.calls()[0].status and (shape != "stall" or endpoint.calls()[0].first_token)
+        )
+    )
+    time.sleep(0.05)  # the client has read what was sent
+    done = stop(child, how)
+    result = checked(done, "interrupted", "interrupted")
+    assert done.seconds < 2.0
+    (call,) = endpoint.calls()
+    endpoint.wait_for(lambda: call.disconnected is not None)
+    assert call.disconnected is not None
+    assert call.disconnected - done.started < 1.0
+    assert [row["outcome"] for row in result["calls"]] == ["cancelled"]
+    assert result["text"] == ("These words arrive and then it breaks." if shape == "stall" else "")
+
+
+def test_an_interrupt_in_mid_counsel_closes_every_socket(program: Program, endpoint: ScriptedEndpoint) -> None:
+    program.preset("hung", preset_text(["fake:shape-hang", "fake:shape-mute", "fake:shape-stall"]))
+    child = program.start("run", "--output-format", "json", "--preset", "hung", "hello")
+    endpoint.wait_for(lambda: len([call for call in endpoint.calls() if call.status]) == 3)
+    done = stop(child, signal.SIGINT)
+    result = checked(done, "interrupted")
+    endpoint.wait_for(lambda: all(call.disconnected for call in endpoint.calls()))
+    assert max(call.disconnected or 0.0 for call in endpoint.calls()) - done.started < 1.0
+    assert sorted(row["outcome"] for row in result["calls"]) == ["cancelled"] * 3
+    assert endpoint.calls("worker") == []
+
+
+def test_an_interrupt_ends_what_the_shell_started(program: Program, endpoint: ScriptedEndpoint) -> None:
+    from tests.support.script import Behaviour, Say, Script
+
+    mark = program.work_dir / "child.pid"
+    command = f"sleep 60 & echo $! > {mark}; wait"
+    loop = (Say(tools=(("shell", {"command": command}),)), Say(text="end"))
+    endpoint.script = Script(models={"worker": Behaviour(steps=loop)})
+    child = program.start("run", "--output-format", "json", "--approve", "all", "hello")
+    deadline = time.monotonic() + 10
+    while not (mark.exists() and mark.read_text().strip()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    done = stop(child, signal.SIGINT)
+    checked(done, "interrupted")
+    pid = int(mark.read_text())
+    gone = time.monotonic() + 1.0
+    while alive(pid) and time.monotonic() < gone:
+        time.sleep(0.02)
+    assert not alive(pid)
+
+
+def alive(pid: int) -> bool:
+    """True while the process runs (a zombie that nobody collects does not)."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    stat = Path(f"/proc/{pid}/stat")
+    return not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def test_kill_9_in_mid_counsel_leaves_no_call_unaccounted(program: Program, endpoint: ScriptedEndpoint) -> None:
+    program.preset("hung", preset_text(["fake:say", "fake:shape-hang", "fake:shape-mute", "fake:shape-stall"]))
+    child = program.start("run", "--output-format", "json", "--preset", "hung", "hello")
+    endpoint.wait_for(lambda: len([call for call in endpoint.calls() if call.status]) == 4)
+    stop(child, signal.SIGKILL)
+    rows = program.activity()
+    assert sorted(row["model_requested"] for row in rows) == sorted(call.model for call in endpoint.calls())
+    outcomes = {row["model_requested"]: row["outcome"] for row in rows}
+    assert outcomes.pop("say") in ("done", "unknown")
+    assert set(outcomes.values()) == {"unknown"}
+    assert {row["cost_usd"] for row in rows} == {None}
+
+
+def test_the_session_can_go_on_after_a_kill(program: Program, endpoint: ScriptedEndpoint) -> None:
+    child = program.start("run", "--output-format", "json", "--model", "fake:shape-stall", "Remember the word heron.")
+    endpoint.wait_for(lambda: endpoint.calls() and endpoint.calls()[0].first_token)
+    stop(child, signal.SIGKILL)
+    done = program.run("Go on.", "-c", "--model", "fake:say")
+    checked(done, "done")
+    assert "heron" in str(endpoint.calls("say")[0].body["messages"])
