@@ -1,0 +1,83 @@
+"""The main job on the bundled local model, as a newcomer's first command does it: slow, and the real thing."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.support.contract import checked
+from tests.support.program import Program
+
+pytestmark = pytest.mark.slow
+
+PROMPT = 'Do not answer yet. First run a tool: {"tool": "glob", "arguments": {"pattern": "*.txt"}}'
+ATTEMPTS = 6
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> Program:
+    """The program without any configuration, with a model that is already on this machine where the environment names one."""
+    program = Program(tmp_path)
+    program.config("")
+    if model := os.environ.get("MOA_TEST_MODEL"):
+        program.config(f'model = "local:{model}"\n')
+        shipped = Path(__file__).parents[2] / "presets" / "local.toml"
+        program.preset("panel", shipped.read_text().replace("local:smollm2", f"local:{model}"))
+    return program
+
+
+def panel_of(local: Program) -> tuple[str, ...]:
+    """The preset that uses the model at hand: the shipped one fetches it."""
+    return ("--preset", "panel" if os.environ.get("MOA_TEST_MODEL") else "local")
+
+
+def test_a_panel_of_three_counsels_the_real_model(local: Program) -> None:
+    done = local.run(
+        "Name three things to check before a release.", *panel_of(local), "--max-iterations", "1", timeout_s=300
+    )
+    result = done.result
+    assert result["status"] in ("done", "limit"), (result, done.err)
+    assert result["counsel"][0]["failed"] == []
+    assert len(result["counsel"][0]["answered"]) == 3
+    assert result["counsel"][0]["rung"] == "json_schema"
+    assert result["counsel"][0]["analysis"]["consensus"]
+    assert result["counsel"][0]["guidance"]
+    purposes = sorted(call["purpose"] for call in result["calls"])
+    assert purposes == ["aggregator", "main", "reference", "reference", "reference"]
+    assert result["cost"] == {"usd": 0.0, "lower_bound": False}
+    rows = local.activity()
+    assert sorted(row["id"] for row in rows) == sorted(call["id"] for call in result["calls"])
+
+
+def test_a_tool_loop_on_the_real_model_uses_the_servers_cache(local: Program) -> None:
+    """A model this small calls tools when it likes. What is under test is the program: so it may try a few times."""
+    for _ in range(ATTEMPTS):
+        done = local.run(PROMPT, "--no-moa", "--model", model_of(local), "--max-iterations", "4", timeout_s=300)
+        result = done.result
+        assert result["status"] in ("done", "limit"), (result, done.err)
+        if len(result["calls"]) >= 3:
+            break
+    else:
+        pytest.fail(f"no run of three iterations in {ATTEMPTS} attempts; the last: {result['text']!r}")
+    later = result["calls"][1:]
+    assert all(call["cached_tokens"] > 0 for call in later)
+    assert sum(call["cached_tokens"] for call in later) > 0.5 * sum(call["prompt_tokens"] for call in later)
+
+
+def model_of(local: Program) -> str:
+    """The model that the environment names, or the one that is fetched."""
+    return f"local:{os.environ.get('MOA_TEST_MODEL', 'smollm2')}"
+
+
+def test_a_second_prompt_goes_on_with_the_session(local: Program) -> None:
+    first = local.run(
+        "Say a word.", "--no-moa", "--model", model_of(local), "--max-iterations", "1", timeout_s=300
+    ).result
+    second = local.run(
+        "Say another.", "--no-moa", "--model", model_of(local), "--max-iterations", "1", "-c", timeout_s=300
+    )
+    assert second.result["session"] == first["session"]
+    if second.result["status"] == "done":
+        checked(second, "done")
