@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from agent.errors import StateError
 
@@ -114,9 +114,9 @@ class Database:
             return self._connection.execute(sql, values).rowcount
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All or nothing, alone among all processes from the first statement on. Raises StateError."""
-        self.write("BEGIN IMMEDIATE")
+    def transaction(self, kind: Literal["IMMEDIATE", "DEFERRED"] = "IMMEDIATE") -> Iterator[None]:
+        """All or nothing; an immediate one is the only writer among all processes from the first statement on. Raises StateError."""
+        self.write(f"BEGIN {kind}")
         try:
             yield
             self.write("COMMIT")
@@ -130,8 +130,9 @@ class Database:
         self._connection.close()
 
     def _prepare(self, migrations: Sequence[Sequence[str]]) -> None:
-        version = self._version()
-        self._refuse_foreign()
+        with self.transaction("DEFERRED"):  # one view of the file, which another process may be making at this moment
+            version = self._version()
+            self._refuse_foreign()
         if version == 0:
             self._use_write_ahead_log()
         self.write("PRAGMA synchronous = NORMAL")

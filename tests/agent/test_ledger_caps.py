@@ -167,7 +167,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=150, deadline=None, derandomize=True)
 @given(STEPS, st.integers(0, 150), st.integers(0, 250))
 def test_no_interleaving_takes_a_cap_over_and_none_is_refused_while_there_is_room(steps, turn_cap, session_cap) -> None:
     caps = (Cap("turn", "turn", nano=turn_cap), Cap("session", "session", nano=session_cap, tokens=2 * session_cap))

@@ -9,6 +9,8 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -155,6 +157,8 @@ def test_a_step_that_fails_leaves_the_file_as_it_was(tmp_path: Path) -> None:
 
 IN_MID_COUNSEL = """
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from tests.agent.test_ledger_file import *
 ledger = Ledger(Path(sys.argv[1]))
 made = {name: ledger.reserve(MODEL, CONTEXT, BOUND) for name in ("unsent", "sent", "answering", "settled")}
@@ -253,3 +257,19 @@ def test_an_owner_is_told_by_more_than_its_number() -> None:
     other_container = f"{number}.{start}@{host}-2/{boot}/[2]"
     assert lives(other_container, OUT_OF_SIGHT_S - 1)
     assert not lives(other_container, OUT_OF_SIGHT_S + 1)
+
+
+def test_many_may_make_the_same_file_at_the_same_moment(tmp_path: Path) -> None:
+    together = threading.Barrier(8)
+
+    def open_and_use(path: Path) -> None:
+        together.wait(timeout=10)
+        ledger = Ledger(path)
+        ledger.settle(ledger.reserve(MODEL, CONTEXT, BOUND), Settlement("done", cost_nano=1, cost_source="reply"))
+        ledger.close()
+
+    with ThreadPoolExecutor(8) as pool:
+        for number in range(20):
+            path = tmp_path / str(number) / "ledger.db"
+            list(pool.map(open_and_use, [path] * 8))
+            assert Ledger(path).total().known == 8
