@@ -20,9 +20,9 @@ from agent.ledger import Ledger
 from agent.llm.accounting import Cap
 from agent.llm.catalogue import Catalogue
 from agent.llm.client import ModelClient
+from agent.llm.memory import QuirkMemory
 from agent.llm.messages import system
 from agent.llm.money import nano_from_usd
-from agent.llm.quirks import QuirkMemory
 from agent.llm.request import ModelRef
 from agent.loop import Agent, SideLoop
 from agent.plugin import Plugin, PluginHost, Registry
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from agent.llm.request import Request
     from agent.llm.stream import Reply
     from agent.local.fetch import Progress
+    from agent.local.server import LocalServer
 
 ENTRY_POINTS = "agent.plugins"
 
@@ -208,7 +209,7 @@ def make_client(
         if server := started.get("server"):
             await server.aclose()
 
-    started: dict[str, Any] = {}
+    started: dict[str, LocalServer] = {}
     return ModelClient(
         config.endpoints,
         ledger,

@@ -80,7 +80,7 @@ def local_models(paths: Paths) -> list[tuple[str, ...]]:
     from agent.local.catalogue import FETCHABLE
     from agent.local.fetch import cached
 
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for name, model in FETCHABLE.items():
         here = "here" if cached(model, paths.cache / "models") else f"{model.size / 1e6:.0f} MB to fetch"
         rows.append((f"local:{name}", here, "0", "0"))

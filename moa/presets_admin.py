@@ -7,12 +7,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agent.llm.request import ModelRef
 from agent.views import MarkdownView, TableView, View
 from moa import admin, preset, preset_files
 
 if TYPE_CHECKING:
     from agent.llm.client import ModelClient
-    from agent.llm.request import ModelRef
 
 
 def list_all() -> View:
@@ -57,7 +57,7 @@ async def check(name: str) -> View:
     config = admin.configuration()
     found = preset.load(name, config_dir=config.paths.config, project_dir=config.trusted_project(Path.cwd()))
     named = found.main or config.model
-    main = preset.ModelRef.parse(named) if named else None
+    main = ModelRef.parse(named) if named else None
     books = admin.ledger(config)
     client = make_client(config, books)
     seats = list(found.models(main))
