@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from agent.llm.messages import ToolCallPart
 
 __all__ = [
-    "UserAnswer",
     "ApprovalRequest",
     "Approvals",
     "Approver",
@@ -26,6 +25,7 @@ __all__ = [
     "DenyPaths",
     "Mode",
     "Rule",
+    "UserAnswer",
     "parse_mode",
     "remember_rule",
     "suggest_rule",

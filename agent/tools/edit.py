@@ -73,7 +73,7 @@ class _Change:
 def _edit(context: ToolContext, path: Path, arguments: dict[str, Any]) -> ToolResult:
     change = _plan(context, path, arguments)
     data = change.file.encode(change.text)
-    save(context, path, data, arguments["path"])
+    save(context, path, data)
     if path in context.seen:
         # Only a file that the model has read is known as a whole: an edit by a lucky guess gives no right to overwrite the rest.
         context.seen[path] = digest(data)
@@ -81,12 +81,12 @@ def _edit(context: ToolContext, path: Path, arguments: dict[str, Any]) -> ToolRe
     last = first + change.text.count("\n", change.start, change.start + change.length)
     where = f"line {first}" if first == last else f"lines {first}–{last}"
     diff = unified_diff(change.file.text, change.text, context.show(path))
-    return ToolResult(f"edited {arguments['path']}, now {where}", diff=diff)
+    return ToolResult(f"edited {context.show(path)}, now {where}", diff=diff)
 
 
 def _plan(context: ToolContext, path: Path, arguments: dict[str, Any]) -> _Change:
-    shown, old, new = arguments["path"], arguments["old"], arguments["new"]
-    file = load_text(path, shown)
+    shown, old, new = context.show(path), arguments["old"], arguments["new"]
+    file = load_text(context, path)
     if changed_since_seen(context, path, file.digest):
         raise ToolError(f"{shown} has changed since you last saw it: read it again")
     if old == new:

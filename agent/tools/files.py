@@ -39,8 +39,9 @@ KINDS = (
 )
 
 
-def open_regular(path: Path, shown: str) -> BinaryIO:
+def open_regular(context: ToolContext, path: Path) -> BinaryIO:
     """Open a regular file for reading. Never hangs: a FIFO, socket or device is refused. Raises ToolError, also where nothing is there."""
+    shown = context.show(path)
     try:
         mode = path.stat().st_mode
         if stat.S_ISREG(mode):
@@ -50,7 +51,7 @@ def open_regular(path: Path, shown: str) -> BinaryIO:
                 return file
             file.close()
     except FileNotFoundError as error:
-        raise ToolError(not_found(path, shown)) from error
+        raise ToolError(not_found(context, path)) from error
     except NotADirectoryError as error:
         raise ToolError(f"{shown} does not exist: a part of the path is a file, not a folder") from error
     except OSError as error:
@@ -61,7 +62,7 @@ def open_regular(path: Path, shown: str) -> BinaryIO:
     raise ToolError(f"{shown} is {what.get(stat.S_IFMT(mode), 'no regular file')}; only regular files can be read")
 
 
-def not_found(path: Path, shown: str) -> str:
+def not_found(context: ToolContext, path: Path) -> str:
     """That a path does not exist, and what is there that has a similar name."""
     import difflib
 
@@ -69,15 +70,19 @@ def not_found(path: Path, shown: str) -> str:
     while not missing.parent.is_dir() and missing.parent != missing:
         missing = missing.parent
     try:
-        names = [entry.name for _, entry in zip(range(2_000), os.scandir(missing.parent), strict=False)]
+        with os.scandir(missing.parent) as entries:
+            names = [entry.name for _, entry in zip(range(2_000), entries, strict=False)]
     except OSError:
         names = []
-    lower = {name.lower(): name for name in names}
+    denied = context.deny_paths.match_name
+    lower = {name.lower(): name for name in names if not denied(missing.parent / name)}
     near = [lower[name] for name in difflib.get_close_matches(missing.name.lower(), lower, n=3, cutoff=0.6)]
-    text = f"{shown} does not exist"
+    text = f"{context.show(path)} does not exist"
     if missing != path:
-        text += f" (nor does its folder; {missing.parent} does)"
-    return text + (f". Did you mean {' or '.join(str(missing.parent / name) for name in near)}?" if near else "")
+        text += f" (nor does its folder; {context.show(missing.parent)} does)"
+    return text + (
+        f". Did you mean {' or '.join(context.show(missing.parent / name) for name in near)}?" if near else ""
+    )
 
 
 def binary_kind(head: bytes) -> str | None:
@@ -142,9 +147,10 @@ class TextFile:
         return self.bom + text.encode(self.encoding, "surrogateescape" if self.encoding == "utf-8" else "surrogatepass")
 
 
-def load_text(path: Path, shown: str) -> TextFile:
+def load_text(context: ToolContext, path: Path) -> TextFile:
     """Read a whole text file. Raises ToolError where it is missing, no regular file, not text, or larger than 32 MB."""
-    with open_regular(path, shown) as file:
+    shown = context.show(path)
+    with open_regular(context, path) as file:
         if (size := os.fstat(file.fileno()).st_size) > MAX_EDITABLE:
             raise ToolError(f"{shown} has {size:,} bytes, too many to change here; use the shell")
         data = file.read(MAX_EDITABLE + 1)
@@ -193,11 +199,13 @@ def write_atomically(path: Path, data: bytes) -> None:
         raise
 
 
-def save(context: ToolContext, path: Path, data: bytes, shown: str) -> None:
+def save(context: ToolContext, path: Path, data: bytes) -> None:
     """Write a tool's new content: the snapshot for undo first, parents made, all or nothing. Raises ToolError."""
     try:
         context.snapshot(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, data)
     except OSError as error:
-        raise ToolError(f"{shown} can't be written: {error.strerror or error}; nothing was changed") from error
+        raise ToolError(
+            f"{context.show(path)} can't be written: {error.strerror or error}; nothing was changed"
+        ) from error

@@ -54,7 +54,7 @@ class Read:
             return ToolResult(await asyncio.to_thread(_list_folder, context, path))
         offset = max(1, arguments.get("offset") or 1)
         limit = min(arguments.get("limit") or MAX_LINES, MAX_LINES)
-        text, seen = await asyncio.to_thread(_read_file, path, arguments["path"], offset, limit)
+        text, seen = await asyncio.to_thread(_read_file, context, path, offset, limit)
         if seen:
             context.seen[path] = seen
         return ToolResult(text)
@@ -78,9 +78,10 @@ def _list_folder(context: ToolContext, path: Path) -> str:
     return f"{shown} is a folder with {len(names):,} entries:\n" + "\n".join(lines)
 
 
-def _read_file(path: Path, shown: str, offset: int, limit: int) -> tuple[str, str | None]:
+def _read_file(context: ToolContext, path: Path, offset: int, limit: int) -> tuple[str, str | None]:
     """The text for the model, and what to remember as seen; None for what can't be changed as text anyway."""
-    with open_regular(path, shown) as file:
+    shown = context.show(path)
+    with open_regular(context, path) as file:
         status = os.fstat(file.fileno())
         head = file.read(8192)
         if kind := binary_kind(head):
@@ -90,7 +91,7 @@ def _read_file(path: Path, shown: str, offset: int, limit: int) -> tuple[str, st
             raise ToolError(text)
         file.seek(0)
         if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
-            whole = load_text(path, shown)
+            whole = load_text(context, path)
             data = io.BytesIO(whole.text.encode("utf-8", "replace"))
             window = _Window(offset, limit)
             window.scan(data, None, to_end=True)

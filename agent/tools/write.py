@@ -40,7 +40,7 @@ class Write:
     async def preview(self, context: ToolContext, arguments: dict[str, Any]) -> str | None:
         """The diff that `run` would make, without making it. Raises ToolError."""
         path = context.resolve(arguments["path"])
-        before = await asyncio.to_thread(_before, context, path, arguments["path"])
+        before = await asyncio.to_thread(_before, context, path)
         return await asyncio.to_thread(
             unified_diff, before or "", arguments["content"], context.show(path), created=before is None
         )
@@ -48,16 +48,17 @@ class Write:
     async def run(self, context: ToolContext, arguments: dict[str, Any]) -> ToolResult:
         """Write it. Raises ToolError where the model has not seen what it would overwrite."""
         path, content = context.resolve(arguments["path"]), arguments["content"]
-        return await asyncio.to_thread(_write, context, path, arguments["path"], content)
+        return await asyncio.to_thread(_write, context, path, content)
 
 
-def _before(context: ToolContext, path: Path, shown: str) -> str | None:
+def _before(context: ToolContext, path: Path) -> str | None:
     """What is there now, as text; None where nothing is. Raises ToolError where it may not be overwritten."""
     if not path.exists():
         return None
+    shown = context.show(path)
     if path.is_dir():
         raise ToolError(f"{shown} is a folder")
-    current = load_text(path, shown)
+    current = load_text(context, path)
     if path not in context.seen and current.text:
         raise ToolError(f"{shown} exists and you have not read it: read it first, or change a part of it with edit")
     if changed_since_seen(context, path, current.digest):
@@ -65,16 +66,17 @@ def _before(context: ToolContext, path: Path, shown: str) -> str | None:
     return current.text
 
 
-def _write(context: ToolContext, path: Path, shown: str, content: str) -> ToolResult:
+def _write(context: ToolContext, path: Path, content: str) -> ToolResult:
+    shown = context.show(path)
     data = content.encode("utf-8", "replace")
     if len(data) > MAX_EDITABLE:
         raise ToolError(f"the content has {len(data):,} bytes; {MAX_EDITABLE:,} is the most")
-    before = _before(context, path, shown)
+    before = _before(context, path)
     if before == content:
         context.seen[path] = digest(path.read_bytes())
         return ToolResult(f"{shown} has exactly this content already; nothing was written")
-    save(context, path, data, shown)
+    save(context, path, data)
     context.seen[path] = digest(data)
-    diff = unified_diff(before or "", content, context.show(path), created=before is None)
+    diff = unified_diff(before or "", content, shown, created=before is None)
     lines = content.count("\n") + (not content.endswith("\n") and bool(content))
     return ToolResult(f"{'replaced' if before is not None else 'made'} {shown} ({lines:,} lines)", diff=diff)
