@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from moa.analysis import Analysis
     from moa.outcome import Answer, Failure
 
-_MOST_ITEMS = 5
+_MOST_ITEMS = 4
 _POINT_CHARS = 240
 _STANCE_CHARS = 160
 _RAW_CHARS = 3000

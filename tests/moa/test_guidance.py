@@ -145,8 +145,8 @@ def test_hostile_advice_stays_between_the_bars(pieces: list[str]) -> None:
 def test_it_stays_short_whatever_the_aggregator_wrote() -> None:
     endless = Aggregation("json_schema", analysis_of("word " * 500, 50))
     text = full(endless)
-    assert len(text) < 9_000
-    assert "Agreed (first 5 of 50):" in text, "what is left out is said to be"
+    assert len(text) < 8_000
+    assert "Agreed (first 4 of 50):" in text, "what is left out is said to be"
     assert len(one_line(endless, three(), step_taken=1, step_now=9)) < 700
     brief = full(Aggregation("json_schema", analysis_of("Run it.")))
     assert len(brief) < 900
