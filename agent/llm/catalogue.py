@@ -44,14 +44,16 @@ class Catalogue:
         """All that is known, field by field: the user's entry > the endpoint's list > the price snapshot."""
         known = endpoint.models.get(model, ModelFacts())
         stored = self._stored(endpoint)
-        if stored is not None and model in stored.models:
-            known = merge(known, _listed(stored.models[model]).facts)
+        listed = _listed(stored.models[model]) if stored is not None and model in stored.models else None
+        if listed is not None:
+            known = merge(known, listed.facts)
         return known if endpoint.free or known.price is not None else merge(known, snapshot(endpoint, model))
 
     def listed(self, endpoint: Endpoint) -> list[ListedModel]:
         """The endpoint's list as last seen; empty where it was never asked."""
         stored = self._stored(endpoint)
-        return [] if stored is None else [_listed(entry) for entry in stored.models.values()]
+        entries = [] if stored is None else stored.models.values()
+        return [model for entry in entries if (model := _listed(entry)) is not None]
 
     def age(self, endpoint: Endpoint) -> float | None:
         """Seconds since the endpoint was asked for its list; None where it never was."""
@@ -231,7 +233,10 @@ def _entry(model: ListedModel) -> dict[str, Any]:
     return entry
 
 
-def _listed(entry: Mapping[str, Any]) -> ListedModel:
-    price = price_of(entry["price"]) if "price" in entry else None
-    facts = {name: entry.get(name) for name in FACTS if name != "price"}
-    return ListedModel(entry["id"], entry.get("name"), ModelFacts(price=price, **facts))
+def _listed(entry: Mapping[str, Any]) -> ListedModel | None:
+    try:
+        price = price_of(entry["price"]) if "price" in entry else None
+        facts = {name: entry.get(name) for name in FACTS if name != "price"}
+        return ListedModel(entry["id"], entry.get("name"), ModelFacts(price=price, **facts))
+    except (KeyError, TypeError, ValueError):
+        return None

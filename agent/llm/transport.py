@@ -59,7 +59,10 @@ class Connection:
         while True:
             event = self.state.next_event()
             if event is h11.NEED_DATA:
-                self.state.receive_data(await self._reader.read(READ_BYTES))
+                data = await self._reader.read(READ_BYTES)
+                if not data and self.state.their_state is h11.SEND_RESPONSE:
+                    raise ConnectionResetError("the server closed the connection without an answer")
+                self.state.receive_data(data)
             elif not isinstance(event, h11.InformationalResponse):
                 return event
 
@@ -137,9 +140,6 @@ class DirectTransport(httpx.AsyncBaseTransport):
         except BaseException:
             connection.abort()
             raise
-        if not isinstance(head, h11.Response):
-            connection.abort()
-            raise httpx.RemoteProtocolError("the server closed the connection without an answer")
         return httpx.Response(
             head.status_code,
             headers=head.headers.raw_items(),

@@ -1,0 +1,291 @@
+"""The door over real sockets: what is closed, what is kept, and how fast."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import ssl
+import subprocess
+import sys
+import textwrap
+from contextlib import aclosing
+from pathlib import Path
+
+import pytest
+
+from agent.llm.client import Clocks
+from agent.llm.endpoint import Endpoint
+from agent.llm.errors import ConnectionFailed, StreamBroken, TimedOut
+from agent.llm.retry import RetryPolicy
+from agent.llm.stream import TextDelta
+from tests.agent.llm.doors import ASK, GOOD, HEAD, MAIN, chunk, door, server, sse, take_request
+
+ONCE = RetryPolicy(attempts=1)
+
+
+class Server:
+    """Answers with `pieces`, then waits for the client to hang up; notes connections, requests and when the client was gone."""
+
+    def __init__(self, *pieces: bytes, hang: bool = False) -> None:
+        self.pieces = pieces
+        self.hang = hang
+        self.connections = 0
+        self.requests = 0
+        self.gone: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        try:
+            while True:
+                await take_request(reader)
+                self.requests += 1
+                for piece in self.pieces:
+                    writer.write(piece)
+                    await writer.drain()
+                if self.hang:
+                    await reader.read()
+                    raise ConnectionError
+        except (asyncio.IncompleteReadError, ConnectionError):
+            if not self.gone.done():
+                self.gone.set_result(asyncio.get_running_loop().time())
+        finally:
+            writer.close()
+
+
+def test_cancelling_closes_the_socket_at_once() -> None:
+    async def main() -> None:
+        answering = Server(HEAD, chunk(sse({"say": "one"}, done=False)), hang=True)
+        async with server(answering) as endpoint:
+            it = door(endpoint=endpoint, network=True)
+            heard = asyncio.Event()
+
+            async def listen() -> None:
+                async with aclosing(it.client.stream(ASK, MAIN)) as stream:
+                    async for event in stream:
+                        if isinstance(event, TextDelta):
+                            heard.set()
+
+            task = asyncio.create_task(listen())
+            await asyncio.wait_for(heard.wait(), 2)
+            before = asyncio.get_running_loop().time()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert await asyncio.wait_for(answering.gone, 2) - before < 0.5
+            (settled,) = it.books.settled
+            assert (settled.outcome, settled.cost_nano, settled.usage) == ("cancelled", None, None)
+
+    asyncio.run(main())
+
+
+def test_closing_the_stream_is_cancelling_too() -> None:
+    async def main() -> None:
+        answering = Server(HEAD, chunk(sse({"say": "one"}, done=False)), hang=True)
+        async with server(answering) as endpoint:
+            it = door(endpoint=endpoint, network=True)
+            async with aclosing(it.client.stream(ASK, MAIN)) as stream:
+                async for event in stream:
+                    if isinstance(event, TextDelta):
+                        break
+            await asyncio.wait_for(answering.gone, 1)
+            assert it.books.settled[0].outcome == "cancelled"
+
+    asyncio.run(main())
+
+
+def test_a_call_that_still_waits_for_its_head_can_be_cancelled() -> None:
+    async def main() -> None:
+        answering = Server(hang=True)
+        async with server(answering) as endpoint:
+            it = door(endpoint=endpoint.with_(max_concurrency=1), network=True)
+            task = asyncio.create_task(it.ask())
+            waiting = asyncio.create_task(it.ask())
+            await asyncio.sleep(0.1)
+            waiting.cancel()
+            task.cancel()
+            await asyncio.gather(task, waiting, return_exceptions=True)
+            await asyncio.wait_for(answering.gone, 1)
+            assert answering.connections == 1
+            assert sorted((settled.outcome, settled.cost_nano) for settled in it.books.settled if settled.usage) == [
+                ("cancelled", 0)
+            ]
+            assert len(it.books.settled) == 2
+
+    asyncio.run(main())
+
+
+def test_a_connection_is_used_again_after_the_last_words_of_an_answer() -> None:
+    async def main() -> None:
+        # The end of the body comes with `[DONE]`, which is where the door stops reading.
+        answering = Server(HEAD, chunk(GOOD) + chunk(b""))
+        async with server(answering) as endpoint:
+            it = door(endpoint=endpoint, network=True)
+            for _ in range(3):
+                assert (await it.ask()).message.text == "hi there"
+            assert (answering.connections, answering.requests) == (1, 3)
+            await it.client.aclose()
+            await asyncio.wait_for(answering.gone, 1)
+
+    asyncio.run(main())
+
+
+def test_a_server_that_never_ends_its_stream_does_not_keep_us_waiting() -> None:
+    async def main() -> None:
+        async with server(Server(HEAD, chunk(GOOD), hang=True)) as endpoint:
+            it = door(endpoint=endpoint, network=True)
+            assert (await asyncio.wait_for(it.ask(), 1)).message.text == "hi there"
+
+    asyncio.run(main())
+
+
+def test_an_idle_connection_that_the_server_closed_is_not_used() -> None:
+    async def main() -> None:
+        async def one_each(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await take_request(reader)
+            writer.write(HEAD + chunk(GOOD) + chunk(b""))
+            await writer.drain()
+            writer.close()
+
+        async with server(one_each) as endpoint:
+            it = door(endpoint=endpoint, network=True, retry=ONCE)
+            for _ in range(2):
+                await it.ask()
+                await asyncio.sleep(0.02)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("tail", [b"", b"5\r\ndata:"], ids=["between chunks", "in a chunk"])
+def test_a_cut_stream_is_a_broken_one(tail: bytes) -> None:
+    async def main() -> None:
+        async def cut(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await take_request(reader)
+            writer.write(HEAD + chunk(sse({"say": "half"}, done=False)) + tail)
+            await writer.drain()
+            writer.close()
+
+        async with server(cut) as endpoint:
+            it = door(endpoint=endpoint, network=True)
+            with pytest.raises(StreamBroken) as caught:
+                await it.ask()
+            assert caught.value.partial is not None and caught.value.partial.text == "half"
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("said", [b"", b"HTTP/1.1 200", b"SSH-2.0-OpenSSH_9.2\r\n"])
+def test_a_server_that_speaks_no_http_is_a_failed_connection(said: bytes) -> None:
+    async def main() -> None:
+        async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await take_request(reader)
+            writer.write(said)
+            await writer.drain()
+            writer.close()
+
+        async with server(talk) as endpoint:
+            with pytest.raises(ConnectionFailed):
+                await door(endpoint=endpoint, network=True, retry=ONCE).ask()
+
+    asyncio.run(main())
+
+
+def test_nobody_listens() -> None:
+    async def main() -> None:
+        async with server(Server()) as endpoint:
+            pass
+        with pytest.raises(ConnectionFailed):
+            await door(endpoint=endpoint, network=True, retry=ONCE).ask()
+
+    asyncio.run(main())
+
+
+def test_a_connection_that_does_not_stand_in_time() -> None:
+    async def main() -> None:
+        async def mute(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.read()
+            writer.close()
+
+        # A TLS greeting that is never answered is as slow as any connection.
+        async with server(mute) as endpoint:
+            secure = endpoint.with_(base_url=endpoint.base_url.replace("http:", "https:"))
+            it = door(endpoint=secure, network=True, retry=ONCE, clocks=Clocks(connect=0.1))
+            with pytest.raises(TimedOut) as caught:
+                await it.ask()
+            assert caught.value.clock == "connect" and it.books.settled[0].cost_nano == 0
+
+    asyncio.run(main())
+
+
+def test_tls_is_verified_and_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=127.0.0.1"
+    places = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
+    if shutil.which("openssl") is None:
+        pytest.skip("needs the openssl command")
+    made = subprocess.run([*command.split(), *places], capture_output=True, check=False)
+    assert made.returncode == 0, made.stderr
+
+    async def main() -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        answering = Server(HEAD, chunk(GOOD) + chunk(b""))
+        async with server(answering, ssl=context) as endpoint:
+            with pytest.raises(ConnectionFailed, match="certificate"):
+                await door(endpoint=endpoint, network=True, retry=ONCE).ask()
+            monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+            it = door(endpoint=endpoint, network=True, retry=ONCE)
+            assert (await it.ask()).message.text == "hi there"
+            await it.client.aclose()
+
+    asyncio.run(main())
+
+
+def test_the_first_byte_leaves_early() -> None:
+    """Importing the door loads no HTTP library; a first call over http:// loads neither httpcore nor anyio nor a TLS context."""
+    program = """
+        import asyncio, sys
+        import agent.llm.client
+        assert not {"httpx", "httpcore", "h11", "anyio", "genai_prices", "difflib"} & set(sys.modules)
+
+        async def main():
+            # The support module imports httpx by itself, as nothing on the way of a real call does.
+            from agent.llm.http import load_httpx
+            load_httpx()
+            from tests.agent.llm.doors import door, server, GOOD, HEAD, chunk, take_request
+
+            async def talk(reader, writer):
+                await take_request(reader)
+                loaded = {"httpcore", "anyio", "click", "genai_prices", "json_repair", "certifi"} & set(sys.modules)
+                assert not loaded, loaded
+                writer.write(HEAD + chunk(GOOD) + chunk(b""))
+                await writer.drain()
+                writer.close()
+
+            async with server(talk) as endpoint:
+                await door(endpoint=endpoint, network=True).ask()
+
+        asyncio.run(main())
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, timeout=20, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_loopback_is_reached_without_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        proxy = Server(HEAD, chunk(GOOD) + chunk(b""))
+        async with server(proxy) as there, server(Server(HEAD, chunk(GOOD) + chunk(b""))) as endpoint:
+            monkeypatch.setenv("HTTP_PROXY", there.base_url.removesuffix("/v1"))
+            monkeypatch.setenv("http_proxy", there.base_url.removesuffix("/v1"))
+            monkeypatch.delenv("no_proxy", raising=False)
+            monkeypatch.delenv("NO_PROXY", raising=False)
+            await door(endpoint=endpoint, network=True).ask()
+            assert proxy.requests == 0
+            far = Endpoint("fake", "http://models.example.test/v1", api_key="k")
+            it = door(endpoint=far, network=True)
+            assert (await it.ask()).message.text == "hi there"
+            assert proxy.requests == 1
+            await it.client.aclose()
+
+    asyncio.run(main())
