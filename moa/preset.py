@@ -126,6 +126,13 @@ def load(name: str, *, config_dir: Path, project_dir: Path | None = None) -> Pre
     return read(text_at(path), name=name, path=path)
 
 
+def names(*, config_dir: Path, project_dir: Path | None = None) -> list[str]:
+    """The names of all presets there are, usable or not, sorted."""
+    from moa.preset_files import find
+
+    return sorted(find(config_dir, project_dir))
+
+
 def read(text: str, *, name: str, path: Path) -> Preset:
     """A preset from the text of its file. Raises UsageError that names file, key and remedy."""
     import tomllib

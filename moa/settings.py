@@ -9,6 +9,7 @@ from typing import Any
 
 from agent.toml import Table
 
+SECTION = "moa"
 DEFAULT_PRESET = "budget"
 
 
@@ -22,7 +23,7 @@ class Settings:
 
 def read(section: Mapping[str, Any], file: Path) -> Settings:
     """The section, checked. Raises UsageError that names file, key and remedy."""
-    table = Table(dict(section), file, "moa")
+    table = Table(dict(section), file, SECTION)
     settings = Settings(table.text("preset", DEFAULT_PRESET) or DEFAULT_PRESET, table.flag("armed", False))
     table.done()
     return settings

@@ -1,0 +1,67 @@
+"""What must hold before a panel may be armed: every endpoint known and open, and money that can be bounded."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from agent.errors import UsageError
+from agent.llm.request import ModelRef
+
+if TYPE_CHECKING:
+    from agent.llm.client import ModelClient
+    from moa.preset import Preset
+
+DEPTH = "MOA_DEPTH"
+"""Set for child processes: at depth 1 and beyond nothing fans out."""
+
+
+def depth(env: Mapping[str, str] = os.environ) -> int:
+    """How many panels this process is inside of. A value that is no number counts as one: the safe side."""
+    text = env.get(DEPTH, "").strip()
+    if not text:
+        return 0
+    return int(text) if text.isascii() and text.isdigit() else 1
+
+
+def check(preset: Preset, client: ModelClient, main: ModelRef | None) -> None:
+    """Raises UsageError, with the preset's file and key and a remedy, where this preset can't be armed.
+
+    `main` is the main model where it is known: an aggregator named `main` is checked as that. Nothing is sent.
+    """
+    unpriced: list[str] = []
+    capped = preset.turn_usd is not None and preset.turn_tokens is None
+    for key, model in preset.models(main):
+        try:
+            endpoint = client.endpoint(model.endpoint)
+        except UsageError as error:
+            raise UsageError(f"{preset.source}: {key}: {error.message}", remedy=error.remedy, kind=error.kind) from None
+        if endpoint.api_key is None and endpoint.api_key_env and not endpoint.is_loopback:
+            raise UsageError(
+                f"{preset.source}: {key}: {model} needs a key for the endpoint {endpoint.name}, and there is none",
+                remedy=f"set {endpoint.api_key_env} in the environment, or take the member out",
+                kind="missing_key",
+            )
+        if capped and not endpoint.free and client.facts(model).price is None:
+            unpriced.append(str(model))
+    if unpriced:
+        raise UsageError(
+            f"{preset.source}: budget.turn_usd is a dollar cap, but the price of {', '.join(unpriced)} is unknown",
+            remedy="add turn_tokens under [budget], or give the price in config.toml (endpoints.NAME.models)",
+            kind="unpriced",
+        )
+
+
+def receivers(preset: Preset, client: ModelClient, main: ModelRef | None) -> tuple[str, ...]:
+    """The hosts that will receive the conversation, each once, in the order of the seats. `this machine` for a local server."""
+    hosts: dict[str, None] = {}
+    for _key, model in preset.models(main):
+        try:
+            endpoint = client.endpoint(model.endpoint)
+        except UsageError:
+            hosts[f"{model.endpoint} (unknown endpoint)"] = None
+            continue
+        hosts["this machine" if endpoint.is_loopback else urlsplit(endpoint.base_url).hostname or endpoint.name] = None
+    return tuple(hosts)

@@ -1,0 +1,275 @@
+"""The verbs of `/moa`, in one table. Each returns a View; none of them knows a face."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from agent.commands import Command, CommandContext, Result, RunTurn, Said
+from agent.errors import UsageError
+from agent.llm.money import Total
+from agent.views import MarkdownView, TableView
+from moa import arming, preset_files, record
+from moa.preset import VERBS
+
+if TYPE_CHECKING:
+    from moa.plugin import Moa
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """One verb. `busy_ok`: may run while the agent works."""
+
+    hint: str
+    run: Callable[[Moa, CommandContext, str], Awaitable[Result]]
+    busy_ok: bool = False
+
+
+def command(moa: Moa) -> Command:
+    """`/moa` as one entry of the host's table."""
+
+    async def run(context: CommandContext, args: str) -> Result:
+        word, _, rest = args.strip().partition(" ")
+        if not word:
+            return await (_off(moa, context, "") if moa.armed else _on(moa, context, ""))
+        if word in TABLE:
+            return await TABLE[word].run(moa, context, rest.strip())
+        return _arm(moa, word, rest)
+
+    return Command(
+        name="moa",
+        summary="take counsel from a panel of models before each step (bare: arm or disarm)",
+        run=run,
+        args_hint="[on | off | PRESET | status | ask [@PRESET] PROMPT | show [N] | again | quote [PRESET] | cancel N | go | tool MODE]",
+        busy_verbs=frozenset(word for word, verb in TABLE.items() if verb.busy_ok),
+        complete=lambda typed: _complete(moa, typed),
+    )
+
+
+def _complete(moa: Moa, typed: str) -> Iterable[str]:
+    word, space, rest = typed.partition(" ")
+    presets = sorted(preset_files.find(moa.host.config_dir, moa.host.project_dir))
+    if not space:
+        return [choice for choice in (*VERBS, *presets) if choice.startswith(word)]
+    choices = {
+        "tool": ["force", "offer", "off"],
+        "quote": presets,
+        "ask": [f"@{name}" for name in presets],
+        "cancel": list(moa.turn.council.panel.running) if moa.turn else [],
+    }.get(word, [])
+    return [f"{word} {choice}" for choice in choices if choice.startswith(rest)]
+
+
+def _said(text: str) -> Said:
+    return Said(MarkdownView(text=text))
+
+
+def _nothing_more(verb: str, rest: str) -> None:
+    if rest:
+        raise UsageError(f"/moa {verb} takes nothing after it, and {rest!r} stands there", remedy=f"/moa {verb}")
+
+
+# Arming
+
+
+async def _on(moa: Moa, context: CommandContext, rest: str) -> Result:
+    _nothing_more("on", rest)
+    return _arm(moa, moa.armed or moa.settings.preset, "")
+
+
+async def _off(moa: Moa, context: CommandContext, rest: str) -> Result:
+    _nothing_more("off", rest)
+    moa.arm(None)
+    return _said("Counsel is off.")
+
+
+def _arm(moa: Moa, name: str, rest: str) -> Result:
+    known = preset_files.find(moa.host.config_dir, moa.host.project_dir)
+    if name not in known:
+        raise _unknown(name, list(known))
+    if rest:
+        raise UsageError(
+            f"/moa {name} arms a preset and takes no prompt", remedy=f"for one turn: /moa ask @{name} {rest}"
+        )
+    preset = moa.arm(name)
+    assert preset is not None
+    hosts = ", ".join(arming.receivers(preset, moa.host.client, moa.main()))
+    first = f"Counsel is on: `{name}`, {len(preset.members)} members, cadence `{preset.cadence}`."
+    lines = [first, f"The conversation goes to: {hosts}.", "`/moa quote` says what it costs."]
+    if depth := arming.depth():
+        lines.append(f"But nothing fans out here: this process is inside of a panel ({arming.DEPTH}={depth}).")
+    return _said("\n\n".join(lines))
+
+
+def _unknown(word: str, presets: list[str]) -> UsageError:
+    """Neither a verb nor a preset."""
+    import difflib
+
+    near = difflib.get_close_matches(word, [*VERBS, *presets], n=1, cutoff=0.5)
+    listed = f"verbs: {', '.join(VERBS)}; presets: {', '.join(sorted(presets))}"
+    remedy = f"did you mean /moa {near[0]}? ({listed})" if near else listed
+    return UsageError(f"/moa {word}: there is no such verb or preset", remedy=remedy, kind="unknown_preset")
+
+
+# Asking
+
+
+async def _ask(moa: Moa, context: CommandContext, rest: str) -> Result:
+    name = moa.armed or moa.settings.preset
+    if rest.startswith("@"):
+        name, _, rest = rest[1:].partition(" ")
+    if not rest.strip():
+        raise UsageError("/moa ask needs a prompt", remedy="/moa ask [@PRESET] PROMPT")
+    arming.check(moa.load(name), moa.host.client, moa.main())
+    return RunTurn(rest.strip(), {"moa": {"preset": name}})
+
+
+async def _again(moa: Moa, context: CommandContext, rest: str) -> Result:
+    _nothing_more("again", rest)
+    earlier = moa.last
+    if earlier is None or not earlier.answers:
+        raise UsageError(
+            "there are no answers to analyse anew since the program was started",
+            remedy="take counsel first; `moa replay` judges a saved one",
+        )
+    council = moa.council(earlier.preset)
+    counsel = await council.again(earlier, emit=context.emit)
+    moa.last = counsel
+    guidance = counsel.guidance(step=counsel.step)
+    receipt = moa.receipts.taken(counsel.calling.turn, counsel.step, counsel.decision, counsel.cost, counsel.duration_s)
+    entry = record.full(counsel, iteration=counsel.step, guidance=guidance, receipt=receipt)
+    context.session.add_record(entry, turn=counsel.calling.turn, iteration=counsel.step)
+    context.emit(entry)
+    from moa.show import counsel_view
+
+    return Said(counsel_view(entry.data))
+
+
+# Looking
+
+
+async def _show(moa: Moa, context: CommandContext, rest: str) -> Result:
+    from moa.show import counsel_view
+
+    taken = [data for data in context.session.records(record.KIND) if data.get("trigger") != record.REPLAYED]
+    if not taken:
+        raise UsageError("no counsel was taken in this session yet", remedy="/moa on, and then ask something")
+    number = _number(rest, "show", len(taken), default=len(taken))
+    return Said(counsel_view(taken[number - 1], number=number, of=len(taken)))
+
+
+async def _status(moa: Moa, context: CommandContext, rest: str) -> Result:
+    _nothing_more("status", rest)
+    name = moa.turn.council.preset.name if moa.turn else moa.armed
+    preset = moa.load(name or moa.settings.preset)
+    rows = [("counsel", f"on: {preset.name}" if name else f"off (/moa arms {preset.name})")]
+    rows += [(f"member {member.slot}", _about(str(member.model), member.reference.role)) for member in preset.members]
+    if preset.aggregate == "analysis":
+        rows.append(("aggregator", _about(preset.aggregator.model, preset.aggregator.role)))
+    else:
+        rows.append(("aggregator", f"none ({preset.aggregate})"))
+    rows.append(("receives it", ", ".join(arming.receivers(preset, moa.host.client, moa.main()))))
+    rows.append(("cadence", f"{preset.cadence}{', lookahead' if preset.lookahead else ''}"))
+    quorum = "all" if preset.quorum is None else f"{preset.quorum} of {len(preset.members)}"
+    rows.append(
+        (
+            "waits for",
+            f"{quorum}, then {preset.grace_s:g} s; says so at {preset.soft_s:g} s; {preset.timeout_s:g} s at most",
+        )
+    )
+    rows.append(("tool", moa.tool_mode))
+    if moa.last is not None:
+        last = moa.last
+        rung = last.aggregation.rung if last.aggregation else "none"
+        text = f"step {last.step}: {len(last.answers)} of {len(last.members)} answered, rung {rung}, {last.duration_s:.1f} s"
+        rows.append(("last counsel", f"{text}, {last.cost}"))
+    rows.append(("spent", f"{_spent(moa, context)} in this session, main model not counted"))
+    rows += [(f"step {receipt.iteration}", str(receipt)) for receipt in moa.receipts.all[-5:]]
+    return Said(TableView(title="counsel", columns=("", ""), rows=tuple(rows)))
+
+
+def _about(model: str, role: str | None) -> str:
+    return f"{model}: {role}" if role else model
+
+
+def _spent(moa: Moa, context: CommandContext) -> Total:
+    """The sum of the ledger's own rows."""
+    calls = moa.host.ledger.calls(session=context.session.id)
+    return Total.of(call.cost_nano for call in calls if call.purpose in ("reference", "aggregator"))
+
+
+async def _quote(moa: Moa, context: CommandContext, rest: str) -> Result:
+    from moa.quote import quote
+    from moa.view import render
+
+    preset = moa.load(rest or moa.armed or moa.settings.preset)
+    arming.check(preset, moa.host.client, moa.main())
+    view = render(context.session.history())
+    priced = quote(preset, moa.host.client, view, moa.main())
+    return Said(priced.view(arming.receivers(preset, moa.host.client, moa.main())))
+
+
+# While it runs
+
+
+async def _cancel(moa: Moa, context: CommandContext, rest: str) -> Result:
+    running = moa.turn.council.panel.running if moa.turn else ()
+    if not rest:
+        raise UsageError("/moa cancel needs a member's number", remedy=f"at work: {', '.join(running) or 'nobody'}")
+    if moa.turn is None or not moa.turn.council.panel.cancel(rest):
+        raise UsageError(f"member {rest} is not at work", remedy=f"at work: {', '.join(running) or 'nobody'}")
+    return _said(f"Member {rest} is stopped.")
+
+
+async def _go(moa: Moa, context: CommandContext, rest: str) -> Result:
+    _nothing_more("go", rest)
+    if moa.turn is None or not moa.turn.council.panel.go():
+        raise UsageError("no counsel is being waited for", remedy="/moa go is for while a panel is at work")
+    return _said("Going on with what is in.")
+
+
+_TOOL_WORDS: Mapping[str, str] = {
+    "off": "The main model is not offered the panel as a tool.",
+    "offer": "The main model may ask the panel with its tool `consult`, when it wants to.",
+    "force": "The main model must ask the panel with its tool `consult`: an answer without that is held back once, with a reminder.",
+}
+
+
+async def _tool(moa: Moa, context: CommandContext, rest: str) -> Result:
+    if not rest:
+        return _said(_TOOL_WORDS[moa.tool_mode])
+    if rest not in _TOOL_WORDS:
+        raise UsageError(f"/moa tool {rest}: there is no such mode", remedy="/moa tool force | offer | off")
+    before = moa.tool_mode
+    moa.set_tool(rest)
+    # The list of tools opens every request: a change in mid-conversation would empty the model's cache.
+    later = (before == "off") != (rest == "off")
+    when = (
+        "It holds from when this session is opened the next time (`moa -c`)."
+        if later
+        else "It holds from the next turn."
+    )
+    return _said(f"{_TOOL_WORDS[rest]} {when}")
+
+
+def _number(text: str, verb: str, most: int, *, default: int) -> int:
+    if not text:
+        return default
+    if not (text.isascii() and text.isdigit()) or not 1 <= int(text) <= most:
+        raise UsageError(f"/moa {verb} {text}: there is no such counsel", remedy=f"a number from 1 to {most}")
+    return int(text)
+
+
+TABLE: Mapping[str, Verb] = {
+    "on": Verb("", _on),
+    "off": Verb("", _off),
+    "status": Verb("", _status, busy_ok=True),
+    "ask": Verb("[@PRESET] PROMPT", _ask),
+    "show": Verb("[N]", _show, busy_ok=True),
+    "again": Verb("", _again),
+    "quote": Verb("[PRESET]", _quote, busy_ok=True),
+    "cancel": Verb("N", _cancel, busy_ok=True),
+    "go": Verb("", _go, busy_ok=True),
+    "tool": Verb("force|offer|off", _tool),
+}

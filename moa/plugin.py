@@ -1,0 +1,250 @@
+"""/moa: counsel in the agent's loop. Arms a panel, hooks into each turn, and hands the verbs of `/moa` to `moa.commands`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from agent import events
+from agent.errors import UsageError
+from agent.llm.request import ModelRef
+from agent.plugin import Continue, Contribution, Plugin
+from moa import arming, record, settings
+from moa.cadence import Decision, Receipts
+from moa.preset import Preset, load
+from moa.turn import TurnCounsel
+
+if TYPE_CHECKING:
+    from agent.commands import Command
+    from agent.llm.accounting import CallContext
+    from agent.llm.messages import ToolCallPart
+    from agent.plugin import Emit, ModelCall, PluginHost, TurnState
+    from agent.tools.base import Tool, ToolResult
+    from moa.aggregator import RungMemory
+    from moa.counsel import Council, Counsel
+
+TOOL_MODES = ("off", "offer", "force")
+REMIND = "Ask the panel with the consult tool before you answer: the user has asked for that. Then answer."
+
+
+def make(host: PluginHost) -> Moa:
+    """The plugin, as the entry point `agent.plugins` names it. Raises UsageError for a wrong `[moa]` section or preset."""
+    return Moa(host)
+
+
+class Moa(Plugin):
+    """Counsel for the main model.
+
+    Which preset is armed is decided, in this order, by the turn's options (`/moa ask`), the command line, the session, and config.toml.
+    """
+
+    name = "moa"
+    records = (record.KIND,)
+
+    def __init__(self, host: PluginHost, *, env: Mapping[str, str] = os.environ) -> None:
+        self.host = host
+        self.settings = settings.read(host.settings, host.config_file)
+        self.receipts = Receipts()
+        self.turn: TurnCounsel | None = None
+        self.last: Counsel | None = None
+        self._env = env
+        self._councils: dict[str, Council] = {}
+        self._memory: RungMemory | None = None
+        self._call: ModelCall | None = None
+        self._emit: Emit | None = None
+        self._consulted = False
+        self._reminded = False
+        stored = host.session.get_state(self.name) or {}
+        self.armed: str | None = stored.get("preset") if "preset" in stored else None
+        if "preset" not in stored and self.settings.armed:
+            self.armed = self.settings.preset
+        self.tool_mode: str = stored.get("tool", "off")
+        self._preset: Preset | None = None
+        if host.options.get("off"):
+            self.armed = None
+        elif name := host.options.get("preset"):
+            self.armed = str(name)
+            self._preset = self.load(self.armed)
+
+    # What it offers
+
+    def commands(self) -> Sequence[Command]:
+        """`/moa`."""
+        from moa.commands import command
+
+        return (command(self),)
+
+    def tools(self) -> Sequence[Tool]:
+        """`consult`, where `/moa tool` offers it."""
+        if self.tool_mode == "off":
+            return ()
+        from moa.consult import Consult
+
+        return (Consult(self._consult),)
+
+    def main_model(self) -> str | None:
+        """The `main` of a preset that the command line names."""
+        return self._preset.main if self._preset else None
+
+    def status(self) -> str | None:
+        """`moa budget`, or nothing."""
+        return f"moa {self.armed}" if self.armed else None
+
+    # Arming
+
+    def load(self, name: str) -> Preset:
+        """A preset by name. Raises UsageError."""
+        return load(name, config_dir=self.host.config_dir, project_dir=self.host.project_dir)
+
+    def main(self) -> ModelRef | None:
+        """The main model as far as it is known: of the last call, else as it was named at the start."""
+        if self._call is not None:
+            return self._call.request.model
+        named = self.main_model() or self.host.main_model
+        try:
+            return ModelRef.parse(named) if named else None
+        except ValueError:
+            return None
+
+    def arm(self, name: str | None) -> Preset | None:
+        """Arm a preset, or with None disarm, for this session from the next turn on. Raises UsageError; nothing changes then."""
+        preset = None if name is None else self.load(name)
+        if preset is not None:
+            arming.check(preset, self.host.client, self.main())
+        self.armed = name
+        self._store()
+        return preset
+
+    def set_tool(self, mode: str) -> None:
+        """Offer the consult tool, insist on it, or neither; kept with the session."""
+        self.tool_mode = mode
+        self._store()
+
+    def _store(self) -> None:
+        self.host.session.set_state(self.name, {"preset": self.armed, "tool": self.tool_mode})
+
+    def council(self, name: str) -> Council:
+        """The panel of a preset, read anew where its file has changed. Raises UsageError where it can't be armed."""
+        from moa.aggregator import RungMemory
+        from moa.counsel import Council
+
+        preset = self.load(name)
+        kept = self._councils.get(name)
+        if kept is not None and kept.preset == preset:
+            return kept
+        arming.check(preset, self.host.client, self.main())
+        if self._memory is None:
+            self._memory = RungMemory.load(self._rungs)
+        council = Council(preset, self.host.client, memory=self._memory, run_member=self.host.run_member)
+        self._councils[name] = council
+        return council
+
+    @property
+    def _rungs(self) -> Any:
+        return self.host.state_dir / "rungs.json"
+
+    # The hooks
+
+    async def before_turn(self, turn: TurnState, emit: Emit) -> None:
+        """Set up the turn's counsel. Raises UsageError where the armed preset is wrong: better before the turn than in it."""
+        self.turn, self._call, self._emit = None, None, emit
+        self._consulted = self._reminded = False
+        option = turn.options.get(self.name) or {}
+        name = None if option.get("off") else option.get("preset", self.armed)
+        if name is None:
+            return
+        if depth := arming.depth(self._env):
+            text = f"no counsel: this process is inside of a panel already ({arming.DEPTH}={depth})"
+            emit(events.Notice(source=self.name, level="warning", code="recursion", text=text))
+            return
+        council = self.council(name)
+        council.begin_turn()
+        self.turn = TurnCounsel(council, self.receipts, turn, emit)
+
+    async def before_model(self, call: ModelCall, emit: Emit) -> Contribution | None:
+        """Counsel for this call, fresh or aged."""
+        self._call, self._emit = call, emit
+        if self.turn is None:
+            return None
+        contribution = await self.turn.before_model(call)
+        self.last = self.turn.latest or self.last
+        return contribution
+
+    async def after_tool(self, turn: TurnState, call: ToolCallPart, result: ToolResult) -> None:
+        """What happened may be a signal for counsel."""
+        if self.turn is not None:
+            self.turn.after_tool(call, result)
+
+    async def before_stop(self, turn: TurnState, context: CallContext, emit: Emit) -> Continue | None:
+        """A draft may be held back: for review, or because the panel was to be asked and was not."""
+        if self.tool_mode == "force" and not self._consulted and not self._reminded and self._offered():
+            from agent.llm.messages import user
+
+            self._reminded = True  # once: a model that will not ask is not worth a second call
+            message = user(REMIND, synthetic="continuation")
+            return Continue(message=message, supersede=True, reason="the panel was to be asked first (/moa tool force)")
+        if self.turn is None:
+            return None
+        further = await self.turn.before_stop(turn, context)
+        self.last = self.turn.latest or self.last
+        return further
+
+    async def after_turn(self, turn: TurnState) -> None:
+        """Cancel what still runs."""
+        ending, self.turn = self.turn, None
+        if ending is not None:
+            await ending.close()
+        for council in self._councils.values():
+            await council.close()
+        if self._memory is not None:
+            with contextlib.suppress(OSError):  # a cache: without it the ladder is climbed again
+                self._memory.save(self._rungs)
+
+    # The consult tool
+
+    def _offered(self) -> bool:
+        return self._call is not None and any(tool.name == "consult" for tool in self._call.request.tools)
+
+    async def _consult(self, question: str) -> str:
+        """One counsel on a question, as text. Raises ToolError where there is no panel to ask."""
+        from agent.tools.base import ToolError
+
+        self._consulted = True
+        call, emit = self._call, self._emit
+        if call is None or emit is None:
+            raise ToolError("There is no turn to take counsel in.")
+        if arming.depth(self._env):
+            raise ToolError("There is no panel to ask: this agent is a panel's member itself.")
+        try:
+            council = self.turn.council if self.turn else self.council(self.armed or self.settings.preset)
+        except UsageError as error:
+            raise ToolError(f"The panel can't be asked: {error.message}") from None
+        counsel = await council.take(
+            call.request.messages,
+            main=call.request.model,
+            context=call.context,
+            decision=Decision(True, "consult", "the main model asked"),
+            emit=emit,
+            question=question,
+            tools=council.preset.tools_at != "never",
+        )
+        self.last = counsel
+        text = counsel.guidance(step=call.iteration)
+        receipt = self.receipts.taken(
+            call.turn.turn, call.iteration, counsel.decision, counsel.cost, counsel.duration_s
+        )
+        entry = record.full(counsel, iteration=call.iteration, guidance=text, receipt=receipt)
+        call.turn.session.add_record(entry, turn=call.turn.turn, iteration=call.iteration)
+        emit(entry)
+        if text is None:
+            why = "; ".join(f"{failure.slot}: {failure.kind}" for failure in counsel.failures)
+            raise ToolError(f"Nobody on the panel answered ({why or 'it broke off'}). Go on without it.")
+        return text
+
+    # What the verbs need
+
+    def account(self) -> tuple[CallContext, Emit] | None:
+        """The last call's account and the stream of its turn; None before the first."""
+        return None if self._call is None or self._emit is None else (self._call.context, self._emit)
