@@ -152,7 +152,7 @@ async def download(
         if have >= model.size:
             return digest.hexdigest()
         try:
-            await download_once(client, url, model, part, progress)
+            return await download_once(client, url, model, part, digest, progress)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol):
             raise
         except httpx.TransportError:
@@ -163,34 +163,44 @@ async def download(
 
 
 async def download_once(
-    client: httpx.AsyncClient, url: str, model: Fetchable, part: Path, progress: Callable[[Progress], None]
-) -> None:
-    """One request, from the end of `part` on, or from the start where the server can't do ranges.
+    client: httpx.AsyncClient,
+    url: str,
+    model: Fetchable,
+    part: Path,
+    digest: hashlib._Hash,
+    progress: Callable[[Progress], None],
+) -> str:
+    """One request, from the end of `part` on, or from the start where the server can't do ranges; returns the whole's SHA-256.
+
+    `digest` is that of `part` as it stands; the bytes are added to it as they come.
 
     Raises httpx.TransportError where the connection breaks or ends early; SourceFailed for an answer that is not the file.
     """
     import httpx
 
     have = size_of(part)
-    async with client.stream("GET", url, headers={"Range": f"bytes={have}-"} if have else {}) as answer:
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+    async with client.stream("GET", url, headers=headers) as answer:
         if answer.status_code not in (200, 206):
             raise SourceFailed(f"{url} answers {answer.status_code}")
         if answer.status_code == 200:
-            have = 0
+            have, digest = 0, hashlib.sha256()
         elif not answer.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
             raise SourceFailed(f"{url} answers with another range than was asked for")
         with part.open("ab" if have else "wb") as out:
-            async for block in answer.aiter_bytes(BLOCK):
+            async for block in answer.aiter_bytes():  # as they come: what waits for a full block is lost by a cut
                 have += len(block)
                 if have > model.size:
                     break
                 out.write(block)
+                digest.update(block)
                 progress(Progress("hub", have, model.size))
     if have > model.size:
         part.unlink()
         raise WrongFile(f"{url} sends more than the {model.size} bytes of {model.file}")
     if have < model.size:
         raise httpx.RemoteProtocolError(f"the answer ended after {have} of {model.size} bytes")
+    return digest.hexdigest()
 
 
 def accept(model: Fetchable, part: Path, sha256: str) -> None:

@@ -64,6 +64,7 @@ class LocalServer:
         self.notice = notice
         self.progress = progress
         self._loads: dict[Path, asyncio.Task[Child]] = {}
+        self._facts: dict[str, ModelFacts] = {}
         self._fetching = asyncio.Lock()
 
     async def launch(self, model: str) -> Endpoint:
@@ -80,13 +81,15 @@ class LocalServer:
             load = self._loads[path] = asyncio.create_task(self._start(path, model))
         # Shielded: several may wait for one load, and one of them being cancelled must not take it from the others.
         child = await asyncio.shield(load)
-        facts = ModelFacts(context_window=child.slot_tokens, price=Price(0.0, 0.0), native_tools=False, images=False)
+        self._facts[model] = ModelFacts(
+            context_window=child.slot_tokens, price=Price(0.0, 0.0), native_tools=False, images=False
+        )
         return WELL_KNOWN["local"].with_(
             base_url=f"{child.address}/v1",
             api_key=child.api_key,
             key_source="made for this run",
             max_concurrency=self.slots,
-            models={model: facts},
+            models=dict(self._facts),
         )
 
     async def aclose(self) -> None:
