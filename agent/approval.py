@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, cast, get_args
 
 from agent.denied import DenyPaths
 from agent.errors import StateError, UsageError
@@ -46,8 +45,7 @@ def parse_mode(text: str, *, source: str = "--approve") -> Mode:
     return cast("Mode", text)
 
 
-@dataclass(frozen=True, slots=True)
-class ApprovalRequest:
+class ApprovalRequest(NamedTuple):
     """A question to the user: may this call run? `rule` is what "session" and "always" would allow; `diff` what a file change would do."""
 
     call: ToolCallPart
@@ -56,8 +54,7 @@ class ApprovalRequest:
     diff: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class UserAnswer:
+class UserAnswer(NamedTuple):
     """The user's answer. `reason` goes to the model with a no. `rule` replaces the suggested one where the user changed it."""
 
     verdict: Literal["once", "session", "always", "no"]
@@ -65,8 +62,7 @@ class UserAnswer:
     rule: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """Whether a call may run. `reason` is for the model where it may not; `by` says what decided: a mode, a rule, the user, deny_paths."""
 
     allowed: bool

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from agent.errors import UsageError
 from agent.globs import Glob, escape
@@ -16,8 +15,7 @@ from agent.globs import Glob, escape
 VARYING = ("git status", "cargo test", "cargo check", "cargo build", "go test", "go vet", "npm test", "pytest", "ls")
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(NamedTuple):
     """A remembered yes. `pattern` None means every call of the tool.
 
     For `shell`, `*` stands for any text and `\\*` for a star; a pattern that ends in ` *` also covers the command without arguments. A

@@ -6,9 +6,8 @@ import asyncio
 import re
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from agent.llm.request import ToolSpec
 from agent.tools.base import ToolContext, ToolError, ToolResult
@@ -62,8 +61,7 @@ class Edit:
         return await asyncio.to_thread(_edit, context, path, arguments)
 
 
-@dataclass(frozen=True, slots=True)
-class _Change:
+class _Change(NamedTuple):
     file: TextFile
     text: str
     start: int

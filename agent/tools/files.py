@@ -7,9 +7,8 @@ import contextlib
 import hashlib
 import os
 import stat
-from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from agent.tools.base import ToolContext, ToolError
 
@@ -125,8 +124,7 @@ def stat_mark(status: os.stat_result) -> str:
     return f"{status.st_size}:{status.st_mtime_ns}:{status.st_ino}"
 
 
-@dataclass(frozen=True, slots=True)
-class TextFile:
+class TextFile(NamedTuple):
     """A whole text file that can be changed and put back: what is not touched keeps its bytes, whatever they are.
 
     `text` has the file's own line ends; bytes that are no valid UTF-8 are surrogates in it (PEP 383).

@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 from agent.globs import Glob
 from agent.llm.request import ToolSpec
 from agent.tools.base import ToolContext, ToolError, ToolResult
-from agent.tools.files import not_found
 
 MAX_RESULTS = 500
 
@@ -43,6 +42,7 @@ class GlobTool:
 
     async def run(self, context: ToolContext, arguments: dict[str, Any]) -> ToolResult:
         """The paths, from the working folder where they lie in it. Raises ToolError."""
+        from agent.tools.files import not_found
         from agent.tools.listing import list_files
 
         base, pattern = _split(arguments.get("path") or ".", arguments["pattern"])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from agent.tools.base import ToolError
 from agent.tools.output import Output
@@ -60,6 +62,12 @@ class ShellJobs:
     def __init__(self) -> None:
         self._jobs: dict[int, Job] = {}
         self._last = 0
+        self._logs = 0
+
+    def log_path(self, scratch: Path) -> Path:
+        """A new name for a command's output. With the process number, since a session that is resumed has the same folder."""
+        self._logs += 1
+        return scratch / f"shell-{os.getpid()}-{self._logs}.log"
 
     def check_room(self) -> None:
         """Raises ToolError where too many run already."""

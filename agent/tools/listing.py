@@ -7,8 +7,8 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from agent.tools.base import ToolContext
 from agent.tools.process import Child
@@ -27,8 +27,7 @@ CLUTTER = frozenset(
 """Names that no search looks into where there is no .gitignore to ask."""
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
+class Listing(NamedTuple):
     """Files below a folder, as paths from it with slashes, sorted. `complete` is false where a limit cut the list short."""
 
     files: list[str]

@@ -1,0 +1,124 @@
+"""One shell command from start to result."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from agent.tools.base import ToolContext, ToolError, ToolResult
+from agent.tools.jobs import Job, ShellJobs, ended
+from agent.tools.output import Output, harmless
+from agent.tools.process import Child
+
+LEFTOVER_S = 0.15
+"""Seconds that what a command left behind gets to end by itself, before it counts as a background job."""
+PROGRESS_S = 0.125
+
+
+async def run_command(
+    jobs: ShellJobs, context: ToolContext, command: str, timeout_s: float, env: Mapping[str, str]
+) -> ToolResult:
+    """Run a command for at most `timeout_s` seconds; at 0 leave it to `jobs` and return at once.
+
+    On cancellation and on time-out the command and all it started are ended within a second. What it leaves running when it returns by
+    itself becomes a job. Raises ToolError where it can't be started.
+    """
+    jobs.check_room()
+    output = Output(jobs.log_path(context.scratch), log=timeout_s == 0)
+    if timeout_s == 0:
+        child = await _start(context, command, env, output.feed)
+        return await _in_background(jobs.add(command, child, output))
+    progress = _Progress(context.progress)
+
+    def feed(data: bytes) -> None:
+        output.feed(data)
+        progress.feed(data)
+
+    child = await _start(context, command, env, feed)
+    left_running = False
+    try:
+        code = await child.wait(timeout_s)
+        left_running = code is not None and not await child.settle(LEFTOVER_S)
+    finally:
+        progress.close()
+        if not left_running:
+            await child.end()
+            output.close()
+    job = jobs.add(command, child, output, adopted=True) if left_running else None
+    return _result(output, code, timeout_s, job)
+
+
+async def _start(context: ToolContext, command: str, env: Mapping[str, str], feed: Callable[[bytes], None]) -> Child:
+    try:
+        return await Child.start([_shell(), "-c", command], cwd=context.cwd, env=env, feed=feed)
+    except OSError as error:
+        raise ToolError(f"the command can't be started: {error.strerror or error}") from error
+
+
+async def _in_background(job: Job) -> ToolResult:
+    try:
+        # Long enough to see a command that fails at once; the model would take "running" for success.
+        await job.child.wait(LEFTOVER_S)
+    except asyncio.CancelledError:
+        await job.child.end()
+        raise
+    if job.running():
+        return ToolResult(f"[background job {job.number} is running; {_how_to(job)}]", full_output=job.output.path)
+    text = job.output.render().strip("\n") or "(no output)"
+    return ToolResult(f"{text}\n[job {job.number} {job.state()} at once]", is_error=bool(job.child.returncode))
+
+
+def _result(output: Output, code: int | None, timeout_s: float, job: Job | None) -> ToolResult:
+    lines = [output.render().strip("\n") or "(no output)"]
+    if code is None:
+        lines.append(
+            f"[timed out after {timeout_s:g} s and was ended with all it started; for longer use timeout_s = 0]"
+        )
+    elif code:
+        lines.append(f"[{ended(code)}]" if code < 0 else f"[exit code {code}]")
+    if job is not None:
+        lines.append(f"[what it left running is background job {job.number}; {_how_to(job)}]")
+    return ToolResult("\n".join(lines), is_error=code != 0, full_output=output.path if output.in_file else None)
+
+
+def _how_to(job: Job) -> str:
+    return f"log: {job.output.path}; `:tail {job.number}`, `:stop {job.number}`"
+
+
+class _Progress:
+    """Passes output on as harmless text, at most eight times a second and the last of it alone: it is for eyes."""
+
+    def __init__(self, report: Callable[[str], None]) -> None:
+        self._report = report
+        self._waiting = bytearray()
+        self._timer: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    def feed(self, data: bytes) -> None:
+        if self._closed:
+            return
+        self._waiting += data
+        del self._waiting[:-4_000]
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(PROGRESS_S, self._flush)
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._flush()
+        self._closed = True
+
+    def _flush(self) -> None:
+        self._timer = None
+        if self._waiting:
+            text = harmless(self._waiting.decode("utf-8", "replace"))
+            self._waiting.clear()
+            self._report(text)
+
+
+def _shell() -> str:
+    # Models write bash; the user's own shell may be one whose language is another.
+    return next(
+        (path for path in ("/bin/bash", "/usr/bin/bash", "/usr/local/bin/bash") if Path(path).exists()), "/bin/sh"
+    )

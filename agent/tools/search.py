@@ -1,0 +1,162 @@
+"""Searching files for a regular expression, in a process that can be ended."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from agent.tools.base import ToolContext, ToolError
+from agent.tools.listing import list_files
+from agent.tools.process import Child
+
+MAX_RESULTS = 200
+MAX_COUNTED = 5_000
+MAX_LINE = 300
+MAX_BYTES = 40_000
+SEARCH_S = 20.0
+"""Seconds for a whole search. It runs in a process of its own, which can be ended inside a regular expression without end."""
+
+
+async def search(context: ToolContext, target: Path, pattern: str, ripgrep: str) -> str:
+    """The matching lines of a file, or of all files below a folder, as text for the model.
+
+    `ripgrep` is that program's path, or empty for Python's `re`. Raises ToolError for an expression that is none.
+    """
+    folder = target if target.is_dir() else target.parent
+    found = _Found(context, folder)
+    deadline = time.monotonic() + SEARCH_S
+    names = [target.name]
+    if target.is_dir():
+        listing = await list_files(context, folder)
+        names, found.complete = listing.files, listing.complete
+    if ripgrep:
+        for batch in _batches(names):
+            if found.full or time.monotonic() > deadline:
+                break
+            if existing := await asyncio.to_thread(_regular, folder, batch):
+                await _search([ripgrep, *RIPGREP, "--", pattern, *existing], folder, b"", found, deadline)
+    else:
+        child = str(Path(__file__).with_name("search_child.py"))
+        argv = [sys.executable, "-I", "-S", child, pattern, str(MAX_LINE)]
+        await _search(argv, folder, b"\0".join(os.fsencode(name) for name in names), found, deadline)
+    found.timed_out = found.timed_out or time.monotonic() > deadline
+    return found.render(pattern)
+
+
+# No settings of the user's, no colours; the files are named one by one, so that one rule about which are searched holds for both programs.
+RIPGREP = (
+    "--no-config --color=never --no-heading --with-filename --line-number --null --no-messages --sort=path --no-ignore "
+    f"--max-columns={MAX_LINE} --max-columns-preview --max-count={MAX_COUNTED}"
+).split()
+BATCH_BYTES = 96_000
+"""Bytes of file names on one command line, well below every system's limit."""
+
+
+def _batches(names: list[str]) -> list[list[str]]:
+    batches: list[list[str]] = [[]]
+    room = BATCH_BYTES
+    for name in names:
+        room -= len(os.fsencode(name)) + 3
+        if room < 0:
+            batches.append([])
+            room = BATCH_BYTES
+        batches[-1].append(name)
+    return batches
+
+
+def _regular(folder: Path, names: list[str]) -> list[str]:
+    """Without links, FIFOs and what is gone; `./` in front, so that no name is taken for an option."""
+    paths = ((name, folder / name) for name in names)
+    return [f"./{name}" for name, path in paths if path.is_file() and not path.is_symlink()]
+
+
+@dataclass(slots=True)
+class _Found:
+    """The matches so far."""
+
+    context: ToolContext
+    folder: Path
+    lines: list[str] = field(default_factory=list)
+    count: int = 0
+    size: int = 0
+    complete: bool = True
+    timed_out: bool = False
+    waiting: bytes = b""
+
+    @property
+    def full(self) -> bool:
+        return self.count >= MAX_COUNTED
+
+    def feed(self, data: bytes) -> None:
+        """Output of the searching program: NAME NUL NUMBER:TEXT, a line each."""
+        if self.full:
+            return
+        *lines, self.waiting = (self.waiting + data).split(b"\n")
+        for line in lines:
+            name, nul, rest = line.partition(b"\0")
+            path = self.folder / os.fsdecode(name.removeprefix(b"./"))
+            if not nul or self.context.deny_paths.match_name(path):
+                continue
+            self.count += 1
+            if len(self.lines) < MAX_RESULTS and self.size < MAX_BYTES:
+                text = rest.decode("utf-8", "replace").rstrip("\r")
+                self.lines.append(f"{self.context.show(path)}:{text}")
+                self.size += len(text)
+
+    def render(self, pattern: str) -> str:
+        """For the model."""
+        done = list(self.lines)
+        if left := self.count - len(done):
+            done.append(
+                f"… and {'at least ' if self.full or self.timed_out else ''}{left:,} more lines; narrow it down"
+            )
+        if self.timed_out:
+            done.append(
+                f"(stopped after {SEARCH_S:g} s, not everything was searched: use a simpler pattern or a narrower path)"
+            )
+        elif not self.complete:
+            done.append("(there are too many files to search all of them; give a folder further down as path)")
+        return "\n".join(done) or f"no line matches {pattern}"
+
+
+async def _search(argv: list[str], folder: Path, names: bytes, found: _Found, deadline: float) -> None:
+    """Run one searching program to its end, to the deadline, or until there is more than anybody counts. Raises ToolError."""
+    first = bytearray()
+    enough = asyncio.Event()
+
+    def feed(data: bytes) -> None:
+        if len(first) < 2_000:
+            first.extend(data[:2_000])
+        found.feed(data)
+        if found.full:
+            enough.set()
+
+    with tempfile.TemporaryFile() as stdin:
+        stdin.write(names)
+        stdin.seek(0)
+        try:
+            child = await Child.start(argv, cwd=folder, feed=feed, stdin=stdin)
+        except OSError as error:
+            raise ToolError(f"the search can't be started: {error.strerror or error}") from error
+    finished = asyncio.create_task(child.wait(max(0.1, deadline - time.monotonic())))
+    stopped = asyncio.create_task(enough.wait())
+    try:
+        await asyncio.wait((finished, stopped), return_when=asyncio.FIRST_COMPLETED)
+        code = finished.result() if finished.done() else 0
+        if code is not None and not stopped.done():
+            await child.settle(1.0)
+    finally:
+        for task in (finished, stopped):
+            task.cancel()
+        await asyncio.gather(finished, stopped, return_exceptions=True)
+        await child.end()
+    if code is None:
+        found.timed_out = True
+    elif code == 2 and not found.count:
+        message = first.decode("utf-8", "replace").strip().removeprefix("rg: ")
+        raise ToolError(f"the pattern is no regular expression: {message[:1_000]}")
