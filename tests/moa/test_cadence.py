@@ -33,7 +33,11 @@ def test_each_cadence_takes_counsel_when_it_says() -> None:
     assert taken("signal", 6, {2: "tool_error", 4: "same_result"}) == [0, 2, 4]
 
 
-@given(cadence=st.sampled_from(["iteration", "turn", "every:2", "every:7", "signal"]), signals=SIGNALS, since=st.integers(0, 99))
+@given(
+    cadence=st.sampled_from(["iteration", "turn", "every:2", "every:7", "signal"]),
+    signals=SIGNALS,
+    since=st.integers(0, 99),
+)
 def test_a_turns_first_call_always_has_counsel_and_every_decision_a_reason(
     cadence: str, signals: list[str], since: int
 ) -> None:

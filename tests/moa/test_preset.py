@@ -46,7 +46,11 @@ def test_count_writes_seats_out_and_disabled_ones_are_dropped() -> None:
         '[[references]]\nmodel = "a:b"\ncount = 2\n[[references]]\nmodel = "c:d"\nenabled = false\n'
         '[[references]]\nmodel = "e:f:free"\n'
     )
-    assert [(member.slot, str(member.model)) for member in preset.members] == [("1", "a:b"), ("2", "a:b"), ("3", "e:f:free")]
+    assert [(member.slot, str(member.model)) for member in preset.members] == [
+        ("1", "a:b"),
+        ("2", "a:b"),
+        ("3", "e:f:free"),
+    ]
 
 
 @pytest.mark.parametrize(
