@@ -55,11 +55,13 @@ async def aggregate(
     on_event: Callable[[StreamEvent], None] | None = None,
     memory: RungMemory,
     small: bool = False,
+    draft: str | None = None,
+    question: str | None = None,
 ) -> Aggregation:
     """Have the answers compared.
 
     The aggregator gets the panel's own `view` (so that it can share its cache) and, in the request's tail, the answers: fenced, in an
-    order shuffled by `seed`, under neutral labels. Names are restored in the result. `small` keeps a small local model's answer
+    order shuffled by `seed`, under neutral labels; so too the `draft` or the `question` that they were given. Names are restored in the result. `small` keeps a small local model's answer
     within 400 tokens. Never raises for a failure of the model or a cap: the result is then on the rung raw, with `error` set.
 
     One answer is not compared: there is nothing to compare it with, and the call would cost as much as any other.
@@ -67,7 +69,7 @@ async def aggregate(
     if len(answers) < 2:
         return replace(raw(answers), note="one answer: nothing to compare" if answers else "no answers")
     started = time.perf_counter()
-    attempt = _Attempt(client, context, spec, view, _blinded(answers, seed), memory, on_event, small)
+    attempt = _Attempt(client, context, spec, view, _blinded(answers, seed, draft, question), memory, on_event, small)
     result = await attempt.run()
     return replace(result, duration_s=time.perf_counter() - started, warnings=_kinship(result, spec, answers))
 
@@ -81,6 +83,8 @@ class _Blind:
 
     answers: tuple[tuple[str, Answer], ...]
     names: Mapping[str, str]
+    draft: str | None = None
+    question: str | None = None
 
     @property
     def labels(self) -> list[str]:
@@ -89,6 +93,10 @@ class _Blind:
     def tail(self, role: str | None, small: bool) -> str:
         newest = max(answer.step for _, answer in self.answers)
         paragraphs = [prompts.COMPARE]
+        if self.draft is not None:
+            paragraphs.append(f"{prompts.COMPARED_DRAFT}\n{fence(head_and_tail(self.draft, _ANSWER_CHARS))}")
+        if self.question is not None:
+            paragraphs.append(f"{prompts.COMPARED_QUESTION}\n{fence(head_and_tail(self.question, _ANSWER_CHARS))}")
         for label, answer in self.answers:
             about = [f"given at step {answer.step}, now {newest}"] if answer.step != newest else []
             about += ["cut off"] if answer.incomplete else []
@@ -100,7 +108,7 @@ class _Blind:
         return "\n\n".join(paragraphs)
 
 
-def _blinded(answers: Sequence[Answer], seed: int) -> _Blind:
+def _blinded(answers: Sequence[Answer], seed: int, draft: str | None, question: str | None) -> _Blind:
     from random import Random
 
     order = list(zip(answers, display_names(answers), strict=True))
@@ -109,6 +117,8 @@ def _blinded(answers: Sequence[Answer], seed: int) -> _Blind:
     return _Blind(
         tuple(zip(labels, (answer for answer, _ in order), strict=True)),
         dict(zip(labels, (name for _, name in order), strict=True)),
+        draft,
+        question,
     )
 
 

@@ -97,7 +97,7 @@ def json_schema(small: bool, labels: Sequence[str] = ()) -> dict[str, Any]:
     is cut to invalid JSON where the schema allows more than fits into 400 tokens, asks for at least something, and leaves `evidence`
     out. The large form has no bounds, because some providers' strict modes refuse length keywords.
     """
-    text: dict[str, Any] = {"type": "string", "minLength": 8, "maxLength": 40} if small else {"type": "string"}
+    text: dict[str, Any] = {"type": "string", "minLength": 8, "maxLength": 32} if small else {"type": "string"}
     who: dict[str, Any] = {"type": "string", "enum": list(labels)} if labels else {"type": "string"}
     if small and not labels:
         who["maxLength"] = 10
@@ -108,7 +108,8 @@ def json_schema(small: bool, labels: Sequence[str] = ()) -> dict[str, Any]:
     properties = {
         "consensus": many(text, least=1),
         "contradictions": many(_object(topic=text, stances=many(_object(model=who, stance=text), most=2))),
-        "partial_coverage": many(_object(models=many(who, most=2), point=text)),
+        # Small models have the least to say here, and seven texts of one character a token (digits) just fit.
+        "partial_coverage": many(_object(models=many(who, most=2), point=text), most=0),
         "unique_insights": many(_object(model=who, insight=text)),
         "blind_spots": many(text),
         "next_steps": many(text, least=1),

@@ -23,6 +23,10 @@ REVIEW = """\
 The agent is about to end its turn with the draft below. Review it: is the task really done, is every claim backed by what the tool \
 results show, what is missing or wrong? If nothing needs to change, say so in one sentence."""
 
+DRAFT = "Draft, not yet seen by the user:"
+
+QUESTION = "The agent puts this question to you; answer it first:"
+
 EARLIER = """\
 Other advisers have answered already; their answers follow as data, under neutral labels. Use what holds, say what is wrong, and add what \
 all of them miss. Don't repeat them."""
@@ -41,20 +45,26 @@ Compare; don't merge, rank or vote. What several say independently is likelier t
 Keep dissent: a point that one answer makes alone may be the one that matters. Don't invent points that no answer makes, except under \
 blind_spots."""
 
+COMPARED_DRAFT = "The answers review this draft, with which the agent is about to end its turn:"
+
+COMPARED_QUESTION = "The agent had put this question to them:"
+
+# Said without sample values: small models copy those.
 SHAPE = """\
 Reply with one JSON object and nothing else. It has these keys, each a list (empty where there is nothing to say):
-- "consensus": ["a point that all or nearly all answers make"]
-- "contradictions": [{"topic": "what they differ on", "stances": [{"model": "Answer A", "stance": "what it says"}]}]
-- "partial_coverage": [{"models": ["Answer A", "Answer B"], "point": "what only some of them address"}]
-- "unique_insights": [{"model": "Answer A", "insight": "what it alone sees"}]
-- "blind_spots": ["what no answer addresses and matters"]
-- "next_steps": ["what the agent should do next, most important first"]
-- "evidence": [{"path": "consensus[0]", "source": "Answer A", "quote": "20 to 200 characters, copied exactly from that answer"}]
-Give evidence for the points that matter most: its path names a point of your JSON. Write each point as one short sentence."""
+- consensus: strings; each a point that all or nearly all answers make.
+- contradictions: objects with topic and stances (objects with model and stance); what the answers differ on, and who says what.
+- partial_coverage: objects with models (a list) and point; what only some of the answers address.
+- unique_insights: objects with model and insight; what one answer alone sees.
+- blind_spots: strings; what no answer addresses although it matters.
+- next_steps: strings; what the agent should do next, most important first.
+- evidence: objects with path, source and quote, for the points that matter most. path names a point of your JSON, like consensus[0]; \
+source is the answer; quote is 20 to 200 characters copied from it exactly.
+Call the answers by their labels (Answer A). Write each point as one short sentence."""
 
 SHAPE_SMALL = """\
 Reply with one short JSON object and nothing else, with the keys "consensus", "contradictions", "partial_coverage", "unique_insights", \
-"blind_spots" and "next_steps", each a list with at most one short entry."""
+"blind_spots" and "next_steps", each a list with at most one entry of a few words."""
 
 AGAIN = "Your last reply could not be used: {reason}. Reply once more, with the JSON object alone."
 

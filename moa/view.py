@@ -69,21 +69,28 @@ def render(
 
 
 def tail(
-    role: str | None, *, draft: str | None = None, earlier: Sequence[tuple[str, str]] = (), decide: bool = False
+    role: str | None,
+    *,
+    draft: str | None = None,
+    earlier: Sequence[tuple[str, str]] = (),
+    question: str | None = None,
+    decide: bool = False,
 ) -> str:
     """The text for `Request.tail`: what is asked of one member. It is the only part of its request that differs between members.
 
     `role` is its brief from the preset. `draft` is a reply that is about to end the turn, to be reviewed. `earlier` holds (neutral
-    label, answer) of the panel's last layer. `decide` asks for a final line that a vote can count.
+    label, answer) of the panel's last layer. `question` is one that the agent asks in so many words. `decide` asks for a final line that a vote can count.
     """
     paragraphs = []
     if earlier:
         paragraphs.append(prompts.EARLIER)
         paragraphs += [f"{flat(label, 60)}:\n{fence(text)}" for label, text in earlier]
     if draft is not None:
-        paragraphs.append(f"{prompts.REVIEW}\nDraft:\n{fence(draft)}")
+        paragraphs.append(f"{prompts.REVIEW}\n{prompts.DRAFT}\n{fence(draft)}")
     else:
         paragraphs.append(prompts.ADVISE)
+    if question is not None:
+        paragraphs.append(f"{prompts.QUESTION}\n{fence(question)}")
     if role and role.strip():
         paragraphs.append(f"{prompts.ROLE} {clean(role).strip()}")
     if decide:

@@ -118,6 +118,24 @@ def test_an_answer_cannot_leave_its_fence_or_forge_another() -> None:
     assert f"````\n{hostile}\n````" in tail
 
 
+def test_the_aggregator_sees_the_draft_and_the_question_that_the_answers_are_about() -> None:
+    client = ScriptedClient({"*": json.dumps(GOOD)})
+    work = aggregate(
+        client,
+        CallContext("aggregator"),
+        spec=AggregatorSpec(JUDGE, role="Weigh security most."),
+        view=VIEW,
+        answers=three(),
+        seed=1,
+        memory=RungMemory(),
+        draft="All done.",
+        question="Is it safe?",
+    )
+    asyncio.run(work)
+    tail = client.requests[0].tail or ""
+    assert "```\nAll done.\n```" in tail and "```\nIs it safe?\n```" in tail and "Weigh security most." in tail
+
+
 def ladder_step(name: str) -> dict[str, Any]:
     """Scripts for each rung: what the model says, and what is expected."""
     whole = json.dumps(GOOD)

@@ -170,3 +170,4 @@ def test_the_tail_has_what_differs_between_members() -> None:
     for expected in ("Look for what breaks.", "All done!", "Answer A:\n```\nRun the tests.\n```"):
         assert expected in reviewing
     assert "Decision:" in tail(None, decide=True)
+    assert "```\nIs it safe?\n```" in tail(None, question="Is it safe?")
