@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from agent.llm.dialects.history import settle, valid_arguments
 from agent.llm.messages import Message, Part, TextPart, ToolCallPart, system
 from agent.llm.request import Request, Schema, ToolSpec
 
@@ -26,10 +27,10 @@ _CHARS_PER_TOKEN = 2
 _STRUCTURAL = ("type", "enum", "const", "minimum", "maximum", "minItems", "maxItems", "minLength", "maxLength")
 _DEPTH = 8
 
-_HEAD = """You have tools. Every reply is one JSON object, in one of two forms:
-{"answer": "what you say to the user"}
-{"tool": "NAME", "arguments": {...}}
-Use the second to run a tool; its result comes as the next message. When you know enough, use the first.
+_HEAD = """You have tools. Every reply is one JSON object, in one of two forms.
+To run a tool: {"tool": "NAME", "arguments": {...}}
+The result is the next message. Run a tool rather than ask the user for what it can tell you.
+To answer, when you know enough: {"answer": "what you say to the user"}
 Tools:"""
 
 
@@ -40,7 +41,7 @@ def emulate(request: Request) -> Request:
     own, or no tools (or may not use them), only the history is rewritten.
     """
     active = is_active(request)
-    messages = _rewrite(request.messages, active)
+    messages = _rewrite(settle(request.messages), active)
     if active:
         messages = _described(messages, request.tools)
     return replace(
@@ -64,7 +65,7 @@ def bound(request: Request) -> int | None:
 
 def written_call(name: str, arguments: str) -> str:
     """A tool call as the model writes it."""
-    return f'{{"tool": {json.dumps(name, ensure_ascii=False)}, "arguments": {arguments or "{}"}}}'
+    return f'{{"tool": {json.dumps(name, ensure_ascii=False)}, "arguments": {valid_arguments(arguments)}}}'
 
 
 def written_answer(text: str) -> str:
@@ -149,6 +150,9 @@ def _object(properties: dict[str, Any]) -> dict[str, Any]:
 
 
 def _arguments(tool: ToolSpec, limit: int | None) -> dict[str, Any]:
+    properties = tool.parameters.get("properties", {})
+    if limit:
+        limit = max(1, limit // max(1, len(properties)))
     definitions = {**tool.parameters.get("definitions", {}), **tool.parameters.get("$defs", {})}
     arguments = _plain_schema({"type": "object", **tool.parameters}, definitions, limit, _DEPTH)
     arguments.setdefault("properties", {})

@@ -67,6 +67,7 @@ class Form:
             return self._string()
         if kind == "object" and "}" in text and self.call is None:
             self._object()
+            return self.answer if self.kind == "answer" else ""
         return ""
 
     def end(self) -> str:
@@ -119,7 +120,7 @@ class Form:
 
     def _object(self) -> None:
         try:
-            value, end = json.JSONDecoder().raw_decode(self._text, self._at)
+            value, end = json.JSONDecoder(strict=False).raw_decode(self._text, self._at)
         except (ValueError, RecursionError):
             return
         self.closed = True
@@ -135,7 +136,7 @@ class Form:
         """The arguments' own text where they stand in their usual place, so that they go back byte by byte."""
         match = _CALL.match(self._text, self._at)
         if match:
-            _value, stop = json.JSONDecoder().raw_decode(self._text, match.end())
+            _value, stop = json.JSONDecoder(strict=False).raw_decode(self._text, match.end())
             if self._text[stop:end].strip() == "}":
                 return self._text[match.end() : stop]
         return json.dumps(value.get("arguments", {}), ensure_ascii=False)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from agent.llm.dialects import structure
-from agent.llm.dialects.history import alternate, arguments_object, as_text, last_turn_start, settle
+from agent.llm.dialects.history import alternate, as_text, last_turn_start, settle, valid_arguments
 from agent.llm.endpoint import Endpoint
 from agent.llm.errors import ModelError
 from agent.llm.messages import ImagePart, Message, TextPart, ToolCallPart, user
@@ -143,13 +143,8 @@ def _content(message: Message, quirks: frozenset[str]) -> str | list[dict[str, A
 
 
 def _tool_call(call: ToolCallPart, own: bool) -> dict[str, Any]:
-    import json
-
-    arguments = call.arguments
-    # Templates and proxies parse the arguments of old calls: what was cut off would be refused for ever after.
-    if "unreadable_arguments" in (value := arguments_object(arguments)):
-        arguments = json.dumps(value, ensure_ascii=False)
-    wire = {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": arguments}}
+    function = {"name": call.name, "arguments": valid_arguments(call.arguments)}
+    wire = {"id": call.id, "type": "function", "function": function}
     return {**wire, **(call.extra or {})} if own else wire
 
 

@@ -82,6 +82,19 @@ def arguments_object(arguments: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {"unreadable_arguments": arguments}
 
 
+def valid_arguments(arguments: str) -> str:
+    """A call's arguments as JSON text: as the model wrote them where they are an object.
+
+    Chat templates and proxies parse the arguments of old calls: one that was cut off would be refused for ever after.
+    """
+    import json
+
+    value = arguments_object(arguments)
+    if not arguments or "unreadable_arguments" in value:
+        return json.dumps(value, ensure_ascii=False)
+    return arguments
+
+
 def last_turn_start(messages: Sequence[Message]) -> int:
     """Where the newest answer begins: the index of the last assistant message (0 where there is none).
 
