@@ -35,15 +35,10 @@ def check(preset: Preset, client: ModelClient, main: ModelRef | None) -> None:
     capped = preset.turn_usd is not None and preset.turn_tokens is None
     for key, model in preset.models(main):
         try:
-            endpoint = client.endpoint(model.endpoint)
+            endpoint = client.require_key(model.endpoint)
         except UsageError as error:
-            raise UsageError(f"{preset.source}: {key}: {error.message}", remedy=error.remedy, kind=error.kind) from None
-        if endpoint.api_key is None and endpoint.api_key_env and not endpoint.is_loopback:
-            raise UsageError(
-                f"{preset.source}: {key}: {model} needs a key for the endpoint {endpoint.name}, and there is none",
-                remedy=f"set {endpoint.api_key_env} in the environment, or take the member out",
-                kind="missing_key",
-            )
+            where = f"{preset.source}: {key} ({model})"
+            raise UsageError(f"{where}: {error.message}", remedy=error.remedy, kind=error.kind) from None
         if capped and not endpoint.free and client.facts(model).price is None:
             unpriced.append(str(model))
     if unpriced:
