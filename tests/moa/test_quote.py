@@ -74,7 +74,10 @@ def test_an_unknown_price_stays_unknown() -> None:
 
 
 @given(
-    prompt=st.floats(0, 100), completion=st.floats(0, 100), cached=st.none() | st.floats(0, 100), layers=st.integers(1, 4)
+    prompt=st.floats(0, 100),
+    completion=st.floats(0, 100),
+    cached=st.none() | st.floats(0, 100),
+    layers=st.integers(1, 4),
 )
 def test_low_is_never_above_high(prompt: float, completion: float, cached: float | None, layers: int) -> None:
     price = Price(prompt, completion, cached)
