@@ -13,18 +13,9 @@ from typing import TYPE_CHECKING, TypeVar
 from agent.llm.accounting import Outcome, Settlement
 from agent.llm.errors import ModelError, TimedOut, Unsupported
 from agent.llm.exchange import Exchange
+from agent.llm.overheard import Overheard
 from agent.llm.queue import rank
-from agent.llm.stream import (
-    Finished,
-    ReasoningDelta,
-    Reply,
-    Retrying,
-    Started,
-    StreamEvent,
-    TextDelta,
-    ToolCallDelta,
-    Usage,
-)
+from agent.llm.stream import Finished, Reply, Retrying, Started, StreamEvent, Usage
 
 if TYPE_CHECKING:
     from random import Random
@@ -78,8 +69,9 @@ class Call:
         self._announced: str | None = None
         self._began: float | None = None
         self._heard = 0.0
+        self._listened = 0
         self._first: float | None = None
-        self._said = 0
+        self._overheard: Overheard | None = None
         self._doubtful = False
         self._retries = 0
         self._adaptations = 0
@@ -129,6 +121,7 @@ class Call:
             self._announced = ""
         self._heard = self._now()
         sent, decoder = self._encode()
+        self._listened = 0
         self._exchange = exchange = Exchange(self._dialect, decoder, self._endpoint)
         try:
             await self._timed(exchange.open(self._door.http, sent, self._quirks, self._clocks.connect))
@@ -144,14 +137,12 @@ class Call:
             events = await self._timed(exchange.read())
             reply = exchange.finish() if events is None else None
         except ModelError as error:
+            self._listen()
             await self._again_or_raise(error)
             return
         self._announce(exchange.generation_id)
+        self._listen()
         if events:
-            self._heard = self._now()
-            if self._first is None:
-                self._first = self._heard
-            self._said += sum(map(_length, events))
             self._events.extend(events)
         elif reply is not None:
             self._events.append(Finished(self._settle_reply(reply)))
@@ -198,14 +189,24 @@ class Call:
         return delay
 
     def _encode(self) -> tuple[Request, Decoder]:
-        if not self._door.emulates(self._endpoint, self._request.model, self._quirks):
-            return self._request, self._dialect.decoder(self._request, self._endpoint)
-        from agent.llm.emulate import EmulatedDecoder, emulate
+        emulated = self._door.emulates(self._endpoint, self._request.model, self._quirks)
+        sent = self._request
+        if emulated:
+            from agent.llm.emulate import EmulatedDecoder, emulate
 
-        sent = emulate(self._request)
-        return sent, EmulatedDecoder(self._dialect.decoder(sent, self._endpoint), self._request)
+            sent = emulate(self._request)
+        self._overheard = overheard = Overheard(self._dialect.decoder(sent, self._endpoint))
+        return sent, EmulatedDecoder(overheard, self._request) if emulated else overheard
 
     # Clocks
+
+    def _listen(self) -> None:
+        """Set the silence clock back where the model has said something since the last time."""
+        if self._overheard is not None and self._overheard.events > self._listened:
+            self._listened = self._overheard.events
+            self._heard = self._now()
+            if self._first is None:
+                self._first = self._heard
 
     async def _timed(self, work: Awaitable[T]) -> T:
         """Wait for a piece of work under the silence clock and the ceiling."""
@@ -270,7 +271,8 @@ class Call:
 
     def _settle_failure(self, outcome: Outcome, usage: Usage | None, kind: str | None, text: str | None) -> None:
         exchange, now = self._exchange, self._now()
-        if usage is not None and usage.completion * STALE_CHARACTERS < self._said:
+        said = 0 if self._overheard is None else self._overheard.characters
+        if usage is not None and usage.completion * STALE_CHARACTERS < said:
             # What was reported at the beginning (Anthropic's message_start) says nothing of what was written since.
             usage = None
         chargeable = self._doubtful or (exchange is not None and exchange.chargeable)
@@ -319,10 +321,3 @@ class Call:
         # Some endpoints repeat the key in their refusal.
         key = self._endpoint.api_key
         return text.replace(key, "…") if key and len(key) > 5 else text
-
-
-def _length(event: StreamEvent) -> int:
-    """Characters that the model wrote."""
-    if isinstance(event, TextDelta | ReasoningDelta):
-        return len(event.text)
-    return len(event.arguments) if isinstance(event, ToolCallDelta) else 0

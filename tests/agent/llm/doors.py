@@ -205,6 +205,14 @@ class Door:
     async def ask(self, request: Request = ASK, context: CallContext = MAIN) -> Reply:
         return await self.client.complete(request, context, on_event=self.events.append)
 
+    async def __aenter__(self) -> Door:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.client.aclose()
+        # An aborted socket is closed in the loop's next round.
+        await asyncio.sleep(0)
+
     def bodies(self) -> list[dict[str, Any]]:
         return [json.loads(request.content) for request in self.requests]
 
@@ -244,13 +252,22 @@ Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Any]
 @asynccontextmanager
 async def server(handler: Handler, **options: Any) -> AsyncIterator[Endpoint]:
     """A loopback server; `handler` gets each connection. Gives an endpoint that points to it."""
-    running = await asyncio.start_server(handler, "127.0.0.1", 0, **options)
+    writers: list[asyncio.StreamWriter] = []
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+        await handler(reader, writer)
+
+    running = await asyncio.start_server(handle, "127.0.0.1", 0, **options)
     port = running.sockets[0].getsockname()[1]
     scheme = "https" if options.get("ssl") else "http"
     try:
         yield ENDPOINT.with_(base_url=f"{scheme}://127.0.0.1:{port}/v1")
     finally:
         running.close()
+        for writer in writers:
+            writer.transport.abort()
+        await asyncio.sleep(0)
 
 
 async def take_request(reader: asyncio.StreamReader) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
@@ -26,7 +27,7 @@ from agent.llm.errors import (
 )
 from agent.llm.memory import QuirkMemory
 from agent.llm.messages import user
-from agent.llm.request import ModelRef, Request
+from agent.llm.request import ModelRef, Request, ToolSpec
 from agent.llm.retry import RetryPolicy
 from agent.llm.stream import Finished, Retrying, Started, TextDelta, Usage
 from tests.agent.llm.doors import ASK, ENDPOINT, GOOD, KEY, MAIN, answer, cut, door, sse
@@ -357,3 +358,48 @@ def test_listing_models_fills_the_catalogue() -> None:
 
 def _at(endpoint: str, model: str = "m") -> Request:
     return replace(ASK, model=ModelRef(endpoint, model))
+
+
+def test_a_model_without_tools_is_asked_through_a_schema_and_remembered() -> None:
+    async def main() -> None:
+        refusal = {"error": {"message": "registry.ollama.ai/library/m does not support tools", "code": 400}}
+        pieces = ['{"tool": "read",', ' "arguments": {"path"', ': "a.txt"}}']
+        chunks = [{"choices": [{"index": 0, "delta": {"content": piece}}]} for piece in pieces]
+        end = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+        it = door(
+            httpx.Response(400, json=refusal),
+            lambda request: httpx.Response(
+                200, stream=Slowly(*map(sse_of, [*chunks, end])), headers={"content-type": "text/event-stream"}
+            ),
+            dialects={},
+            # Nothing is shown of the call until it is whole, which takes longer than the silence clock allows.
+            clocks=Clocks(silence=0.2),
+        )
+        path = {"type": "object", "properties": {"path": {"type": "string"}}, "required": ["path"]}
+        request = replace(ASK, tools=(ToolSpec("read", "Read a file.", path),))
+        reply = await it.ask(request)
+        (call,) = reply.message.tool_calls
+        assert (call.name, call.arguments) == ("read", '{"path": "a.txt"}')
+        assert reply.finish == "tool_calls" and reply.duration_s > 0.2
+        first, second = it.bodies()
+        assert "tools" in first and "tools" not in second
+        await it.ask(request)
+        assert "tools" not in it.bodies()[2]
+
+    asyncio.run(main())
+
+
+class Slowly(httpx.AsyncByteStream):
+    """A body whose pieces take their time."""
+
+    def __init__(self, *pieces: bytes) -> None:
+        self.pieces = pieces
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for piece in self.pieces:
+            await asyncio.sleep(0.1)
+            yield piece
+
+
+def sse_of(value: object) -> bytes:
+    return sse(value, done=False)

@@ -55,8 +55,7 @@ class Server:
 def test_cancelling_closes_the_socket_at_once() -> None:
     async def main() -> None:
         answering = Server(HEAD, chunk(sse({"say": "one"}, done=False)), hang=True)
-        async with server(answering) as endpoint:
-            it = door(endpoint=endpoint, network=True)
+        async with server(answering) as endpoint, door(endpoint=endpoint, network=True) as it:
             heard = asyncio.Event()
 
             async def listen() -> None:
@@ -81,8 +80,7 @@ def test_cancelling_closes_the_socket_at_once() -> None:
 def test_closing_the_stream_is_cancelling_too() -> None:
     async def main() -> None:
         answering = Server(HEAD, chunk(sse({"say": "one"}, done=False)), hang=True)
-        async with server(answering) as endpoint:
-            it = door(endpoint=endpoint, network=True)
+        async with server(answering) as endpoint, door(endpoint=endpoint, network=True) as it:
             async with aclosing(it.client.stream(ASK, MAIN)) as stream:
                 async for event in stream:
                     if isinstance(event, TextDelta):
@@ -97,19 +95,19 @@ def test_a_call_that_still_waits_for_its_head_can_be_cancelled() -> None:
     async def main() -> None:
         answering = Server(hang=True)
         async with server(answering) as endpoint:
-            it = door(endpoint=endpoint.with_(max_concurrency=1), network=True)
-            task = asyncio.create_task(it.ask())
-            waiting = asyncio.create_task(it.ask())
-            await asyncio.sleep(0.1)
-            waiting.cancel()
-            task.cancel()
-            await asyncio.gather(task, waiting, return_exceptions=True)
-            await asyncio.wait_for(answering.gone, 1)
-            assert answering.connections == 1
-            assert sorted((settled.outcome, settled.cost_nano) for settled in it.books.settled if settled.usage) == [
-                ("cancelled", 0)
-            ]
-            assert len(it.books.settled) == 2
+            async with door(endpoint=endpoint.with_(max_concurrency=1), network=True) as it:
+                task = asyncio.create_task(it.ask())
+                waiting = asyncio.create_task(it.ask())
+                await asyncio.sleep(0.1)
+                waiting.cancel()
+                task.cancel()
+                await asyncio.gather(task, waiting, return_exceptions=True)
+                await asyncio.wait_for(answering.gone, 1)
+                assert answering.connections == 1
+                assert sorted(
+                    (settled.outcome, settled.cost_nano) for settled in it.books.settled if settled.usage
+                ) == [("cancelled", 0)]
+                assert len(it.books.settled) == 2
 
     asyncio.run(main())
 
@@ -118,8 +116,7 @@ def test_a_connection_is_used_again_after_the_last_words_of_an_answer() -> None:
     async def main() -> None:
         # The end of the body comes with `[DONE]`, which is where the door stops reading.
         answering = Server(HEAD, chunk(GOOD) + chunk(b""))
-        async with server(answering) as endpoint:
-            it = door(endpoint=endpoint, network=True)
+        async with server(answering) as endpoint, door(endpoint=endpoint, network=True) as it:
             for _ in range(3):
                 assert (await it.ask()).message.text == "hi there"
             assert (answering.connections, answering.requests) == (1, 3)
@@ -132,8 +129,8 @@ def test_a_connection_is_used_again_after_the_last_words_of_an_answer() -> None:
 def test_a_server_that_never_ends_its_stream_does_not_keep_us_waiting() -> None:
     async def main() -> None:
         async with server(Server(HEAD, chunk(GOOD), hang=True)) as endpoint:
-            it = door(endpoint=endpoint, network=True)
-            assert (await asyncio.wait_for(it.ask(), 1)).message.text == "hi there"
+            async with door(endpoint=endpoint, network=True) as it:
+                assert (await asyncio.wait_for(it.ask(), 1)).message.text == "hi there"
 
     asyncio.run(main())
 
@@ -146,8 +143,7 @@ def test_an_idle_connection_that_the_server_closed_is_not_used() -> None:
             await writer.drain()
             writer.close()
 
-        async with server(one_each) as endpoint:
-            it = door(endpoint=endpoint, network=True, retry=ONCE)
+        async with server(one_each) as endpoint, door(endpoint=endpoint, network=True, retry=ONCE) as it:
             for _ in range(2):
                 await it.ask()
                 await asyncio.sleep(0.02)
@@ -164,8 +160,7 @@ def test_a_cut_stream_is_a_broken_one(tail: bytes) -> None:
             await writer.drain()
             writer.close()
 
-        async with server(cut) as endpoint:
-            it = door(endpoint=endpoint, network=True)
+        async with server(cut) as endpoint, door(endpoint=endpoint, network=True) as it:
             with pytest.raises(StreamBroken) as caught:
                 await it.ask()
             assert caught.value.partial is not None and caught.value.partial.text == "half"
@@ -184,7 +179,8 @@ def test_a_server_that_speaks_no_http_is_a_failed_connection(said: bytes) -> Non
 
         async with server(talk) as endpoint:
             with pytest.raises(ConnectionFailed):
-                await door(endpoint=endpoint, network=True, retry=ONCE).ask()
+                async with door(endpoint=endpoint, network=True, retry=ONCE) as it:
+                    await it.ask()
 
     asyncio.run(main())
 
@@ -194,7 +190,8 @@ def test_nobody_listens() -> None:
         async with server(Server()) as endpoint:
             pass
         with pytest.raises(ConnectionFailed):
-            await door(endpoint=endpoint, network=True, retry=ONCE).ask()
+            async with door(endpoint=endpoint, network=True, retry=ONCE) as it:
+                await it.ask()
 
     asyncio.run(main())
 
@@ -208,10 +205,10 @@ def test_a_connection_that_does_not_stand_in_time() -> None:
         # A TLS greeting that is never answered is as slow as any connection.
         async with server(mute) as endpoint:
             secure = endpoint.with_(base_url=endpoint.base_url.replace("http:", "https:"))
-            it = door(endpoint=secure, network=True, retry=ONCE, clocks=Clocks(connect=0.1))
-            with pytest.raises(TimedOut) as caught:
-                await it.ask()
-            assert caught.value.clock == "connect" and it.books.settled[0].cost_nano == 0
+            async with door(endpoint=secure, network=True, retry=ONCE, clocks=Clocks(connect=0.1)) as it:
+                with pytest.raises(TimedOut) as caught:
+                    await it.ask()
+                assert caught.value.clock == "connect" and it.books.settled[0].cost_nano == 0
 
     asyncio.run(main())
 
@@ -231,11 +228,11 @@ def test_tls_is_verified_and_works(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         answering = Server(HEAD, chunk(GOOD) + chunk(b""))
         async with server(answering, ssl=context) as endpoint:
             with pytest.raises(ConnectionFailed, match="certificate"):
-                await door(endpoint=endpoint, network=True, retry=ONCE).ask()
+                async with door(endpoint=endpoint, network=True, retry=ONCE) as it:
+                    await it.ask()
             monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-            it = door(endpoint=endpoint, network=True, retry=ONCE)
-            assert (await it.ask()).message.text == "hi there"
-            await it.client.aclose()
+            async with door(endpoint=endpoint, network=True, retry=ONCE) as it:
+                assert (await it.ask()).message.text == "hi there"
 
     asyncio.run(main())
 
@@ -262,7 +259,8 @@ def test_the_first_byte_leaves_early() -> None:
                 writer.close()
 
             async with server(talk) as endpoint:
-                await door(endpoint=endpoint, network=True).ask()
+                async with door(endpoint=endpoint, network=True) as it:
+                    await it.ask()
 
         asyncio.run(main())
     """
@@ -280,12 +278,12 @@ def test_loopback_is_reached_without_the_proxy(monkeypatch: pytest.MonkeyPatch) 
             monkeypatch.setenv("http_proxy", there.base_url.removesuffix("/v1"))
             monkeypatch.delenv("no_proxy", raising=False)
             monkeypatch.delenv("NO_PROXY", raising=False)
-            await door(endpoint=endpoint, network=True).ask()
+            async with door(endpoint=endpoint, network=True) as it:
+                await it.ask()
             assert proxy.requests == 0
             far = Endpoint("fake", "http://models.example.test/v1", api_key="k")
-            it = door(endpoint=far, network=True)
-            assert (await it.ask()).message.text == "hi there"
-            assert proxy.requests == 1
-            await it.client.aclose()
+            async with door(endpoint=far, network=True) as it:
+                assert (await it.ask()).message.text == "hi there"
+                assert proxy.requests == 1
 
     asyncio.run(main())
