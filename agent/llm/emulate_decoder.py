@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -15,9 +16,9 @@ from agent.llm.messages import Message, Part, TextPart, ToolCallPart
 from agent.llm.request import Request
 from agent.llm.stream import Reply, StreamEvent, TextDelta, ToolCallDelta, Usage
 
-_FENCE = re.compile(r"\s*(```\w*\s*)?")
-_ANSWER = re.compile(r"\{\s*\"answer\"\s*:\s*\"")
-_CALL = re.compile(r"\{\s*\"tool\"\s*:\s*(\"(?:[^\"\\]|\\.)*\")\s*,\s*\"arguments\"\s*:\s*")
+_FENCE = r"\s*(```\w*\s*)?"
+_ANSWER = r"\{\s*\"answer\"\s*:\s*\""
+_CALL = r"\{\s*\"tool\"\s*:\s*(\"(?:[^\"\\]|\\.)*\")\s*,\s*\"arguments\"\s*:\s*"
 _ESCAPES = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 
 
@@ -84,15 +85,15 @@ class Form:
     def _decide(self) -> Kind:
         if self.kind != "undecided":
             return self.kind
-        match = _FENCE.match(self._text)
+        match = re.match(_FENCE, self._text)
         start = match.end() if match else 0
         rest = self._text[start:]
         if not rest or rest in ("`", "``"):
             return self.kind
         if not rest.startswith("{"):
             self.kind = "prose"
-        elif match := _ANSWER.match(self._text, start):
-            self.kind, self._at = "answer", match.end()
+        elif match := re.match(_ANSWER, rest):
+            self.kind, self._at = "answer", start + match.end()
         elif not _may_become_answer(rest):
             self.kind, self._at = "object", start
         return self.kind
@@ -134,11 +135,14 @@ class Form:
 
     def _arguments(self, value: dict[str, Any], end: int) -> str:
         """The arguments' own text where they stand in their usual place, so that they go back byte by byte."""
-        match = _CALL.match(self._text, self._at)
+        written = self._text[self._at : end]
+        match = re.match(_CALL, written)
         if match:
-            _value, stop = json.JSONDecoder(strict=False).raw_decode(self._text, match.end())
-            if self._text[stop:end].strip() == "}":
-                return self._text[match.end() : stop]
+            arguments = written[match.end() : -1].strip()
+            # Strict reading: raw line breaks in strings, and a third key after the arguments, don't pass.
+            with suppress(ValueError, RecursionError):
+                json.loads(arguments)
+                return arguments
         return json.dumps(value.get("arguments", {}), ensure_ascii=False)
 
 

@@ -40,15 +40,13 @@ _STATUS_OF = {
     "provider_overloaded": 529,
 }
 
-_NO_MODEL = re.compile(
-    r"model_not_found|not a valid model|model.{0,80}(not found|does not exist|not exist|no longer available)|no such model"
-    r"|invalid model|unknown model|no endpoints found for",
-    re.IGNORECASE | re.DOTALL,
+# Patterns are compiled on first use: most answers need none of them, and this module is loaded before the first request is sent.
+_NO_MODEL = (
+    r"(?is)model_not_found|not a valid model|model.{0,80}(not found|does not exist|not exist|no longer available)|no such model"
+    r"|invalid model|unknown model|no endpoints found for"
 )
-_BAD_KEY = re.compile(
-    r"(invalid|incorrect|missing).{0,10}api.?key|api.?key.{0,10}(not valid|invalid|missing)", re.IGNORECASE
-)
-_KEYLIKE = re.compile(r"(?i)\b(?:sk|gsk|xai|pk|key|tvly|bearer)[-_ ][\w.*-]{8,}|\bAIza[\w-]{10,}")
+_BAD_KEY = r"(?i)(invalid|incorrect|missing).{0,10}api.?key|api.?key.{0,10}(not valid|invalid|missing)"
+_KEYLIKE = r"(?i)\b(?:sk|gsk|xai|pk|key|tvly|bearer)[-_ ][\w.*-]{8,}|\bAIza[\w-]{10,}"
 
 
 def as_dict(value: object) -> dict[str, Any]:
@@ -131,7 +129,7 @@ def scrub(text: str, endpoint: Endpoint | None = None) -> str:
     """A message with anything that looks like a key, and this endpoint's own, taken out."""
     if endpoint and endpoint.api_key:
         text = text.replace(endpoint.api_key, "[key]")
-    return _KEYLIKE.sub("[key]", text)
+    return re.sub(_KEYLIKE, "[key]", text)
 
 
 def classify(status: int, headers: Mapping[str, str], body: bytes, endpoint: Endpoint | None = None) -> ModelError:
@@ -203,13 +201,13 @@ def _named(
     feature = refused(text) if status in (0, 400, 404, 415, 422, 500, 501) else None
     if feature:
         return errors.Unsupported(message, feature=feature, status=status or None)
-    if status == 404 or (status in (0, 400, 422) and _NO_MODEL.search(text)):
+    if status == 404 or (status in (0, 400, 422) and re.search(_NO_MODEL, text)):
         remedy = f"`moa models list {name}` shows what it offers"
         return errors.ModelNotFound(message, status=status or None, remedy=remedy)
     if status == 403 and re.search(r"moderation|flagged|guardrail", text, re.IGNORECASE):
         remedy = "the provider's moderation refused the content; rephrase it or choose another provider"
         return errors.BadRequest(message, status=status, remedy=remedy)
-    if status in (401, 403) or (status == 400 and _BAD_KEY.search(text)):  # Gemini refuses a bad key with a 400
+    if status in (401, 403) or (status == 400 and re.search(_BAD_KEY, text)):  # Gemini refuses a bad key with a 400
         return errors.AuthError(message, status=status, remedy=_key_remedy(endpoint))
     if status == 402:
         remedy = f"add credits at {name}, or lower max_tokens or choose a cheaper model"

@@ -169,7 +169,7 @@ def block(index: int, start: dict[str, Any], *deltas: dict[str, Any]) -> list[di
     ]
 
 
-START = {
+START: dict[str, Any] = {
     "type": "message_start",
     "message": {
         "id": "msg_1",
@@ -258,7 +258,7 @@ def test_a_whole_body() -> None:
         "type": "message",
         "content": [{"type": "text", "text": "x"}, use],
         "stop_reason": "tool_use",
-    }  # type: ignore[dict-item]
+    }
     assert len(decoding.feed_body(json.dumps(message).encode())) == 2
     assert decoding.finish().message.tool_calls[0].arguments == '{"path": "a"}'
 
