@@ -284,9 +284,10 @@ def _text(value: Any) -> str:
 
 
 def _point(item: Any) -> str:
-    """A point's text, also where a model made an object of it."""
+    """A point's text, also where a model made an object of it; nothing where it only says that there is none."""
     if not isinstance(item, dict):
-        return _text(item)
+        text = _text(item)
+        return "" if text.casefold().rstrip(".") in ("none", "n/a", "nothing") else text
     named = _get(item, "point", "insight", "topic", "text", "step", "description", "claim")
     return _text(named) or ": ".join(text for value in item.values() if (text := _text(value)))
 

@@ -142,6 +142,10 @@ def test_what_cannot_be_used_says_why(text: str, reason: str) -> None:
         read(text)
 
 
+def test_a_point_that_says_there_is_none_is_none() -> None:
+    assert read('{"consensus": ["Run it."], "blind_spots": ["None.", "n/a"]}').blind_spots == []
+
+
 def test_the_object_with_most_of_the_keys_wins() -> None:
     text = '{"consensus": ["an example"]} and then {"consensus": ["real"], "blind_spots": ["x"]}'
     assert find_object(text, ("consensus", "blind_spots")) == ({"consensus": ["real"], "blind_spots": ["x"]}, False)
