@@ -80,7 +80,7 @@ async def look(address: str, timeout_s: float) -> Found | None:
         )
         if isinstance(version.get("version"), str):
             return await ollama(client, address, version["version"], listing)
-    owners = {entry.get("owned_by") for entry in entries(listing)}
+    owners = {word(entry.get("owned_by")) for entry in entries(listing)}
     if "default_generation_settings" in props or "llamacpp" in owners or llama_wants_key(props):
         return llama_cpp(address, props, listing)
     if any("state" in entry for entry in entries(lm_studio)):
@@ -93,14 +93,8 @@ async def look(address: str, timeout_s: float) -> Found | None:
 async def ollama(client: httpx.AsyncClient, address: str, version: str, listing: dict[str, Any]) -> Found:
     """Ollama. It tells the context of a loaded model alone; a model's own limit would promise more than Ollama grants it."""
     running = await get(client, "/api/ps")
-    loaded = {
-        entry.get("model"): entry.get("context_length") for entry in entries(running, "models") if "model" in entry
-    }
-    models = {
-        entry["id"]: ModelFacts(context_window=whole(loaded.get(entry["id"])))
-        for entry in entries(listing)
-        if "id" in entry
-    }
+    loaded = {entry["model"]: entry.get("context_length") for entry in entries(running, "models", name="model")}
+    models = {entry["id"]: ModelFacts(context_window=whole(loaded.get(entry["id"]))) for entry in entries(listing)}
     return Found("ollama", f"{address}/v1", version, models)
 
 
@@ -111,8 +105,8 @@ def llama_cpp(address: str, props: dict[str, Any], listing: dict[str, Any]) -> F
     return Found(
         "llamacpp",
         f"{address}/v1",
-        props.get("build_info"),
-        {entry["id"]: ModelFacts(context_window=window) for entry in entries(listing) if "id" in entry},
+        word(props.get("build_info")),
+        {entry["id"]: ModelFacts(context_window=window) for entry in entries(listing)},
         locked="error" in listing,
     )
 
@@ -124,18 +118,14 @@ def lm_studio_models(listing: dict[str, Any]) -> dict[str, ModelFacts]:
             context_window=whole(entry.get("loaded_context_length")), images=entry.get("type") == "vlm"
         )
         for entry in entries(listing)
-        if "id" in entry and entry.get("type") in ("llm", "vlm", None)
+        if entry.get("type") in ("llm", "vlm", None)
     }
 
 
 def vllm_server(address: str, version: dict[str, Any], listing: dict[str, Any]) -> Found:
     """vLLM's server."""
-    models = {
-        entry["id"]: ModelFacts(context_window=whole(entry.get("max_model_len")))
-        for entry in entries(listing)
-        if "id" in entry
-    }
-    return Found("vllm", f"{address}/v1", version.get("version"), models, locked="error" in listing)
+    models = {entry["id"]: ModelFacts(context_window=whole(entry.get("max_model_len"))) for entry in entries(listing)}
+    return Found("vllm", f"{address}/v1", word(version.get("version")), models, locked="error" in listing)
 
 
 async def get(client: httpx.AsyncClient, path: str) -> dict[str, Any]:
@@ -150,10 +140,12 @@ async def get(client: httpx.AsyncClient, path: str) -> dict[str, Any]:
     return body if isinstance(body, dict) else {}
 
 
-def entries(listing: dict[str, Any], key: str = "data") -> list[dict[str, Any]]:
-    """The objects of a listing; none where it is not a listing."""
+def entries(listing: dict[str, Any], key: str = "data", *, name: str = "id") -> list[dict[str, Any]]:
+    """The objects of a listing that have a name; none where it is not a listing."""
     items = listing.get(key)
-    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+    if not isinstance(items, list):
+        return []
+    return [item for item in items if isinstance(item, dict) and isinstance(item.get(name), str)]
 
 
 def llama_wants_key(props: dict[str, Any]) -> bool:
@@ -164,7 +156,12 @@ def llama_wants_key(props: dict[str, Any]) -> bool:
 
 def whole(value: Any) -> int | None:
     """A positive whole number, or None."""
-    return value if isinstance(value, int) and value > 0 else None
+    return value if type(value) is int and value > 0 else None  # True is an int, too
+
+
+def word(value: Any) -> str | None:
+    """A string, or None."""
+    return value if isinstance(value, str) else None
 
 
 def ollama_address(host: str) -> str | None:
@@ -177,6 +174,6 @@ def ollama_address(host: str) -> str | None:
         name, port = url.hostname or "", url.port or 11434
     except ValueError:
         return None
-    if name not in LOOPBACK and name not in ANY_ADDRESS and not name.startswith("127."):
+    if name not in LOOPBACK and name not in ANY_ADDRESS:
         return None
     return f"http://{'[::1]' if name == '::1' else '127.0.0.1'}:{port}"
