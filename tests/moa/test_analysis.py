@@ -83,7 +83,7 @@ def test_whatever_is_around_it_the_analysis_comes_back(analysis: Analysis, wrapp
 
 
 @given(st.text(max_size=300))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_any_text_is_read_or_refused_with_a_reason(text: str) -> None:
     try:
         assert isinstance(read(text), Analysis)
@@ -92,7 +92,7 @@ def test_any_text_is_read_or_refused_with_a_reason(text: str) -> None:
 
 
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=9), lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["model", "stances", "topic", "point", "x"]), inner, max_size=3), max_leaves=12))  # fmt: skip
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_any_value_under_our_keys_is_shaped(value: Any) -> None:
     keys = Analysis.model_fields
     analysis = read(json.dumps(dict.fromkeys(keys, value) | {"consensus": ["known"]}))

@@ -58,14 +58,14 @@ def is_prefix(shorter: tuple[Message, ...], longer: tuple[Message, ...]) -> bool
 
 
 @given(st.lists(messages(), max_size=12), st.integers(1000, 6000))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_a_longer_history_only_adds(history: list[Message], chars: int) -> None:
     views = [render(history[:n], tool_result_chars=chars) for n in range(len(history) + 1)]
     assert all(is_prefix(before, after) for before, after in itertools.pairwise(views))
 
 
 @given(st.lists(messages(), max_size=12))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_roles_alternate_and_nothing_is_empty(history: list[Message]) -> None:
     view = render(history)
     roles = [message.role for message in view]
@@ -76,7 +76,7 @@ def test_roles_alternate_and_nothing_is_empty(history: list[Message]) -> None:
 
 
 @given(st.lists(messages(), min_size=1, max_size=40), st.integers(3000, 20_000))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_an_over_long_history_fits_and_keeps_the_first_user_message(history: list[Message], window: int) -> None:
     view = render(history, window_tokens=window, reserve_tokens=1200)
     pieces = flattened(view)
