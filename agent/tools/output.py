@@ -110,9 +110,14 @@ def harmless(text: str) -> str:
         r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[PX^_][^\x1b]*(?:\x1b\\)?|[ -/]*[0-~])", "", text
     )
     text = text.replace("\r\n", "\n")
-    while "\b" in text:
-        shorter = re.sub(r"[^\b\n]\b", "", text)
-        text = shorter if shorter != text else text.replace("\b", "")
+    if "\x08" in text:
+        kept: list[str] = []
+        for character in text:
+            if character != "\x08":
+                kept.append(character)
+            elif kept and kept[-1] != "\n":
+                kept.pop()
+        text = "".join(kept)
     if "\r" in text:
         text = "\n".join(line.rstrip("\r").rsplit("\r", 1)[-1] for line in text.split("\n"))
     return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", "\ufffd", text)

@@ -157,6 +157,9 @@ async def _search(argv: list[str], folder: Path, names: bytes, found: _Found, de
         await child.end()
     if code is None:
         found.timed_out = True
-    elif code == 2 and not found.count:
-        message = first.decode("utf-8", "replace").strip().removeprefix("rg: ")
-        raise ToolError(f"the pattern is no regular expression: {message[:1_000]}")
+    elif not found.count and (message := first.decode("utf-8", "replace").strip().removeprefix("rg: ")[:1_000]):
+        # Both programs end with 2 for a pattern that is none; ripgrep also where it could not read a file, and then says nothing.
+        if code == 2:
+            raise ToolError(f"the pattern is no regular expression: {message}")
+        if code not in (0, 1) or message.startswith("Traceback"):
+            raise ToolError(f"the search failed: {message.splitlines()[-1]}")

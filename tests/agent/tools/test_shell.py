@@ -1,0 +1,168 @@
+"""shell, with real processes: what the model is told, and that nothing is left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.tools.base import ToolError
+from agent.tools.output import harmless
+from agent.tools.shell import Shell
+from tests.agent.tools.support import acall, call, make_context, refused
+
+
+def running(mark: str) -> bool:
+    """Whether a process with this word in its command line is still there (and is not a zombie)."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+            if mark.encode() in words and "(" in (stat := (entry / "stat").read_text()):
+                return stat.rsplit(")", 1)[1].split()[0] != "Z"
+        except OSError:
+            continue
+    return False
+
+
+needs_proc = pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="looks for processes in /proc")
+
+
+def test_output_exit_code_and_no_input(tmp_path: Path) -> None:
+    context = make_context(tmp_path)
+    assert call(context, "shell", command="echo out; echo err >&2; pwd").text == f"out\nerr\n{tmp_path}"
+    failed = call(context, "shell", command="cat; exit 3")
+    assert (failed.text, failed.is_error) == ("(no output)\n[exit code 3]", True)
+    assert call(context, "shell", command="kill -9 $$").text.endswith("[ended by SIGKILL]")
+
+
+def test_long_output_keeps_both_ends_and_the_whole_in_a_file(tmp_path: Path) -> None:
+    result = call(make_context(tmp_path), "shell", command="seq 1 50000")
+    assert result.text.startswith("1\n2\n") and result.text.endswith("\n49999\n50000")
+    assert len(result.text) < 16_200
+    assert result.full_output is not None and f"the whole in {result.full_output}" in result.text
+    assert result.full_output.read_text() == "".join(f"{n}\n" for n in range(1, 50001))
+
+
+def test_no_keys_in_the_environment_and_one_level_deeper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("THE_KEY", "sk-secret")
+    monkeypatch.setenv("A_COPY", "sk-secret")
+    monkeypatch.setenv("MOA_DEPTH", "1")
+    shell = Shell(strip_env={"THE_KEY", "NOT_SET"})
+    assert "sk-secret" not in call(make_context(tmp_path), shell, command="env").text
+    assert call(make_context(tmp_path), shell, command="echo $MOA_DEPTH").text == "2"
+
+
+@needs_proc
+def test_a_time_out_ends_the_whole_group_even_one_that_ignores_it(tmp_path: Path) -> None:
+    started = time.monotonic()
+    command = "trap '' TERM; (sleep 61.25; true) | cat & echo begun; sleep 61.25"
+    result = call(make_context(tmp_path), "shell", command=command, timeout_s=0.3)
+    assert result.text.startswith("begun\n[timed out after 0.3 s") and result.is_error
+    assert time.monotonic() - started < 1.5
+    assert not running("61.25")
+
+
+@needs_proc
+def test_cancelling_ends_it_within_a_second(tmp_path: Path) -> None:
+    async def main() -> float:
+        task = asyncio.create_task(acall(make_context(tmp_path), "shell", command="sh -c 'sleep 62.25 & wait' | cat"))
+        while not running("62.25"):  # noqa: ASYNC110 - another process tells us nothing
+            await asyncio.sleep(0.02)
+        started = time.monotonic()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return time.monotonic() - started
+
+    assert asyncio.run(main()) < 1
+    assert not running("62.25")
+
+
+def test_a_process_that_left_the_group_does_not_hold_the_call(tmp_path: Path) -> None:
+    started = time.monotonic()
+    assert call(make_context(tmp_path), "shell", command="setsid sleep 2 & echo gone").text == "gone"
+    assert time.monotonic() - started < 1
+
+
+@needs_proc
+def test_jobs_in_the_background(tmp_path: Path) -> None:
+    async def main() -> None:
+        context, shell = make_context(tmp_path), Shell()
+
+        async def run(command: str, **more: float) -> str:
+            return (await acall(context, shell, command=command, **more)).text
+
+        assert await run(":jobs") == "no background jobs"
+        assert "[background job 1 is running; log: " in await run("echo ready; sleep 63.25", timeout_s=0)
+        assert "ready\n[what it left running is background job 2" in await run("sleep 63.25 & echo ready")
+        assert (await run("exit 4", timeout_s=0)).endswith("[job 3 ended with exit code 4 at once]")
+        await run("sleep 0.3; echo late", timeout_s=0)
+        assert (await run(":wait 4", timeout_s=5)).endswith("its output:\nlate")
+        assert "its output:\nready" in await run(":tail 1")
+        assert (await run(":stop 1")).startswith("job 1 stopped")
+        states = [line.split("  ")[1] for line in (await run(":jobs")).splitlines()]
+        assert states.pop(1).startswith("running for ")
+        assert states == ["stopped", "ended with exit code 4", "ended with exit code 0"]
+        with pytest.raises(ToolError, match="there is no background job '9'; there are: 1, 2, 3, 4"):
+            await run(":stop 9")
+        assert running("63.25")
+        await shell.aclose()
+        assert not running("63.25")
+        assert shell.reads_only({"command": ":jobs"}) and not shell.reads_only({"command": "ls"})
+
+    asyncio.run(main())
+
+
+def test_progress_is_shown_while_it_runs(tmp_path: Path) -> None:
+    seen: list[str] = []
+    context = make_context(tmp_path)
+    context.progress = seen.append
+    call(context, "shell", command="printf '\\033[31mone\\033[0m\\n'; sleep 0.3; echo two")
+    assert seen == ["one\n", "two\n"]
+
+
+def test_a_command_that_names_a_denied_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("KEY=1")
+    (tmp_path / "link").symlink_to(".env")
+    context = make_context(tmp_path, ".env", "**/secrets/**")
+    for command in (
+        "cat .env",
+        "cat <.env",
+        'cat ".env"',
+        "cat .e'n'v",
+        "git show HEAD:.env",
+        "cat link",
+        "ls a/secrets/b",
+        "x --f=./.ENV",
+    ):
+        assert "deny" in refused(context, "shell", command=command), command
+    assert call(context, "shell", command="echo .environment").text == ".environment"
+
+
+def test_binary_and_empty_commands(tmp_path: Path) -> None:
+    context = make_context(tmp_path)
+    assert call(context, "shell", command="printf 'a\\0b'").text == "(binary output, 3 bytes)"
+    assert "empty" in refused(context, "shell", command="  ")
+    assert "cannot" not in refused(make_context(tmp_path / "gone"), "shell", command="true")
+
+
+def test_terminal_output_becomes_plain_text() -> None:
+    assert harmless("\x1b]0;title\x07\x1b[1;31mred\x1b[0m\r\n") == "red\n"
+    assert harmless("10%\r 50%\r100%\ndone") == "100%\ndone"
+    assert harmless("abc\b\bX") == "aX"
+
+
+@given(st.text(st.characters(codec="utf-8")))
+def test_nothing_harmful_is_left(text: str) -> None:
+    left = harmless(text)
+    assert not any((ord(c) < 32 and c not in "\n\t") or 127 <= ord(c) < 160 for c in left)
+    assert harmless(left) == left
+
+
+def test_the_log_is_kept_out_of_the_way(tmp_path: Path) -> None:
+    call(make_context(tmp_path), "shell", command="echo small")
+    assert not list(tmp_path.iterdir())
