@@ -19,6 +19,8 @@ def endpoint() -> Iterator[ScriptedEndpoint]:
 
 
 @pytest.fixture
-def program(tmp_path: Path, endpoint: ScriptedEndpoint) -> Program:
+def program(tmp_path: Path, endpoint: ScriptedEndpoint) -> Iterator[Program]:
     """The installed `moa`, configured with the scripted endpoint as `fake` and `fake:worker` as the main model."""
-    return Program(tmp_path, endpoint.base_url)
+    running = Program(tmp_path, endpoint.base_url)
+    yield running
+    running.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ ATTEMPTS = 6
 
 
 @pytest.fixture
-def local(tmp_path: Path) -> Program:
+def local(tmp_path: Path) -> Iterator[Program]:
     """The program without any configuration, with a model that is already on this machine where the environment names one."""
     program = Program(tmp_path)
     program.config("")
@@ -25,7 +26,8 @@ def local(tmp_path: Path) -> Program:
         program.config(f'model = "local:{model}"\n')
         shipped = Path(__file__).parents[2] / "presets" / "local.toml"
         program.preset("panel", shipped.read_text().replace("local:smollm2", f"local:{model}"))
-    return program
+    yield program
+    program.close()
 
 
 def panel_of(local: Program) -> tuple[str, ...]:

@@ -26,8 +26,10 @@ def stop(child: subprocess.Popen[str], how: signal.Signals) -> Finished:
     return Finished(child.returncode, out, err, started, time.monotonic() - started)
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("shape", ["hang", "mute", "stall"])
+@pytest.mark.parametrize(
+    ("shape", "how"),
+    [("hang", signal.SIGINT), ("mute", signal.SIGINT), ("stall", signal.SIGINT), ("stall", signal.SIGTERM)],
+)
 def test_an_interrupt_closes_the_socket_within_a_second(
     program: Program, endpoint: ScriptedEndpoint, shape: str, how: signal.Signals
 ) -> None:

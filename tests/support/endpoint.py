@@ -227,6 +227,7 @@ class _Connection(asyncio.Protocol):
         exchange.status = 200
         head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n"
         self._write(f"{head}x-generation-id: gen-{exchange.number}\r\n\r\n".encode())
+        self._endpoint.changed()
         if say.shape in ("hang", "mute"):
             return await self._never(keepalive=say.shape == "mute")
         for at in range(say.keepalives):
@@ -245,6 +246,7 @@ class _Connection(asyncio.Protocol):
                 await self._until(due)
             if frame.token and exchange.first_token is None:
                 exchange.first_token = time.monotonic()
+                self._endpoint.changed()
             token += frame.token
             ready += frame.data
         self._chunk(ready)

@@ -52,6 +52,15 @@ class Program:
             folder.mkdir(parents=True, exist_ok=True)
         (self.work_dir / "notes.txt").write_text("".join(f"line {n}: nothing to see\n" for n in range(1, 41)))
         self.config(endpoint_config(base_url))
+        self._children: list[subprocess.Popen[str]] = []
+
+    def close(self) -> None:
+        """End whatever was started and still runs: a test that fails half-way leaves nothing behind."""
+        for child in self._children:
+            end(child)
+            for pipe in (child.stdout, child.stderr):
+                if pipe is not None:
+                    pipe.close()
 
     @property
     def environment(self) -> dict[str, str]:
@@ -74,8 +83,8 @@ class Program:
         (self.config_dir / "presets" / f"{name}.toml").write_text(text, encoding="utf-8")
 
     def start(self, *arguments: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
-        """Start it, in a process group of its own; the caller ends it."""
-        return subprocess.Popen(
+        """Start it, in a process group of its own."""
+        child = subprocess.Popen(
             [str(self.executable), *arguments],
             cwd=self.work_dir,
             env={**self.environment, **(env or {})},
@@ -85,6 +94,8 @@ class Program:
             text=True,
             start_new_session=True,
         )
+        self._children.append(child)
+        return child
 
     def __call__(self, *arguments: str, env: Mapping[str, str] | None = None, timeout_s: float = 30.0) -> Finished:
         """Run it to its end. Raises subprocess.TimeoutExpired, after ending it."""
@@ -110,7 +121,9 @@ class Program:
 
 
 def end(child: subprocess.Popen[str]) -> None:
-    """Make sure that a child and what it started are gone."""
+    """Make sure that a child, where it still runs, and what it started are gone."""
+    if child.poll() is not None:
+        return
     with suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)
     child.wait(10)
