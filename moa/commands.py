@@ -1,12 +1,11 @@
-"""The verbs of `/moa`, in one table. Each returns a View; none of them knows a face."""
+"""What the verbs of `/moa` do, in one table (`moa.plugin` offers the command). Each returns a View; none of them knows a face."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from agent.commands import Command, CommandContext, Result, RunTurn, Said
+from agent.commands import CommandContext, Result, RunTurn, Said
 from agent.errors import UsageError
 from agent.llm.money import Total
 from agent.views import MarkdownView, TableView
@@ -17,37 +16,18 @@ if TYPE_CHECKING:
     from moa.plugin import Moa
 
 
-@dataclass(frozen=True, slots=True)
-class Verb:
-    """One verb. `busy_ok`: may run while the agent works."""
-
-    hint: str
-    run: Callable[[Moa, CommandContext, str], Awaitable[Result]]
-    busy_ok: bool = False
-
-
-def command(moa: Moa) -> Command:
-    """`/moa` as one entry of the host's table."""
-
-    async def run(context: CommandContext, args: str) -> Result:
-        word, _, rest = args.strip().partition(" ")
-        if not word:
-            return await (_off(moa, context, "") if moa.armed else _on(moa, context, ""))
-        if word in TABLE:
-            return await TABLE[word].run(moa, context, rest.strip())
-        return _arm(moa, word, rest)
-
-    return Command(
-        name="moa",
-        summary="take counsel from a panel of models before each step (bare: arm or disarm)",
-        run=run,
-        args_hint="[on | off | PRESET | status | ask [@PRESET] PROMPT | show [N] | again | quote [PRESET] | cancel N | go | tool MODE]",
-        busy_verbs=frozenset(word for word, verb in TABLE.items() if verb.busy_ok),
-        complete=lambda typed: _complete(moa, typed),
-    )
+async def run(moa: Moa, context: CommandContext, args: str) -> Result:
+    """Do what stands after `/moa`. Raises UsageError, with the nearest verb or preset for a word that is neither."""
+    word, _, rest = args.strip().partition(" ")
+    if not word:
+        return await (_off(moa, context, "") if moa.armed else _on(moa, context, ""))
+    if word in TABLE:
+        return await TABLE[word](moa, context, rest.strip())
+    return _arm(moa, word, rest)
 
 
-def _complete(moa: Moa, typed: str) -> Iterable[str]:
+def complete(moa: Moa, typed: str) -> Iterable[str]:
+    """What could stand after `/moa`, given what stands there already."""
     word, space, rest = typed.partition(" ")
     presets = sorted(preset_files.find(moa.host.config_dir, moa.host.project_dir))
     if not space:
@@ -261,15 +241,15 @@ def _number(text: str, verb: str, most: int, *, default: int) -> int:
     return int(text)
 
 
-TABLE: Mapping[str, Verb] = {
-    "on": Verb("", _on),
-    "off": Verb("", _off),
-    "status": Verb("", _status, busy_ok=True),
-    "ask": Verb("[@PRESET] PROMPT", _ask),
-    "show": Verb("[N]", _show, busy_ok=True),
-    "again": Verb("", _again),
-    "quote": Verb("[PRESET]", _quote, busy_ok=True),
-    "cancel": Verb("N", _cancel, busy_ok=True),
-    "go": Verb("", _go, busy_ok=True),
-    "tool": Verb("force|offer|off", _tool),
+TABLE: Mapping[str, Callable[[Moa, CommandContext, str], Awaitable[Result]]] = {
+    "on": _on,
+    "off": _off,
+    "status": _status,
+    "ask": _ask,
+    "show": _show,
+    "again": _again,
+    "quote": _quote,
+    "cancel": _cancel,
+    "go": _go,
+    "tool": _tool,
 }

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from moa.preset import Member, Preset
 
 SHARE = "counsel"
+WARM_S = 0.05
+"""So long after the members were asked (their requests are out by then), what the analysis needs is imported while they think."""
+
 SMALL_TOKENS = 600
 """An aggregator with no more room than this is held to the small schema, which such an answer can carry whole."""
 
@@ -204,6 +207,7 @@ class Council:
                 reasoning=seat.reasoning,
             )
 
+        warm = asyncio.get_running_loop().call_later(WARM_S, _warm) if self.preset.aggregate == "analysis" else None
         spent: list[int | None] = []
         only: tuple[str, ...] | None = None
         result: Round | None = None
@@ -225,6 +229,8 @@ class Council:
                 break
             earlier = [(f"Answer {chr(64 + n)}", answer.text) for n, answer in enumerate(latest.answers, 1)]
             only = tuple(answer.slot for answer in latest.answers)
+        if warm is not None:
+            warm.cancel()
         assert result is not None  # a preset has at least one layer
         counsel.answers, counsel.failures = result.answers, result.failures
         counsel.late, counsel.running = result.late, result.running
@@ -332,6 +338,16 @@ class Council:
         if text not in self._said:
             self._said.add(text)
             emit(events.Notice(source="moa", level=level, code=code, text=text))
+
+
+def _warm() -> None:
+    """Import and build what comes after the answers: about 25 ms that nobody has to wait for."""
+    import random  # noqa: F401
+
+    from moa import aggregator, guidance  # noqa: F401
+    from moa.analysis import Analysis
+
+    Analysis.model_rebuild()
 
 
 def _who(preset: Preset, slot: str) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from agent import events
+from agent.commands import Command
 from agent.errors import UsageError
 from agent.llm.request import ModelRef
 from agent.plugin import Continue, Contribution, Plugin
@@ -17,7 +18,7 @@ from moa.preset import Preset, load
 from moa.turn import TurnCounsel
 
 if TYPE_CHECKING:
-    from agent.commands import Command
+    from agent.commands import CommandContext, Result
     from agent.llm.accounting import CallContext
     from agent.llm.messages import ToolCallPart
     from agent.plugin import Emit, ModelCall, PluginHost, TurnState
@@ -25,7 +26,10 @@ if TYPE_CHECKING:
     from moa.aggregator import RungMemory
     from moa.counsel import Council, Counsel
 
-TOOL_MODES = ("off", "offer", "force")
+ARGS_HINT = "[on | off | PRESET | status | ask [@PRESET] PROMPT | show [N] | again | quote [PRESET] | cancel N | go | tool MODE]"
+BUSY_VERBS = frozenset(("status", "show", "quote", "cancel", "go"))
+"""The verbs that look, or steer a panel at work; the others wait for the turn's end."""
+
 REMIND = "Ask the panel with the consult tool before you answer: the user has asked for that. Then answer."
 
 
@@ -71,10 +75,27 @@ class Moa(Plugin):
     # What it offers
 
     def commands(self) -> Sequence[Command]:
-        """`/moa`."""
-        from moa.commands import command
+        """`/moa`. What its verbs do is imported when the first is used: a run without a face uses none."""
+        return (
+            Command(
+                name="moa",
+                summary="take counsel from a panel of models before each step (bare: arm or disarm)",
+                run=self._command,
+                args_hint=ARGS_HINT,
+                busy_verbs=BUSY_VERBS,
+                complete=self._complete,
+            ),
+        )
 
-        return (command(self),)
+    async def _command(self, context: CommandContext, args: str) -> Result:
+        from moa.commands import run
+
+        return await run(self, context, args)
+
+    def _complete(self, typed: str) -> Iterable[str]:
+        from moa.commands import complete
+
+        return complete(self, typed)
 
     def tools(self) -> Sequence[Tool]:
         """`consult`, where `/moa tool` offers it."""
