@@ -158,7 +158,7 @@ class Call:
         if self._first is None:
             if isinstance(error, Unsupported) and self._adapt(error):
                 await self._hang_up()
-                self._events.append(Retrying(error.message, 0.0, adapted=True))
+                self._events.append(Retrying(self._scrub(error.message), 0.0, adapted=True))
                 self._step = self._send
                 return
             delay = self._delay(error)

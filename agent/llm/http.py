@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from agent.llm.errors import ConnectionFailed, ModelError, StreamBroken, TimedOut
@@ -57,11 +59,13 @@ class Http:
         return self._direct
 
     async def aclose(self) -> None:
-        """Close all connections."""
+        """Close all connections, within a second."""
         clients, self._direct, self._proxied = (self._direct, self._proxied), None, None
-        for client in clients:
-            if client is not None:
-                await client.aclose()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(1.0):
+                for client in clients:
+                    if client is not None:
+                        await client.aclose()
 
 
 def _tls() -> ssl.SSLContext:

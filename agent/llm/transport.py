@@ -76,6 +76,11 @@ class Connection:
                 while self.state.their_state is h11.SEND_BODY:
                     await self.event()
 
+    @property
+    def closed(self) -> bool:
+        """True once the socket is closed, or about to be."""
+        return self._writer.is_closing()
+
     def abort(self) -> None:
         """Close the socket at once, without a TLS farewell: nothing that it may wait for is of interest any more."""
         self._writer.transport.abort()
@@ -124,6 +129,7 @@ class DirectTransport(httpx.AsyncBaseTransport):
         self._make_tls = tls
         self._tls: ssl.SSLContext | None = None
         self._idle: dict[Origin, list[Connection]] = {}
+        self._all: list[Connection] = []
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Raises httpx.ConnectError, ConnectTimeout, ReadError or RemoteProtocolError."""
@@ -148,10 +154,10 @@ class DirectTransport(httpx.AsyncBaseTransport):
         )
 
     async def aclose(self) -> None:
-        """Close what is idle."""
-        for connections in self._idle.values():
-            for connection in connections:
-                connection.abort()
+        """Close every connection, those with an unfinished answer as well."""
+        for connection in self._all:
+            connection.abort()
+        self._all.clear()
         self._idle.clear()
 
     def _reuse(self, origin: Origin) -> Connection | None:
@@ -188,7 +194,10 @@ class DirectTransport(httpx.AsyncBaseTransport):
             raise httpx.ConnectTimeout(f"no connection within {limit} s") from error
         except OSError as error:
             raise httpx.ConnectError(str(error) or type(error).__name__) from error
-        return Connection(_origin(url), reader, writer)
+        connection = Connection(_origin(url), reader, writer)
+        self._all = [other for other in self._all if not other.closed]
+        self._all.append(connection)
+        return connection
 
 
 def _origin(url: httpx.URL) -> Origin:

@@ -94,20 +94,22 @@ def test_closing_the_stream_is_cancelling_too() -> None:
 def test_a_call_that_still_waits_for_its_head_can_be_cancelled() -> None:
     async def main() -> None:
         answering = Server(hang=True)
-        async with server(answering) as endpoint:
-            async with door(endpoint=endpoint.with_(max_concurrency=1), network=True) as it:
-                task = asyncio.create_task(it.ask())
-                waiting = asyncio.create_task(it.ask())
-                await asyncio.sleep(0.1)
-                waiting.cancel()
-                task.cancel()
-                await asyncio.gather(task, waiting, return_exceptions=True)
-                await asyncio.wait_for(answering.gone, 1)
-                assert answering.connections == 1
-                assert sorted(
-                    (settled.outcome, settled.cost_nano) for settled in it.books.settled if settled.usage
-                ) == [("cancelled", 0)]
-                assert len(it.books.settled) == 2
+        async with (
+            server(answering) as endpoint,
+            door(endpoint=endpoint.with_(max_concurrency=1), network=True) as it,
+        ):
+            task = asyncio.create_task(it.ask())
+            waiting = asyncio.create_task(it.ask())
+            await asyncio.sleep(0.1)
+            waiting.cancel()
+            task.cancel()
+            await asyncio.gather(task, waiting, return_exceptions=True)
+            await asyncio.wait_for(answering.gone, 1)
+            assert answering.connections == 1
+            assert sorted((settled.outcome, settled.cost_nano) for settled in it.books.settled if settled.usage) == [
+                ("cancelled", 0)
+            ]
+            assert len(it.books.settled) == 2
 
     asyncio.run(main())
 
@@ -128,9 +130,11 @@ def test_a_connection_is_used_again_after_the_last_words_of_an_answer() -> None:
 
 def test_a_server_that_never_ends_its_stream_does_not_keep_us_waiting() -> None:
     async def main() -> None:
-        async with server(Server(HEAD, chunk(GOOD), hang=True)) as endpoint:
-            async with door(endpoint=endpoint, network=True) as it:
-                assert (await asyncio.wait_for(it.ask(), 1)).message.text == "hi there"
+        async with (
+            server(Server(HEAD, chunk(GOOD), hang=True)) as endpoint,
+            door(endpoint=endpoint, network=True) as it,
+        ):
+            assert (await asyncio.wait_for(it.ask(), 1)).message.text == "hi there"
 
     asyncio.run(main())
 
@@ -285,5 +289,20 @@ def test_loopback_is_reached_without_the_proxy(monkeypatch: pytest.MonkeyPatch) 
             async with door(endpoint=far, network=True) as it:
                 assert (await it.ask()).message.text == "hi there"
                 assert proxy.requests == 1
+
+    asyncio.run(main())
+
+
+def test_closing_the_door_closes_what_is_still_open() -> None:
+    async def main() -> None:
+        answering = Server(HEAD, chunk(sse({"say": "one"}, done=False)), hang=True)
+        async with server(answering) as endpoint, door(endpoint=endpoint, network=True, retry=ONCE) as it:
+            stream = it.client.stream(ASK, MAIN)
+            while not isinstance(await anext(stream), TextDelta):
+                pass
+            await it.client.aclose()
+            await asyncio.wait_for(answering.gone, 1)
+            with pytest.raises(StreamBroken):
+                await anext(stream)
 
     asyncio.run(main())
