@@ -118,6 +118,7 @@ def build(
     if not cwd.is_dir():
         raise UsageError(f"--cwd {cwd} is no folder", remedy="give an existing one")
     ledger = Ledger(config.paths.state / "ledger.db", redact=config.redact)
+    ledger.sweep()  # what a killed process left open
     client = make_client(config, ledger, notice=notice, progress=progress)
     session = _session(config, options)
     main = options.model or config.model
@@ -201,7 +202,10 @@ def make_client(
 
         if "server" not in started:
             started["server"] = LocalServer(
-                config.paths.cache, config.paths.state, notice=lambda text: notice("local", text)
+                config.paths.cache / "models",
+                config.paths.state / "local-server.log",
+                notice=lambda text: notice("local", text),
+                progress=progress,
             )
         return await started["server"].launch(model)
 

@@ -49,6 +49,8 @@ class Output:
     live: bool = False
     kinds: tuple[str, ...] = ()
     """Kinds of records that the JSON result always has."""
+    labels: dict[str, str] = field(default_factory=dict)
+    """What side work is called, by its id."""
 
     def say(self, text: str) -> None:
         """A line on standard error, unless quiet."""
@@ -194,11 +196,12 @@ def _show(event: AgentEvent, output: Output) -> None:
             output.say(f"· {event.call.name} {event.outcome}: {_first_line(event.text)}")
         case SideStarted():
             role = f" — {event.role}" if event.role else ""
-            output.say(f"  {event.label} {event.model}{role}")
+            output.labels[event.id] = f"{event.kind} {event.label}"
+            output.say(f"  {event.kind} {event.label} ({event.model}){role}")
         case SideProgress() if event.state in ("soft_deadline", "retrying"):
-            output.say(f"  {event.id}: {event.state.replace('_', ' ')} after {event.elapsed_s:.0f} s")
+            output.say(f"  {output.labels.get(event.id, event.id)}: {event.state.replace('_', ' ')} after {event.elapsed_s:.0f} s")
         case SideFinished():
-            output.say(f"  {_side_finished(event)}")
+            output.say(f"  {output.labels.pop(event.id, event.id)} {_side_finished(event)}")
         case Notice():
             output.say(f"· {event.text}")
         case _:
@@ -207,7 +210,7 @@ def _show(event: AgentEvent, output: Output) -> None:
 
 def _side_finished(event: SideFinished) -> str:
     cost = "" if event.cost.usd is None else f", ${event.cost.usd:.6f}".rstrip("0").rstrip(".")
-    head = f"{event.id} {event.outcome} after {event.duration_s:.1f} s{cost}"
+    head = f"{event.outcome} after {event.duration_s:.1f} s{cost}"
     if event.error is not None:
         return f"{head}: {event.error.message}"
     return f"{head}: {_first_line(event.text)}" if event.text else head

@@ -48,10 +48,10 @@ class ScriptedClient(ModelClient):
     def facts(self, model: ModelRef) -> ModelFacts:
         return self._facts
 
-    def bound(self, request: Request) -> Bound:
+    def bound(self, request: Request, *, headroom_tokens: int = 0) -> Bound:
         return Bound(100, request.max_tokens, 0)
 
-    def hold(self, request: Request, context: CallContext) -> Hold:
+    def hold(self, request: Request, context: CallContext, *, headroom_tokens: int = 0) -> Hold:
         return Hold("held")
 
     def release(self, hold: Hold) -> None:
