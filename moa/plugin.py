@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from agent.plugin import Emit, ModelCall, PluginHost, TurnState
     from agent.tools.base import Tool, ToolResult
     from moa.aggregator import RungMemory
-    from moa.counsel import Council, Counsel
+    from moa.council import Council
+    from moa.counsel import Counsel
 
 ARGS_HINT = "[on | off | PRESET | status | ask [@PRESET] PROMPT | show [N] | again | quote [PRESET] | cancel N | go | tool MODE]"
 BUSY_VERBS = frozenset(("status", "show", "quote", "cancel", "go"))
@@ -149,7 +150,7 @@ class Moa(Plugin):
     def council(self, name: str) -> Council:
         """The panel of a preset, read anew where its file has changed. Raises UsageError where it can't be armed."""
         from moa.aggregator import RungMemory
-        from moa.counsel import Council
+        from moa.council import Council
 
         preset = self.load(name)
         kept = self._councils.get(name)

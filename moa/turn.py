@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from agent.plugin import Continue, Contribution
 from moa import record
 from moa.cadence import Decision, Receipt, Receipts, Trigger, decide, decide_stop, form
-from moa.counsel import Council, Counsel
+from moa.council import Council
+from moa.counsel import Counsel
 
 if TYPE_CHECKING:
     from agent.events import Record
