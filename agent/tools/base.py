@@ -58,7 +58,16 @@ class ToolContext:
     def show(self, path: Path) -> str:
         """A path as models and people are shown it: from the working folder where it lies inside, else absolute."""
         cwd = self.cwd.resolve()
-        return path.relative_to(cwd).as_posix() or "." if path.is_relative_to(cwd) else str(path)
+        return encodable(path.relative_to(cwd).as_posix() if path.is_relative_to(cwd) else str(path))
+
+
+def encodable(text: str) -> str:
+    """Text that can go on any wire and into any file: what is left of bytes or escapes that were no text becomes a replacement character."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
 
 
 def is_read_only(tool: Tool, arguments: dict[str, Any]) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from agent.tools.base import encodable
+
 CONTEXT = 3
 MAX_COMPARED = 2_000
 """Lines on either side that are compared one by one; a larger change is shown as one block taken out and one put in."""
@@ -51,7 +53,7 @@ def unified_diff(before: str, after: str, name: str, *, created: bool = False) -
         lines.append("(only line ends changed)")
     if len(lines) > MAX_SHOWN:
         lines[MAX_SHOWN:] = [f"… {len(lines) - MAX_SHOWN:,} more lines"]
-    return "\n".join(lines) + "\n"
+    return encodable("\n".join(lines) + "\n")
 
 
 def _common(one: list[str], other: list[str]) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 from agent.llm.request import ToolSpec
-from agent.tools.base import ToolContext, ToolError, ToolResult
+from agent.tools.base import ToolContext, ToolError, ToolResult, encodable
 from agent.tools.diffs import unified_diff
 from agent.tools.files import TextFile, changed_since_seen, digest, load_text, save
 
@@ -91,7 +91,7 @@ def _plan(context: ToolContext, path: Path, arguments: dict[str, Any]) -> _Chang
         raise ToolError("old and new are the same; nothing to change")
     found = list(_occurrences(old, file.text))
     if not found:
-        raise ToolError(f"old does not occur in {shown}{_near_misses(old, file.text)}")
+        raise ToolError(encodable(f"old does not occur in {shown}{_near_misses(old, file.text)}"))
     if len(found) > 1:
         lines = ", ".join(str(file.text.count("\n", 0, start) + 1) for start, _ in found[:MAX_LISTED])
         more = ", …" if len(found) > MAX_LISTED else ""

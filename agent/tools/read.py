@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
 
 from agent.llm.request import ToolSpec
-from agent.tools.base import ToolContext, ToolError, ToolResult
+from agent.tools.base import ToolContext, ToolError, ToolResult, encodable
 from agent.tools.files import MAX_HASHED, binary_kind, load_text, open_regular, stat_mark
 
 MAX_LINES = 2_000
@@ -72,7 +72,7 @@ def _list_folder(context: ToolContext, path: Path) -> str:
     except OSError as error:
         raise ToolError(f"{shown} can't be listed: {error.strerror}") from error
     names.sort()
-    lines = [name + ("/" if folder else "") for name, folder in names[:MAX_ENTRIES]]
+    lines = [encodable(name) + ("/" if folder else "") for name, folder in names[:MAX_ENTRIES]]
     if len(names) > MAX_ENTRIES:
         lines.append(f"… and {len(names) - MAX_ENTRIES:,} more; use glob")
     return f"{shown} is a folder with {len(names):,} entries:\n" + "\n".join(lines)

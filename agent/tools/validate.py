@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from agent.llm.request import ToolSpec
-from agent.tools.base import ToolError
+from agent.tools.base import ToolError, encodable
 
 Schema = Mapping[str, Any]
 
@@ -111,7 +111,7 @@ def _value(schema: Schema, value: Any, label: str, problems: list[str]) -> Any:
         if isinstance(choices := schema.get(key), list) and choices:
             return _any(choices, value, label, problems)
     if isinstance(value, str):
-        value = _encodable(value)
+        value = encodable(value)
     if isinstance(values := schema.get("enum"), list) and value not in values:
         same = [one for one in values if isinstance(one, str) and one.lower() == str(value).strip().lower()]
         if not same:
@@ -204,15 +204,6 @@ def _takes(schema: Schema, kind: str) -> bool:
     if types is None:
         return any(_takes(choice, kind) for choice in (*schema.get("anyOf", ()), *schema.get("oneOf", ())))
     return kind == types or (not isinstance(types, str) and kind in types)
-
-
-def _encodable(text: str) -> str:
-    """Half a surrogate pair, which some models' escapes leave, can't be written to any file: a replacement character instead."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return text
 
 
 def _meant(name: str, properties: Mapping[str, Schema], given: Mapping[str, Any]) -> str:

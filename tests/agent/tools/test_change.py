@@ -110,6 +110,11 @@ def test_line_ends_bom_and_foreign_bytes_stay(tmp_path: Path) -> None:
     call(context, "read", path="w.txt")
     call(context, "edit", path="w.txt", old="one\ntwo", new="1\n2\n2b")
     assert file.read_bytes() == b"\xef\xbb\xbf1\r\n2\r\n2b caf\xe9\r\nthree\r\n"
+    for result in (
+        refused(context, "edit", path="w.txt", old="2b cafe", new=""),
+        call(context, "edit", path="w.txt", old="1", new="").diff,
+    ):
+        result.encode()  # what is shown of foreign bytes can go on a wire
     wide = tmp_path / "wide.txt"
     wide.write_bytes("\ufeffone\ntwo\n".encode("utf-16-le"))
     call(context, "edit", path="wide.txt", old="two", new="zwei")

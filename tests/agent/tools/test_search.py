@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -98,6 +100,15 @@ def test_a_link_is_no_way_round_deny_paths(tmp_path: Path) -> None:
     assert call(context, "grep", pattern="needle").text == "no line matches needle"
     assert "denied" in refused(context, "grep", pattern="needle", path="innocent.txt")
     assert "denied" in refused(context, "read", path="innocent.txt")
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="file names are always text there")
+def test_a_name_that_is_no_text_is_shown_as_text(tmp_path: Path) -> None:
+    Path(os.fsdecode(bytes(tmp_path) + b"/caf\xe9.txt")).write_text("needle\n")
+    context = make_context(tmp_path)
+    assert call(context, "glob", pattern="*.txt").text == "caf\ufffd.txt"
+    assert call(context, "grep", pattern="needle").text == "caf\ufffd.txt:1:needle"
+    assert call(context, "read", path=".").text.endswith("\ncaf\ufffd.txt")
 
 
 def test_a_repository_cannot_run_a_program_by_being_listed(tmp_path: Path) -> None:
