@@ -118,16 +118,38 @@ def imports(program: Program, endpoint: ScriptedEndpoint, python: Path, options:
         own = dict(import_times(child.stderr.read()))
     if not own or not endpoint.calls():
         raise RuntimeError("the program ended before it called a model")
-    heavy = sorted(((ms, name) for name, ms in own.items() if ms > HEAVY_MS), reverse=True)
+    shared = baseline_modules(program, python)
+    more = {name: ms for name, ms in own.items() if name not in shared}
+    packages: dict[str, float] = {}
+    for name, ms in more.items():
+        packages[name.partition(".")[0]] = packages.get(name.partition(".")[0], 0.0) + ms
     banned = sorted(name for name in own if name.partition(".")[0] in NOT_ON_THE_WAY)
-    rows = [Figure("modules imported", len(own), ""), Figure("all imports together", sum(own.values()), "ms")]
-    for package in ("agent", "moa", "pydantic", "pydantic_core", "httpx", "httpcore", "anyio", "asyncio", "sqlite3"):
-        rows.append(
-            Figure(f"  {package}", sum(ms for name, ms in own.items() if name.partition(".")[0] == package), "ms")
-        )
-    rows += [Figure(f"  {name} (itself)", ms, "ms", note=f"> {HEAVY_MS:g} ms") for ms, name in heavy]
+    rows = [
+        Figure("all imports", sum(own.values()), "ms", note=f"{len(own)} modules"),
+        Figure(f"beyond those of {BASELINE}", sum(more.values()), "ms", note=f"{len(more)} modules"),
+    ]
+    for package, ms in sorted(packages.items(), key=lambda entry: -entry[1]):
+        if ms > HEAVY_MS / 3:
+            rows.append(Figure(f"  {package}", ms, "ms"))
+    for name, ms in sorted(own.items(), key=lambda entry: -entry[1]):
+        if ms > HEAVY_MS:
+            note = "in the baseline too" if name in shared else ""
+            rows.append(Figure(f"  {name}, itself more than {HEAVY_MS:g} ms", ms, "ms", note=note))
     rows.append(Figure(f"modules of {', '.join(NOT_ON_THE_WAY)}", len(banned), "", 0, note=", ".join(banned[:3])))
     return rows
+
+
+def baseline_modules(program: Program, python: Path) -> set[str]:
+    """What importing httpx and pydantic imports."""
+    done = subprocess.run(
+        [str(python), "-X", "importtime", "-c", BASELINE],
+        env=program.environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return {name for name, _ in import_times(done.stderr)}
 
 
 def import_times(text: str) -> Iterator[tuple[str, float]]:
