@@ -187,6 +187,9 @@ class Turn:
     async def _call_model(self) -> Reply:
         agent, state = self.agent, self.state
         request = build_request(state.history, model=agent.model, tools=agent.tools.specs, max_tokens=agent.max_tokens)
+        rounds = agent.client.facts(agent.model).tool_rounds
+        if rounds is not None and state.iteration > rounds:
+            request = replace(request, tool_choice="none")
         context = self._context()
         call = ModelCall(turn=state, request=request, context=context, iteration=state.iteration)
         hooks = [plugin for plugin in agent.plugins if overrides(plugin, "before_model")]
@@ -219,7 +222,7 @@ class Turn:
             )
         )
         if reply.finish == "length":
-            text = f"the answer was cut off at its limit of {agent.max_tokens} tokens"
+            text = "the answer was cut off at its limit of tokens (max_tokens in config.toml, or the model's own)"
             self.emit(Notice(level="warning", code="answer_cut_off", text=text))
         for plugin in agent.plugins:
             await plugin.after_model(call, reply, self.emit)

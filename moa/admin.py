@@ -21,8 +21,10 @@ def configuration() -> Config:
 
 
 def ledger(config: Config) -> Ledger:
-    """The books."""
-    return Ledger(config.paths.state / "ledger.db", redact=config.redact)
+    """The books, with what a killed process left open closed."""
+    books = Ledger(config.paths.state / "ledger.db", redact=config.redact)
+    books.sweep()
+    return books
 
 
 async def list_models(name: str | None) -> View:

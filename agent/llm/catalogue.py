@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from agent.llm.endpoint import Endpoint
 
 VERSION = 1
-FACTS = ("context_window", "max_output", "price", "native_tools", "images")
+FACTS = ("context_window", "max_output", "price", "native_tools", "images", "tool_rounds")
 
 
 @dataclass(frozen=True, slots=True)

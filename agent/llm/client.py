@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from agent.llm.accounting import Bound
@@ -249,6 +249,9 @@ class ModelClient:
             if launch is not None:
                 # Each time: whoever starts a server also notices that it has gone.
                 endpoint = self._endpoints[endpoint.name] = await launch(request.model.model)
+            most = self.facts(request.model).max_output
+            if most is not None and request.max_tokens > most:
+                request = replace(request, max_tokens=most)
             bound = self.bound(request)
             if hold is None:
                 call_id = self.accounts.reserve(request.model, context, bound)

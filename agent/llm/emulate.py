@@ -38,7 +38,7 @@ def emulate(request: Request) -> Request:
     """The same request without native tools. Pure.
 
     The tools are described in the system message, and the answer is held to the two forms. Where the request has a schema of its
-    own, or no tools (or may not use them), only the history is rewritten.
+    own, or no tools, only the history is rewritten.
     """
     active = is_active(request)
     messages = _rewrite(settle(request.messages), active)
@@ -55,7 +55,7 @@ def emulate(request: Request) -> Request:
 
 def is_active(request: Request) -> bool:
     """True where answers to this request come in the two forms."""
-    return bool(request.tools) and request.schema is None and request.tool_choice != "none"
+    return bool(request.tools) and request.schema is None
 
 
 def bound(request: Request) -> int | None:
@@ -136,9 +136,11 @@ def _schema(request: Request) -> Schema:
     text: dict[str, Any] = {"type": "string"}
     if limit:
         text["maxLength"] = limit
+    # Where no tool may be called they stay described all the same: what went before must not change, or the cache is lost.
+    offered = () if request.tool_choice == "none" else request.tools
     forms = [
         _object({"tool": {"type": "string", "const": tool.name}, "arguments": _arguments(tool, limit)})
-        for tool in request.tools
+        for tool in offered
     ]
     if request.tool_choice != "required":
         forms.insert(0, _object({"answer": text}))

@@ -22,13 +22,17 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """What is known of one model at one endpoint. None is unknown, never a default."""
+    """What is known of one model at one endpoint. None is unknown, never a default.
+
+    `tool_rounds`: a model that would never stop by itself is asked for its answer after so many rounds of tool calls in a turn.
+    """
 
     context_window: int | None = None
     max_output: int | None = None
     price: Price | None = None
     native_tools: bool | None = None
     images: bool | None = None
+    tool_rounds: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +65,8 @@ class Endpoint:
     def is_loopback(self) -> bool:
         """True where the server is on this machine."""
         host = urlsplit(self.base_url).hostname or ""
-        return host in ("localhost", "::1") or host.startswith("127.")
+        # An address, not a name that merely begins like one (127.0.0.1.example.com).
+        return host in ("localhost", "::1") or (host.startswith("127.") and host.replace(".", "").isdecimal())
 
 
 WELL_KNOWN: dict[str, Endpoint] = {

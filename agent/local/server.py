@@ -19,6 +19,8 @@ from agent.local.catalogue import FETCHABLE, find
 if TYPE_CHECKING:
     from agent.local.fetch import Progress
 
+SLOT_TOKENS = 4096
+"""Context of one request, in tokens; memory grows with it (docs/local-models.md has figures)."""
 CLOSE_S = 0.5
 """How long the child may take to end by itself, in seconds; then it is killed."""
 LOG_LIMIT = 1_000_000
@@ -51,7 +53,7 @@ class LocalServer:
         log_path: Path,
         *,
         slots: int = 4,
-        slot_tokens: int = 4096,
+        slot_tokens: int = SLOT_TOKENS,
         load_timeout_s: float = 300.0,
         notice: Callable[[str], None] = lambda _text: None,
         progress: Callable[[Progress], None] = lambda _progress: None,
@@ -81,9 +83,7 @@ class LocalServer:
             load = self._loads[path] = asyncio.create_task(self._start(path, model))
         # Shielded: several may wait for one load, and one of them being cancelled must not take it from the others.
         child = await asyncio.shield(load)
-        self._facts[model] = ModelFacts(
-            context_window=child.slot_tokens, price=Price(0.0, 0.0), native_tools=False, images=False
-        )
+        self._facts[model] = facts_of(model, child.slot_tokens)
         return WELL_KNOWN["local"].with_(
             base_url=f"{child.address}/v1",
             api_key=child.api_key,
@@ -199,6 +199,19 @@ class LocalServer:
 
 
 REINSTALL = 'pip install "moa[local]"'
+
+
+def facts_of(model: str, slot_tokens: int = SLOT_TOKENS) -> ModelFacts:
+    """What is known of a local model: its own limits where it is in the catalogue, and half a slot for an answer where it is a file."""
+    entry = FETCHABLE.get(model)
+    return ModelFacts(
+        context_window=slot_tokens,
+        max_output=min(entry.max_output, slot_tokens // 2) if entry else slot_tokens // 2,
+        price=Price(0.0, 0.0),
+        native_tools=False,
+        images=False,
+        tool_rounds=entry.tool_rounds if entry else None,
+    )
 
 
 def require_xllamacpp() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -30,8 +30,11 @@ class ToolRunner:
 
     @property
     def specs(self) -> tuple[ToolSpec, ...]:
-        """The tools as a model sees them, always in the same order."""
-        return tuple(tool.spec for tool in self.tools.values())
+        """The tools as a model sees them, always in the same order. What is sure to be refused is not offered (mode deny)."""
+        tools: Iterable[Tool] = self.tools.values()
+        if self.approvals.mode == "deny":
+            tools = [tool for tool in tools if tool.read_only]
+        return tuple(tool.spec for tool in tools)
 
     def only(self, names: Sequence[str]) -> ToolRunner:
         """The same runner with some of its tools."""

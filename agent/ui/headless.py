@@ -199,7 +199,9 @@ def _show(event: AgentEvent, output: Output) -> None:
             output.labels[event.id] = f"{event.kind} {event.label}"
             output.say(f"  {event.kind} {event.label} ({event.model}){role}")
         case SideProgress() if event.state in ("soft_deadline", "retrying"):
-            output.say(f"  {output.labels.get(event.id, event.id)}: {event.state.replace('_', ' ')} after {event.elapsed_s:.0f} s")
+            output.say(
+                f"  {output.labels.get(event.id, event.id)}: {event.state.replace('_', ' ')} after {event.elapsed_s:.0f} s"
+            )
         case SideFinished():
             output.say(f"  {output.labels.pop(event.id, event.id)} {_side_finished(event)}")
         case Notice():

@@ -111,9 +111,15 @@ def test_history_shows_the_model_its_own_form() -> None:
     assert sent[4].text == '{"answer": "It says a."}'
 
 
-@pytest.mark.parametrize(
-    "options", [{"schema": Schema("a", {"type": "object"})}, {"tools": ()}, {"tool_choice": "none"}]
-)
+def test_where_no_tool_may_be_called_what_went_before_stays_as_it_was() -> None:
+    history = (user("go"), assistant("", CALL), tool_result(CALL, "ok"))
+    free, bound = emulate(request(*history)), emulate(request(*history, tool_choice="none"))
+    assert bound.messages == free.messages
+    assert bound.schema is not None
+    assert list(bound.schema.schema["properties"]) == ["answer"]
+
+
+@pytest.mark.parametrize("options", [{"schema": Schema("a", {"type": "object"})}, {"tools": ()}])
 def test_otherwise_only_the_history_is_rewritten(options: dict[str, Any]) -> None:
     asked = request(user("go"), assistant("", CALL), tool_result(CALL, "ok"), assistant("done"), **options)
     sent = emulate(asked)
