@@ -378,4 +378,4 @@ def replace_calls(message: Message, count: int) -> Message:
                 continue
             count -= 1
         kept.append(part)
-    return message.model_copy(update={"parts": tuple(kept)})
+    return replace(message, parts=tuple(kept))

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.errors import StateError, UsageError
 from agent.llm.messages import Message
+from agent.wire import read_message, to_plain
 
 if TYPE_CHECKING:
     from agent.events import Record
@@ -93,7 +94,7 @@ class Session:
 
     def add(self, message: Message, *, call_id: str | None = None) -> str:
         """A message after the head, which it becomes. Returns the entry's id."""
-        entry: dict[str, Any] = {"type": "message", "message": message.model_dump(mode="json")}
+        entry: dict[str, Any] = {"type": "message", "message": to_plain(message)}
         if call_id:
             entry["call_id"] = call_id
         name = self._append(entry)
@@ -219,7 +220,7 @@ class Session:
         self._count = max(self._count, int(name[1:]))
         match entry["type"]:
             case "message":
-                message = Message.model_validate(entry["message"])
+                message = read_message(entry["message"])
                 parent = envelope["parent"]
                 if parent is not None and parent not in self._messages:
                     parent = self._head  # the line it followed was damaged: keep what there is

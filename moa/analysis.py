@@ -9,9 +9,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from agent.llm.messages import Frozen
 from moa.loose_json import find_object, snake
 from moa.quoting import clean
 
@@ -21,6 +20,12 @@ MIN_QUOTE_CHARS = 20
 _FUSION_KEYS = ("consensus", "contradictions", "partial_coverage", "unique_insights", "blind_spots")
 _KEYS = (*_FUSION_KEYS, "next_steps", "evidence")
 _LABEL = re.compile(r"\b[Aa]nswers?\s([A-Z](?:(?:,? and |,? or |, ?| ?/ ?| ?& ?)[A-Z])*)\b")
+
+
+class Frozen(BaseModel):
+    """A value that is read once from what a model wrote, and never changed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class Stance(Frozen):

@@ -82,7 +82,7 @@ def _rewrite(messages: Sequence[Message], active: bool) -> list[Message]:
             part = TextPart(text=f"[result of {message.tool_name or 'tool'}]\n{message.text}\n")
             if in_round:
                 last = written[-1]
-                written[-1] = last.model_copy(update={"parts": (*last.parts, part)})
+                written[-1] = replace(last, parts=(*last.parts, part))
             else:
                 written.append(Message(role="user", parts=(part,)))
             in_round = True
@@ -100,7 +100,7 @@ def _rewritten(message: Message, active: bool) -> Message:
     else:
         lines = [written_answer(text) if active and text.strip() else text]
     parts: list[Part] = [part for part in message.parts if not isinstance(part, TextPart | ToolCallPart)]
-    return message.model_copy(update={"parts": (*parts, TextPart(text="\n".join(lines)))})
+    return replace(message, parts=(*parts, TextPart(text="\n".join(lines))))
 
 
 def _described(messages: list[Message], tools: Iterable[ToolSpec]) -> list[Message]:
@@ -110,7 +110,7 @@ def _described(messages: list[Message], tools: Iterable[ToolSpec]) -> list[Messa
         return [system(description), *messages]
     first = messages[0]
     part = TextPart(text=f"\n\n{description}")
-    return [first.model_copy(update={"parts": (*first.parts, part)}), *messages[1:]]
+    return [replace(first, parts=(*first.parts, part)), *messages[1:]]
 
 
 def _signature(tool: ToolSpec) -> str:

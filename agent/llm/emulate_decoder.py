@@ -244,7 +244,7 @@ class EmulatedDecoder:
         if not others:
             return None
         # A call that came whole is whole, even where the model was cut off after it.
-        return message.model_copy(update={"parts": tuple(others), "incomplete": incomplete and form.call is None})
+        return replace(message, parts=tuple(others), incomplete=incomplete and form.call is None)
 
     def _call_id(self) -> str:
         """Made up from the place in the history: the same answer to the same request always gets the same id."""

@@ -1,26 +1,25 @@
-"""A conversation: messages made of parts. The same values inside, on disk, and (through a dialect) on the wire."""
+"""A conversation: messages made of parts. The same values inside, on disk, and (through a dialect) on the wire.
+
+Plain dataclasses: nothing on the way to the first byte loads pydantic, which costs more than the rest of the start (docs/decisions/
+0002-start-up.md). What is read back from a disk or a wire is checked by pydantic all the same, in `agent.wire`.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
-
-from pydantic import BaseModel, ConfigDict, Field
-
-
-class Frozen(BaseModel):
-    """A value that is built once and never changed. The schema is built on first use, which start-up time depends on."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+from dataclasses import dataclass
+from typing import Any, Literal
 
 
-class TextPart(Frozen):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextPart:
     """Plain text."""
 
     type: Literal["text"] = "text"
     text: str
 
 
-class ReasoningPart(Frozen):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReasoningPart:
     """What a model thought aloud. `extra` is the provider's own block (signature, encrypted data), sent back unmodified."""
 
     type: Literal["reasoning"] = "reasoning"
@@ -28,7 +27,8 @@ class ReasoningPart(Frozen):
     extra: dict[str, Any] | None = None
 
 
-class ToolCallPart(Frozen):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCallPart:
     """A model asks for a tool. `arguments` is the JSON text exactly as the model wrote it, so that it goes back byte by byte."""
 
     type: Literal["tool_call"] = "tool_call"
@@ -38,7 +38,8 @@ class ToolCallPart(Frozen):
     extra: dict[str, Any] | None = None
 
 
-class ImagePart(Frozen):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImagePart:
     """An image, base64."""
 
     type: Literal["image"] = "image"
@@ -46,7 +47,7 @@ class ImagePart(Frozen):
     data: str
 
 
-Part = Annotated[TextPart | ReasoningPart | ToolCallPart | ImagePart, Field(discriminator="type")]
+Part = TextPart | ReasoningPart | ToolCallPart | ImagePart
 
 Role = Literal["system", "user", "assistant", "tool"]
 
@@ -54,7 +55,8 @@ Role = Literal["system", "user", "assistant", "tool"]
 Synthetic = Literal["continuation", "interrupted", "summary", "notice"]
 
 
-class Message(Frozen):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
     """One message.
 
     `tool_call_id`, `tool_name` and `is_error` belong to role tool. `origin` (ENDPOINT:MODEL) says which model wrote an assistant

@@ -28,8 +28,8 @@ class Fetchable:
     wheel: str
     wheel_size: int
     warning: str
-    max_output: int
-    tool_rounds: int
+    max_output: int | None = None
+    tool_rounds: int | None = None
 
     def hub_url(self, endpoint: str) -> str:
         """Where the hub at `endpoint` (`https://huggingface.co`, or a mirror of it) serves the file."""

@@ -206,7 +206,7 @@ def facts_of(model: str, slot_tokens: int = SLOT_TOKENS) -> ModelFacts:
     entry = FETCHABLE.get(model)
     return ModelFacts(
         context_window=slot_tokens,
-        max_output=min(entry.max_output, slot_tokens // 2) if entry else slot_tokens // 2,
+        max_output=(entry.max_output if entry else None) or slot_tokens // 2,
         price=Price(0.0, 0.0),
         native_tools=False,
         images=False,

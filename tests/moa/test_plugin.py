@@ -16,6 +16,7 @@ from agent.commands import CommandContext, CommandTable, RunTurn, Said
 from agent.errors import UsageError
 from agent.events import AgentEvent, DraftSuperseded, ModelStarted, Notice, Record, SideFinished, TurnFinished
 from agent.ledger import Ledger
+from agent.llm.endpoint import ModelFacts
 from agent.llm.errors import Overloaded
 from agent.llm.messages import ToolCallPart, assistant, system
 from agent.llm.request import ModelRef, Request
@@ -227,6 +228,8 @@ def test_a_fault_of_ours_costs_the_advice_and_not_the_turn(tmp_path: Path) -> No
     bench = Bench(tmp_path, ["done"])
 
     def broken(model: ModelRef) -> Any:
+        if model.model == "main":
+            return ModelFacts()
         raise ZeroDivisionError("a bug")
 
     bench.client.facts = broken  # type: ignore[method-assign]

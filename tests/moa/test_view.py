@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import replace
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -37,7 +38,7 @@ def messages(draw: st.DrawFn) -> Message:
             return assistant(text)
         case "calls":
             many = draw(st.integers(1, 4))
-            return assistant(text, *[CALL.model_copy(update={"arguments": json.dumps({"q": text})})] * many)
+            return assistant(text, *[replace(CALL, arguments=json.dumps({"q": text}))] * many)
         case "thought":
             return Message(role="assistant", parts=(ReasoningPart(text=text),))
         case "tool":
@@ -95,7 +96,7 @@ def test_the_cut_stays_put_between_steps() -> None:
     history: list[Message] = [user("The task: make the tests pass.")]
     cuts, breaks, before = set(), 0, render(history, window_tokens=window)
     for step in range(200):
-        call = CALL.model_copy(update={"id": f"c{step}"})
+        call = replace(CALL, id=f"c{step}")
         history += [assistant("", call), tool_result(call, f"{step} " + "output " * 40)]
         view = render(history, window_tokens=window)
         breaks += not is_prefix(before, view)
@@ -109,7 +110,7 @@ def test_the_cut_stays_put_between_steps() -> None:
 def test_a_task_that_was_cut_away_is_kept() -> None:
     history = [user("First task."), assistant("Done."), user("Second task: rename it.")]
     for step in range(80):
-        call = CALL.model_copy(update={"id": f"c{step}"})
+        call = replace(CALL, id=f"c{step}")
         history += [assistant("", call), tool_result(call, "output " * 40)]
     user_text = "".join(text for role, text in flattened(render(history, window_tokens=4000)) if role == "user")
     assert "First task." in user_text and "Second task: rename it." in user_text

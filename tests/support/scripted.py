@@ -85,7 +85,7 @@ class ScriptedClient(ModelClient):
                 reply,
                 call_id=reply.call_id or call_id,
                 model_served=reply.model_served or request.model.model,
-                message=reply.message.model_copy(update={"origin": str(request.model)}),
+                message=replace(reply.message, origin=str(request.model)),
             )
         )
 
@@ -111,7 +111,7 @@ class ScriptedClient(ModelClient):
 
 def reply_of(text: str, *, finish: str = "stop", usage: Usage | None = None, cost_nano: int | None = 1_000) -> Reply:
     """A reply of plain text, with a small usage and a known cost unless told otherwise."""
-    message = assistant(text).model_copy(update={"incomplete": finish == "length"})
+    message = replace(assistant(text), incomplete=finish == "length")
     return Reply(
         message=message,
         finish=finish,  # type: ignore[arg-type]

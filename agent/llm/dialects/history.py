@@ -7,6 +7,7 @@ more: that is what a provider's prompt cache lives on.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from agent.llm.messages import Message, Part, TextPart, ToolCallPart, assistant, tool_result, user
@@ -68,7 +69,7 @@ def as_text(message: Message) -> Message:
         return message
     calls = [TextPart(text=f"\n[called {call.name} with {call.arguments}]") for call in message.tool_calls]
     others: list[Part] = [part for part in message.parts if not isinstance(part, ToolCallPart)]
-    return message.model_copy(update={"parts": (*others, *calls)})
+    return replace(message, parts=(*others, *calls))
 
 
 def arguments_object(arguments: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any
 
@@ -111,7 +111,7 @@ class Words:
 
     @property
     def partial(self) -> Message | None:
-        return assistant(self._text).model_copy(update={"incomplete": True}) if self._text else None
+        return replace(assistant(self._text), incomplete=True) if self._text else None
 
     def _take(self, value: dict[str, Any]) -> list[StreamEvent]:
         if "fail" in value:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -99,7 +100,7 @@ def test_reasoning_returns_to_the_model_that_thought_it_and_to_no_other() -> Non
     assert encode(request("openrouter", "author/model", *history))["messages"][1]["reasoning_details"] == details
     assert "reasoning" not in json.dumps(encode(request("openrouter", "other/model", *history))["messages"])
 
-    own = thought.model_copy(update={"origin": "deepseek:deepseek-v4-pro", "extra": None})
+    own = replace(thought, origin="deepseek:deepseek-v4-pro", extra=None)
     deepseek = request("deepseek", "deepseek-v4-pro", user("go"), own, tool_result(call, "ok"))
     assert encode(deepseek)["messages"][1]["reasoning_content"] == "hm"
     # A call that another model made must carry some, or DeepSeek refuses the loop.
