@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agent import depth
 from agent.approval import Approvals, Approver, DenyPaths, remember_rule
 from agent.commands import CommandTable
 from agent.config import Config, load_config, require_model
@@ -71,6 +72,10 @@ class Host:
     def records(self) -> tuple[str, ...]:
         """The kinds of records that plugins make; each is a list in the JSON result."""
         return tuple(kind for plugin in self.plugins for kind in plugin.records)
+
+    async def reconcile(self) -> None:
+        """Ask providers what calls have cost that a killed process left open. Meant to run beside a turn; failing does no harm."""
+        await self.agent.ledger.reconcile(self.agent.client.generation)
 
     async def aclose(self) -> None:
         """End children, connections and files, whatever fails on the way."""
@@ -222,6 +227,7 @@ def make_client(
         on_close=stop_local,
         notice=notice,
         memory=QuirkMemory(config.paths.cache / "quirks.json"),
+        depth_headers=lambda panel: depth.headers(depth.depth() + panel),
     )
 
 

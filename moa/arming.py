@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -13,17 +11,6 @@ from agent.llm.request import ModelRef
 if TYPE_CHECKING:
     from agent.llm.client import ModelClient
     from moa.preset import Preset
-
-DEPTH = "MOA_DEPTH"
-"""Set for child processes: at depth 1 and beyond nothing fans out."""
-
-
-def depth(env: Mapping[str, str] = os.environ) -> int:
-    """How many panels this process is inside of. A value that is no number counts as one: the safe side."""
-    text = env.get(DEPTH, "").strip()
-    if not text:
-        return 0
-    return int(text) if text.isascii() and text.isdigit() else 1
 
 
 def check(preset: Preset, client: ModelClient, main: ModelRef | None) -> None:

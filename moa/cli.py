@@ -274,6 +274,8 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 async def _run_async(options: Any, prompt: str, output: Output) -> int:
+    import asyncio
+
     from agent.host import build
     from agent.ui import headless
     from agent.ui.ask import TerminalApprover
@@ -288,9 +290,12 @@ async def _run_async(options: Any, prompt: str, output: Output) -> int:
         notice=lambda _code, text: output.say(f"· {text}"),
         progress=(lambda _progress: None) if output.quiet else bar.update,
     )
+    beside = asyncio.create_task(host.reconcile())
     try:
         return await headless.run(host, prompt, output)
     finally:
+        beside.cancel()
+        await asyncio.gather(beside, return_exceptions=True)
         await host.aclose()
 
 

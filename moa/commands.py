@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from agent import depth
 from agent.commands import CommandContext, Result, RunTurn, Said
 from agent.errors import UsageError
 from agent.llm.money import Total
@@ -77,8 +78,8 @@ def _arm(moa: Moa, name: str, rest: str) -> Result:
     hosts = ", ".join(arming.receivers(preset, moa.host.client, moa.main()))
     first = f"Counsel is on: `{name}`, {len(preset.members)} members, cadence `{preset.cadence}`."
     lines = [first, f"The conversation goes to: {hosts}.", "`/moa quote` says what it costs."]
-    if depth := arming.depth():
-        lines.append(f"But nothing fans out here: this process is inside of a panel ({arming.DEPTH}={depth}).")
+    if level := depth.depth():
+        lines.append(f"But nothing fans out here: this process is inside of a panel ({depth.VARIABLE}={level}).")
     return _said("\n\n".join(lines))
 
 

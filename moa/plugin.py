@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from agent import events
+from agent import depth, events
 from agent.commands import Command
 from agent.errors import UsageError
 from agent.llm.request import ModelRef
@@ -177,8 +177,8 @@ class Moa(Plugin):
         name = None if option.get("off") else option.get("preset", self.armed)
         if name is None:
             return
-        if depth := arming.depth(self._env):
-            text = f"no counsel: this process is inside of a panel already ({arming.DEPTH}={depth})"
+        if level := depth.depth(self._env):
+            text = f"no counsel: this process is inside of a panel already ({depth.VARIABLE}={level})"
             emit(events.Notice(source=self.name, level="warning", code="recursion", text=text))
             return
         council = self.council(name)
@@ -237,7 +237,7 @@ class Moa(Plugin):
         call, emit = self._call, self._emit
         if call is None or emit is None:
             raise ToolError("There is no turn to take counsel in.")
-        if arming.depth(self._env):
+        if depth.depth(self._env):
             raise ToolError("There is no panel to ask: this agent is a panel's member itself.")
         try:
             council = self.turn.council if self.turn else self.council(self.armed or self.settings.preset)

@@ -54,6 +54,7 @@ class Call:
         self._request = request
         self._call_id = call_id
         self._rank = rank(context.purpose)
+        self._headers = door.headers(context.purpose)
         self._accounts: Accounts = door.accounts
         self._clocks: Clocks = door.clocks
         self._policy: RetryPolicy = door.retry
@@ -122,7 +123,7 @@ class Call:
         self._heard = self._now()
         sent, decoder = self._encode()
         self._listened = 0
-        self._exchange = exchange = Exchange(self._dialect, decoder, self._endpoint)
+        self._exchange = exchange = Exchange(self._dialect, decoder, self._endpoint, self._headers)
         try:
             await self._timed(exchange.open(self._door.http, sent, self._quirks, self._clocks.connect))
         except ModelError as error:

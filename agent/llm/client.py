@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import httpx
 
     from agent.errors import UsageError
-    from agent.llm.accounting import Accounts, CallContext
+    from agent.llm.accounting import Accounts, CallContext, Purpose
     from agent.llm.catalogue import Catalogue, ListedModel
     from agent.llm.dialects.base import Dialect
     from agent.llm.endpoint import Endpoint, ModelFacts
@@ -52,7 +52,7 @@ class ModelClient:
 
     `endpoints` by name; `accounts` are the books; `catalogue` and `memory` are what is known and was learned of models. `launchers` start an
     endpoint's server on first use, `on_close` ends what they started. `notice(code, text)` tells the user of learned quirks. `transport` replaces the
-    network, `dialects` the wire formats (by endpoint name, tests).
+    network, `dialects` the wire formats (by endpoint name, tests). `depth_headers(panel)` are headers that say how deep in panels a call is.
     """
 
     def __init__(
@@ -69,6 +69,7 @@ class ModelClient:
         launchers: Mapping[str, Launcher] | None = None,
         on_close: Callable[[], Awaitable[None]] | None = None,
         notice: Callable[[str, str], None] | None = None,
+        depth_headers: Callable[[bool], Mapping[str, str]] = lambda _panel: {},
     ) -> None:
         self.accounts = accounts
         self.catalogue = catalogue
@@ -81,6 +82,7 @@ class ModelClient:
         self._launchers = dict(launchers or {})
         self._on_close = on_close
         self._notice = notice
+        self._depth_headers = depth_headers
         self._gates: dict[str, Gate] = {}
 
     def endpoint(self, name: str) -> Endpoint:
@@ -190,7 +192,20 @@ class ModelClient:
             if self._on_close is not None:
                 await self._on_close()
 
+    async def generation(self, name: str, generation_id: str) -> tuple[Usage, int] | None:
+        """Usage and nano-dollars of a call of an earlier day, where the endpoint answers for its calls; else None. Raises ModelError."""
+        from agent.llm.generation import can_tell, look_up
+
+        endpoint = self._endpoints.get(name)
+        if endpoint is None or not can_tell(endpoint):
+            return None
+        return await look_up(self.http, endpoint, self.dialect(endpoint), generation_id, self.clocks.connect)
+
     # What a call asks of the door
+
+    def headers(self, purpose: Purpose) -> Mapping[str, str]:
+        """What a call says of its depth: a panel's calls are one deeper than the process that makes them."""
+        return self._depth_headers(purpose in ("reference", "aggregator"))
 
     def gate(self, endpoint: Endpoint) -> Gate:
         """The queue of an endpoint."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -32,12 +32,15 @@ class Exchange:
     `chargeable` is True from the moment the request may have reached the endpoint until the endpoint refuses it.
     """
 
-    def __init__(self, dialect: Dialect, decoder: Decoder, endpoint: Endpoint) -> None:
+    def __init__(
+        self, dialect: Dialect, decoder: Decoder, endpoint: Endpoint, headers: Mapping[str, str] | None = None
+    ) -> None:
         self.decoder = decoder
         self.chargeable = False
         self.generation_id: str | None = None
         self._dialect = dialect
         self._endpoint = endpoint
+        self._headers = headers or {}
         self._response: httpx.Response | None = None
         self._events: AsyncIterator[Any] | None = None
         self._over = False
@@ -54,6 +57,7 @@ class Exchange:
                 # A compressed stream would wait in the compressor's buffer.
                 "accept-encoding": "identity",
                 "content-type": "application/json",
+                **self._headers,
                 **dialect.headers(endpoint),
             }
             outgoing = client.build_request(

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     import httpx
 
+    from agent.llm.dialects.base import Dialect
     from agent.llm.endpoint import Endpoint
 
 
@@ -66,6 +67,17 @@ class Http:
                 for client in clients:
                     if client is not None:
                         await client.aclose()
+
+
+async def get(http: Http, endpoint: Endpoint, dialect: Dialect, url: str, connect_s: float) -> httpx.Response:
+    """One GET with the endpoint's own headers; `connect_s` in seconds. Raises ModelError where no answer comes."""
+    httpx = load_httpx()
+    try:
+        return await http.client(endpoint, url).get(
+            url, headers=dialect.headers(endpoint), timeout=httpx.Timeout(None, connect=connect_s)
+        )
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise as_model_error(error, endpoint, answered=False) from error
 
 
 def _tls() -> ssl.SSLContext:

@@ -11,11 +11,9 @@ from typing import TYPE_CHECKING, Any
 from agent.llm.catalogue import ListedModel, merge, parse_models
 from agent.llm.endpoint import ModelFacts
 from agent.llm.errors import ModelError, StreamBroken, TimedOut
-from agent.llm.http import as_model_error, load_httpx
+from agent.llm.http import get
 
 if TYPE_CHECKING:
-    import httpx
-
     from agent.llm.dialects.base import Dialect
     from agent.llm.endpoint import Endpoint
     from agent.llm.http import Http
@@ -30,7 +28,7 @@ async def list_models(http: Http, endpoint: Endpoint, dialect: Dialect, connect_
     """
     try:
         async with asyncio.timeout(LISTING_S):
-            response = await _get(http, endpoint, dialect, endpoint.base_url.rstrip("/") + "/models", connect_s)
+            response = await get(http, endpoint, dialect, endpoint.base_url.rstrip("/") + "/models", connect_s)
             if not response.is_success:
                 raise dialect.classify(response.status_code, response.headers, response.content, endpoint)
             try:
@@ -48,16 +46,6 @@ async def list_models(http: Http, endpoint: Endpoint, dialect: Dialect, connect_
     return [replace(model, facts=merge(told, model.facts)) for model in models]
 
 
-async def _get(http: Http, endpoint: Endpoint, dialect: Dialect, url: str, connect_s: float) -> httpx.Response:
-    httpx = load_httpx()
-    try:
-        return await http.client(endpoint, url).get(
-            url, headers=dialect.headers(endpoint), timeout=httpx.Timeout(None, connect=connect_s)
-        )
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise as_model_error(error, endpoint, answered=False) from error
-
-
 async def _llamacpp_window(
     http: Http, endpoint: Endpoint, dialect: Dialect, listing: bytes, connect_s: float
 ) -> int | None:
@@ -66,7 +54,7 @@ async def _llamacpp_window(
         return None
     url = endpoint.base_url.rstrip("/").removesuffix("/v1") + "/props"
     with suppress(ModelError, ValueError, KeyError, TypeError):
-        response = await _get(http, endpoint, dialect, url, connect_s)
+        response = await get(http, endpoint, dialect, url, connect_s)
         settings: Any = json.loads(response.content)["default_generation_settings"]
         return int(settings["n_ctx"])
     return None

@@ -6,6 +6,7 @@ import os
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from agent.depth import VARIABLE, depth
 from agent.llm.request import ToolSpec
 from agent.tools.base import ToolContext, ToolError, ToolResult
 
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
 
 DEFAULT_S = 120.0
 MAX_S = 600.0
-DEPTH = "MOA_DEPTH"
 """How many of our own programs are above this one. At 1 and more nothing fans out to a panel."""
 
 
@@ -103,7 +103,6 @@ class Shell:
         env = {
             name: value for name, value in os.environ.items() if name not in self._strip_env and value not in secrets
         }
-        depth = env.get(DEPTH, "")
-        env[DEPTH] = str((int(depth) if depth.isascii() and depth.isdigit() else 0) + 1)
+        env[VARIABLE] = str(depth(env) + 1)
         # Nobody is there to be asked, and nothing here can draw.
         return env | {"TERM": "dumb", "GIT_TERMINAL_PROMPT": "0"}

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.depth import depth as depth_of
 from agent.errors import UsageError
 from agent.llm.accounting import Bound
 from agent.llm.endpoint import Endpoint, ModelFacts, Price
@@ -115,5 +116,5 @@ def test_a_dollar_cap_with_an_unpriced_model_and_a_token_cap_may_be_armed() -> N
 
 @pytest.mark.parametrize(("value", "depth"), [("", 0), ("0", 0), ("1", 1), ("3", 3), ("x", 1), ("-1", 1)])
 def test_the_depth_of_this_process(value: str, depth: int) -> None:
-    assert arming.depth({"MOA_DEPTH": value}) == depth
-    assert arming.depth({}) == 0
+    assert depth_of({"MOA_DEPTH": value}) == depth
+    assert depth_of({}) == 0
