@@ -138,7 +138,8 @@ class ToolFinished(Event):
 class SideStarted(Event):
     """Work beside the main model begins: a panel member, an aggregator, a judge, a sub-agent.
 
-    `group` binds what belongs together (one counsel), `label` is for people, `model` what was asked for.
+    `group` binds what belongs together (one counsel), `label` is for people, `model` what was asked for. `stop` is the slash command
+    that ends this work alone, `go` the one that goes on without waiting for it: so a face can steer work without knowing whose it is.
     """
 
     type: Literal["side_started"] = "side_started"
@@ -148,6 +149,8 @@ class SideStarted(Event):
     label: str
     model: str
     role: str | None = None
+    stop: str | None = None
+    go: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

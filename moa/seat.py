@@ -145,6 +145,8 @@ class Seat:
                 label=member.label,
                 model=str(member.model),
                 role=member.reference.role,
+                stop=f"/moa cancel {member.slot}",
+                go="/moa go",
             )
         )
         self._pulse.beat("queued")
