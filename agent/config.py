@@ -6,11 +6,14 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agent.errors import UsageError
 from agent.llm.endpoint import WELL_KNOWN, Endpoint, ModelFacts, Price
 from agent.toml import Table, load
+
+if TYPE_CHECKING:
+    from agent.keys import StoredKey
 
 # What a newcomer who has set one key, and nothing else, talks to. The alias follows OpenRouter's newest Opus.
 DEFAULT_MODELS = {"openrouter": "openrouter:~anthropic/claude-opus-latest"}
@@ -47,6 +50,11 @@ class Paths:
         return self.config / "config.toml"
 
     @property
+    def keys_file(self) -> Path:
+        """keys.toml: keys that the user pasted (`agent.keys`)."""
+        return self.config / "keys.toml"
+
+    @property
     def sessions(self) -> Path:
         """The folder of the sessions."""
         return self.state / "sessions"
@@ -77,6 +85,8 @@ class Config:
     trusted: tuple[str, ...] = ()
     max_tokens: int = 16_000
     plugins: dict[str, dict[str, Any]] = field(default_factory=dict)
+    ui: dict[str, Any] = field(default_factory=dict)
+    """The faces' own section, unread: `agent.uisettings` checks it."""
     sources: dict[str, str] = field(default_factory=dict)
     """Where each value came from, for doctor."""
 
@@ -119,7 +129,11 @@ def load_config(env: Mapping[str, str] = os.environ, *, plugins: frozenset[str] 
     paths = Paths.from_env(env)
     file = paths.config_file
     top = Table(load(file), file)
-    endpoints = _endpoints(top.table("endpoints"), env)
+    stored = _stored_keys(paths.keys_file)
+    endpoints = {
+        name: _with_stored(endpoint, stored, paths.keys_file)
+        for name, endpoint in _endpoints(top.table("endpoints"), env).items()
+    }
     budget = _budget(top.table("budget"))
     approve = top.table("approve")
     allow, deny = approve.texts("allow"), approve.texts("deny_paths")
@@ -132,6 +146,7 @@ def load_config(env: Mapping[str, str] = os.environ, *, plugins: frozenset[str] 
     if model is not None and ":" not in model:
         raise top.error("model", f"is {model!r}", "use ENDPOINT:MODEL, for example openrouter:openai/gpt-5.5")
     sections = {name: top.table(name).data for name in sorted(plugins)}
+    ui = top.table("ui").data
     max_tokens = top.integer("max_tokens", 16_000, least=1) or 16_000
     top.done()
     sources = {"model": f"{file}: model"} if model else {}
@@ -151,6 +166,7 @@ def load_config(env: Mapping[str, str] = os.environ, *, plugins: frozenset[str] 
         trusted=trusted,
         max_tokens=max_tokens,
         plugins=sections,
+        ui=ui,
         sources=sources,
     )
 
@@ -237,6 +253,22 @@ def _with_key(endpoint: Endpoint, env: Mapping[str, str]) -> Endpoint:
     if not name or not env.get(name, "").strip():
         return endpoint
     return endpoint.with_(api_key=env[name].strip(), key_source=f"environment: {name}")
+
+
+def _stored_keys(file: Path) -> Mapping[str, StoredKey]:
+    if not file.exists():  # most often; the module is not worth its import then
+        return {}
+    from agent.keys import KeyStore
+
+    return KeyStore(file).read()
+
+
+def _with_stored(endpoint: Endpoint, keys: Mapping[str, StoredKey], file: Path) -> Endpoint:
+    """A pasted key opens the address it was pasted for, and only where the environment has none."""
+    found = keys.get(endpoint.name)
+    if found is None or endpoint.api_key is not None or found.base_url.rstrip("/") != endpoint.base_url.rstrip("/"):
+        return endpoint
+    return endpoint.with_(api_key=found.key, key_source=str(file))
 
 
 def require_model(config: Config, *named: str | None) -> str:

@@ -17,6 +17,7 @@ from agent.commands import CommandTable
 from agent.config import Config, load_config, require_model
 from agent.context import system_prompt
 from agent.errors import StateError, UsageError
+from agent.globs import escape
 from agent.ledger import Ledger
 from agent.llm.accounting import Cap
 from agent.llm.catalogue import Catalogue
@@ -127,7 +128,7 @@ def build(
     client = make_client(config, ledger, notice=notice, progress=progress)
     session = _session(config, options)
     main = options.model or config.model
-    deny_paths = DenyPaths(config.deny_paths, cwd)
+    deny_paths = DenyPaths((*config.deny_paths, *_own_secrets(config)), cwd)
     scratch = config.paths.state / "scratch" / session.id
     tool_context = ToolContext(cwd=cwd, scratch=scratch, deny_paths=deny_paths)
     approvals = Approvals(
@@ -229,6 +230,12 @@ def make_client(
         memory=QuirkMemory(config.paths.cache / "quirks.json"),
         depth_headers=lambda panel: depth.headers(depth.depth() + panel),
     )
+
+
+def _own_secrets(config: Config) -> tuple[str, ...]:
+    """Files of ours that no tool may read, as patterns."""
+    file = config.paths.keys_file
+    return (escape(str(file)),) if file.exists() else ()
 
 
 def _session(config: Config, options: Options) -> Session:
