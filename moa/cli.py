@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from moa import __version__
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from agent.approval import Mode
     from agent.events import ErrorInfo, TurnStatus
+    from agent.host import Host, Options
     from agent.ui.headless import Output
     from agent.views import View
 
@@ -90,190 +92,97 @@ def _output(format_name: str, *, quiet: bool = False) -> Output:
 
 
 def _dispatch(words: Sequence[str]) -> int:
-    arguments = _parser(words).parse_args(list(words))
-    handler: Any = arguments.handler
-    return int(handler(arguments))
+    from moa.options import parse
 
-
-# The command line
-
-
-def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
-    import argparse
-
-    from agent.errors import UsageError
-
-    class Parser(argparse.ArgumentParser):
-        """Wrong usage is an error like any other: one message, exit code 2, JSON where JSON was asked for."""
-
-        def error(self, message: str) -> NoReturn:
-            raise UsageError(message, remedy=f"{self.prog} --help says how")
-
-    parser = Parser(prog="moa", description="A terminal chat agent whose loop can take counsel from a panel of models.")
-    parser.add_argument("-V", "--version", action="version", version=f"moa {__version__}")
-    parser.set_defaults(handler=lambda _arguments: _no_command(parser))
-    commands = parser.add_subparsers(metavar="COMMAND", title="commands")
-    # Only the command that was typed is spelled out: building all of them costs as much as the rest of the start.
-    chosen = next((word for word in words if not word.startswith("-")), None)
-    for name, (summary, build) in COMMANDS.items():
-        sub = commands.add_parser(name, help=summary, description=summary)
-        if name == chosen:
-            build(sub)
-    return parser
-
-
-def _no_command(parser: argparse.ArgumentParser) -> int:
-    parser.print_help(sys.stderr)
-    return 2
-
-
-def _run_options(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add(
-        "prompt",
-        metavar="PROMPT",
-        help="what to do; - reads it from standard input; a line that starts with / is a command",
-    )
-    add("--model", metavar="REF", help="the main model, ENDPOINT:MODEL")
-    add("--preset", metavar="NAME", help="take counsel with this preset")
-    add("--no-moa", action="store_true", help="take no counsel")
-    add("--output-format", choices=("text", "json", "stream-json"), default="text")
-    add("--max-iterations", type=_count, default=90, metavar="N", help="most calls of the main model (default 90)")
-    add("--budget", type=_usd, metavar="USD", help="most that this run may cost, in US dollars")
-    add("--cwd", metavar="DIR", help="the folder to work in")
-    add(
-        "--approve",
-        choices=("deny", "ask", "edits", "all"),
-        help="what may run without asking (default: ask at a terminal, else deny)",
-    )
-    add("--session", metavar="ID", help="go on with this session")
-    add("-c", "--continue", dest="resume_latest", action="store_true", help="go on with the last session")
-    add("--quiet", action="store_true", help="nothing on standard error but errors")
-    parser.set_defaults(handler=_run)
-
-
-def _activity_options(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--session", metavar="ID")
-    add("--since", metavar="WHEN", help="2h, 3d, today, 2026-11-01")
-    add("--by", choices=("calls", "session", "model", "role", "day"))
-    add("--json", action="store_true")
-    parser.set_defaults(handler=_activity)
-
-
-def _preset_options(parser: argparse.ArgumentParser) -> None:
-    verbs = parser.add_subparsers(metavar="VERB", required=True)
-    for verb, names, summary in (
-        ("list", (), "all presets"),
-        ("show", ("NAME",), "one preset, as it is read"),
-        ("check", ("NAME",), "probe every member with a tiny call: what works, how fast, at what price"),
-        ("new", ("NAME",), "a new preset to edit"),
-        ("copy", ("A", "B"), "copy a preset under another name, comments and all"),
-    ):
-        sub = verbs.add_parser(verb, help=summary, description=summary)
-        for name in names:
-            sub.add_argument(name.lower(), metavar=name)
-        sub.add_argument("--json", action="store_true")
-        sub.set_defaults(handler=_preset, verb=verb, names=[name.lower() for name in names])
-
-
-def _models_options(parser: argparse.ArgumentParser) -> None:
-    verbs = parser.add_subparsers(metavar="VERB", required=True)
-    sub = verbs.add_parser("list", help="what the endpoints offer")
-    sub.add_argument("endpoint", nargs="?", metavar="ENDPOINT")
-    sub.add_argument("--json", action="store_true")
-    sub.set_defaults(handler=_models_list)
-    sub = verbs.add_parser("fetch", help="fetch a local model")
-    sub.add_argument("name", metavar="NAME")
-    sub.set_defaults(handler=_models_fetch)
-
-
-def _session_options(parser: argparse.ArgumentParser) -> None:
-    verbs = parser.add_subparsers(metavar="VERB", required=True)
-    sub = verbs.add_parser("list", help="all conversations, newest first")
-    sub.add_argument("--json", action="store_true")
-    sub.set_defaults(handler=_session, verb="list", id=None)
-    sub = verbs.add_parser("show", help="one conversation")
-    sub.add_argument("id", metavar="ID")
-    sub.add_argument("--json", action="store_true")
-    sub.set_defaults(handler=_session, verb="show")
-
-
-def _trust_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "folder", nargs="?", default=".", metavar="DIR", help="the project folder that has the .moa folder"
-    )
-    parser.set_defaults(handler=_trust)
-
-
-def _doctor_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true")
-    parser.set_defaults(handler=_doctor)
-
-
-COMMANDS: dict[str, tuple[str, Any]] = {
-    "run": ("one turn without a face", _run_options),
-    "preset": ("list, show, check, make and copy presets", _preset_options),
-    "models": ("what the endpoints offer; fetch a local model", _models_options),
-    "activity": ("every call, who asked for it, what it cost", _activity_options),
-    "session": ("conversations", _session_options),
-    "doctor": ("where each setting came from, what works, what to do about the rest", _doctor_options),
-    "trust": ("let a project's .moa folder take effect", _trust_options),
-}
-
-
-def _usd(text: str) -> float:
-    import argparse
-
-    try:
-        value = float(text.removeprefix("$"))
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < 1e9:
-        raise argparse.ArgumentTypeError(f"{text!r} is no amount of US dollars")
-    return value
-
-
-def _count(text: str) -> int:
-    import argparse
-
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
-    return int(text)
+    arguments = parse(words)
+    return HANDLERS[arguments.handler](arguments)
 
 
 # What the commands do
+
+
+def _chat(arguments: argparse.Namespace) -> int:
+    """The chat: Textual, or line mode where it is asked for or the terminal can do no better."""
+    import os
+
+    from agent.errors import UsageError
+
+    options = _agent_options(arguments, "ask")
+    in_browser = "TEXTUAL_DRIVER" in os.environ  # `moa web` is the terminal
+    if not in_browser and not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UsageError("the chat needs a terminal", remedy='for one turn without one: moa run "what to do"')
+    if not in_browser and (arguments.plain or _simple_terminal()):
+        from agent.ui import line
+
+        return line.run(_build_host, options)
+    from agent.ui.tui.app import ChatApp
+
+    app = ChatApp(_build_host, options)
+    app.run()
+    return app.return_code or 0
+
+
+def _simple_terminal() -> bool:
+    """True where a full-screen program would be a mess: no cursor movement, or no size."""
+    import os
+
+    if sys.platform != "win32" and os.environ.get("TERM", "") in ("", "dumb", "unknown"):
+        return True
+    try:
+        return 0 in os.get_terminal_size(sys.stdout.fileno())
+    except OSError:
+        return True
+
+
+def _build_host(options: Options) -> Host:
+    """An agent for a chat. Which session it is goes where `moa web` can read it: a reload then comes back to that one."""
+    import os
+    from pathlib import Path
+
+    from agent.host import build
+
+    host = build(options)
+    if note := os.environ.get("MOA_WEB_SESSION"):
+        Path(note).write_text(host.agent.session.id, "utf-8")
+    return host
 
 
 def _run(arguments: argparse.Namespace) -> int:
     import asyncio
 
     from agent.errors import UsageError
+
+    at_terminal = sys.stdin.isatty() and sys.stderr.isatty() and arguments.output_format == "text"
+    options = _agent_options(arguments, "ask" if at_terminal else "deny")
+    prompt = _read_prompt(arguments.prompt)
+    if not prompt.strip():
+        raise UsageError("the prompt is empty", remedy="give it in quotes, or - to read standard input")
+    return asyncio.run(_run_async(options, prompt, _output(arguments.output_format, quiet=arguments.quiet)))
+
+
+def _agent_options(arguments: argparse.Namespace, approve: Mode) -> Options:
+    """What the command line says of the agent. `approve` is the mode where it says none."""
+    from pathlib import Path
+
+    from agent.errors import UsageError
     from agent.host import Options
 
     if arguments.preset and arguments.no_moa:
         raise UsageError("--preset and --no-moa contradict each other", remedy="give one of them")
-    prompt = _read_prompt(arguments.prompt)
-    if not prompt.strip():
-        raise UsageError("the prompt is empty", remedy="give it in quotes, or - to read standard input")
     counsel = {"preset": arguments.preset} if arguments.preset else {"off": True} if arguments.no_moa else {}
-    at_terminal = sys.stdin.isatty() and sys.stderr.isatty() and arguments.output_format == "text"
-    from pathlib import Path
-
-    options = Options(
+    return Options(
         model=arguments.model,
         cwd=Path(arguments.cwd).expanduser() if arguments.cwd else None,
         session=arguments.session,
         resume_latest=arguments.resume_latest,
-        approve=arguments.approve or ("ask" if at_terminal else "deny"),
+        approve=arguments.approve or approve,
         budget_usd=arguments.budget,
         max_iterations=arguments.max_iterations,
         plugins={"moa": counsel},
     )
-    return asyncio.run(_run_async(options, prompt, _output(arguments.output_format, quiet=arguments.quiet)))
 
 
-async def _run_async(options: Any, prompt: str, output: Output) -> int:
+async def _run_async(options: Options, prompt: str, output: Output) -> int:
     import asyncio
 
     from agent.host import build
@@ -399,3 +308,16 @@ def _json(value: Any) -> str:
     import json
 
     return json.dumps(value, ensure_ascii=False)
+
+
+HANDLERS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "activity": _activity,
+    "chat": _chat,
+    "doctor": _doctor,
+    "models_fetch": _models_fetch,
+    "models_list": _models_list,
+    "preset": _preset,
+    "run": _run,
+    "session": _session,
+    "trust": _trust,
+}

@@ -1,0 +1,183 @@
+"""The command line: which commands there are, and their options. What they do is in `moa.cli`; nothing here imports a face."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from moa import __version__
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def parse(words: Sequence[str]) -> argparse.Namespace:
+    """What a command line says; `handler` names who does it. Raises UsageError for one that can't be understood."""
+    from agent.errors import UsageError
+
+    parser = _parser(words)
+    arguments = parser.parse_args(list(words))
+    if arguments.command and words[0] != arguments.command:
+        raise UsageError(
+            f"the options of {arguments.command} stand after it", remedy=f"moa {arguments.command} --help says which"
+        )
+    return arguments
+
+
+def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
+    import argparse
+
+    from agent.errors import UsageError
+
+    class Parser(argparse.ArgumentParser):
+        """Wrong usage is an error like any other: one message, exit code 2, JSON where JSON was asked for."""
+
+        def error(self, message: str) -> NoReturn:
+            raise UsageError(message, remedy=f"{self.prog} --help says how")
+
+    description = (
+        "A terminal chat agent whose loop can take counsel from a panel of models. Without a command: the chat."
+    )
+    parser = Parser(prog="moa", description=description)
+    parser.add_argument("-V", "--version", action="version", version=f"moa {__version__}")
+    parser.set_defaults(handler="chat", command=None)
+    # Only the command that was typed is spelled out: building all of them costs as much as the rest of the start.
+    chosen = next((word for word in words if word in COMMANDS), None)
+    if chosen is None or words[0] != chosen:
+        _chat_options(parser)
+    commands = parser.add_subparsers(metavar="COMMAND", title="commands", dest="command")
+    for name, (summary, build) in COMMANDS.items():
+        sub = commands.add_parser(name, help=summary, description=summary)
+        if name == chosen:
+            build(sub)
+    return parser
+
+
+def _agent_options(parser: argparse.ArgumentParser) -> None:
+    """What every command that runs an agent takes."""
+    add = parser.add_argument
+    add("--model", metavar="REF", help="the main model, ENDPOINT:MODEL")
+    add("--preset", metavar="NAME", help="take counsel with this preset")
+    add("--no-moa", action="store_true", help="take no counsel")
+    add("--budget", type=_usd, metavar="USD", help="most that this run may cost, in US dollars")
+    add("--cwd", metavar="DIR", help="the folder to work in")
+    add(
+        "--approve",
+        choices=("deny", "ask", "edits", "all"),
+        help="what may run without asking (default: ask at a terminal, else deny)",
+    )
+    add("-c", "--continue", dest="resume_latest", action="store_true", help="go on with the last session")
+
+
+def _chat_options(parser: argparse.ArgumentParser) -> None:
+    _agent_options(parser)
+    parser.add_argument("--resume", dest="session", metavar="ID", help="go on with this session")
+    parser.add_argument(
+        "--plain", action="store_true", help="line mode: for screen readers, slow lines and simple terminals"
+    )
+    parser.set_defaults(max_iterations=90)
+
+
+def _run_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add(
+        "prompt",
+        metavar="PROMPT",
+        help="what to do; - reads it from standard input; a line that starts with / is a command",
+    )
+    _agent_options(parser)
+    add("--output-format", choices=("text", "json", "stream-json"), default="text")
+    add("--max-iterations", type=_count, default=90, metavar="N", help="most calls of the main model (default 90)")
+    add("--session", metavar="ID", help="go on with this session")
+    add("--quiet", action="store_true", help="nothing on standard error but errors")
+    parser.set_defaults(handler="run")
+
+
+def _activity_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--session", metavar="ID")
+    add("--since", metavar="WHEN", help="2h, 3d, today, 2026-11-01")
+    add("--by", choices=("calls", "session", "model", "role", "day"))
+    add("--json", action="store_true")
+    parser.set_defaults(handler="activity")
+
+
+def _preset_options(parser: argparse.ArgumentParser) -> None:
+    verbs = parser.add_subparsers(metavar="VERB", required=True)
+    for verb, names, summary in (
+        ("list", (), "all presets"),
+        ("show", ("NAME",), "one preset, as it is read"),
+        ("check", ("NAME",), "probe every member with a tiny call: what works, how fast, at what price"),
+        ("new", ("NAME",), "a new preset to edit"),
+        ("copy", ("A", "B"), "copy a preset under another name, comments and all"),
+    ):
+        sub = verbs.add_parser(verb, help=summary, description=summary)
+        for name in names:
+            sub.add_argument(name.lower(), metavar=name)
+        sub.add_argument("--json", action="store_true")
+        sub.set_defaults(handler="preset", verb=verb, names=[name.lower() for name in names])
+
+
+def _models_options(parser: argparse.ArgumentParser) -> None:
+    verbs = parser.add_subparsers(metavar="VERB", required=True)
+    sub = verbs.add_parser("list", help="what the endpoints offer")
+    sub.add_argument("endpoint", nargs="?", metavar="ENDPOINT")
+    sub.add_argument("--json", action="store_true")
+    sub.set_defaults(handler="models_list")
+    sub = verbs.add_parser("fetch", help="fetch a local model")
+    sub.add_argument("name", metavar="NAME")
+    sub.set_defaults(handler="models_fetch")
+
+
+def _session_options(parser: argparse.ArgumentParser) -> None:
+    verbs = parser.add_subparsers(metavar="VERB", required=True)
+    sub = verbs.add_parser("list", help="all conversations, newest first")
+    sub.add_argument("--json", action="store_true")
+    sub.set_defaults(handler="session", verb="list", id=None)
+    sub = verbs.add_parser("show", help="one conversation")
+    sub.add_argument("id", metavar="ID")
+    sub.add_argument("--json", action="store_true")
+    sub.set_defaults(handler="session", verb="show")
+
+
+def _trust_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "folder", nargs="?", default=".", metavar="DIR", help="the project folder that has the .moa folder"
+    )
+    parser.set_defaults(handler="trust")
+
+
+def _doctor_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true")
+    parser.set_defaults(handler="doctor")
+
+
+COMMANDS: dict[str, tuple[str, Any]] = {
+    "run": ("one turn without a face", _run_options),
+    "preset": ("list, show, check, make and copy presets", _preset_options),
+    "models": ("what the endpoints offer; fetch a local model", _models_options),
+    "activity": ("every call, who asked for it, what it cost", _activity_options),
+    "session": ("conversations", _session_options),
+    "doctor": ("where each setting came from, what works, what to do about the rest", _doctor_options),
+    "trust": ("let a project's .moa folder take effect", _trust_options),
+}
+
+
+def _usd(text: str) -> float:
+    import argparse
+
+    try:
+        value = float(text.removeprefix("$"))
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1e9:
+        raise argparse.ArgumentTypeError(f"{text!r} is no amount of US dollars")
+    return value
+
+
+def _count(text: str) -> int:
+    import argparse
+
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
+    return int(text)
