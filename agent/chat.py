@@ -1,96 +1,30 @@
 """A conversation that stays open: what every face that talks with the user stands on.
 
 A face gives `Chat` a listener and calls its verbs; it never touches the loop, the session or a plugin. Everything that happens
-comes to the listener as an event, in order: the turn's own events, and those of this page.
+comes to the listener as an event, in order: the turn's own events, and those of `agent.chatevents`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from agent.approval import ApprovalRequest, UserAnswer
-from agent.events import AgentEvent
-from agent.llm.messages import ImagePart, Message
+from agent.chatevents import Action, Answered, Asked, ChatEvent, Opened, Queued, Refused, Shown
 
 if TYPE_CHECKING:
+    from agent.approval import UserAnswer
     from agent.host import Host, Options
-    from agent.views import View
+    from agent.llm.messages import ImagePart
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Opened:
-    """A session is open (at the start, after /resume, /fork, /undo, /clear): `history` and `records` are what to show of it."""
-
-    type: Literal["opened"] = "opened"
-    session: str
-    history: tuple[Message, ...]
-    records: tuple[dict[str, object], ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
-    """A command's answer. `command` is the line that asked for it."""
-
-    type: Literal["shown"] = "shown"
-    command: str
-    view: View
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Queued:
-    """The messages that wait for the turn's end, oldest first."""
-
-    type: Literal["queued"] = "queued"
-    texts: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """The agent waits for the user's approval; answer with `Chat.answer(id, …)`."""
-
-    type: Literal["asked"] = "asked"
-    id: str
-    request: ApprovalRequest
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answered:
-    """An approval is settled, by the user or because the turn was stopped."""
-
-    type: Literal["answered"] = "answered"
-    id: str
-    answer: UserAnswer | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refused:
-    """What was typed can't be done; `text` goes back to the composer."""
-
-    type: Literal["refused"] = "refused"
-    text: str
-    message: str
-    remedy: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Action:
-    """Something only a face can do: `copy` (text for the clipboard), `theme` (a name, or empty for a picker), `quit`, `resume` (a picker)."""
-
-    type: Literal["action"] = "action"
-    name: Literal["copy", "theme", "quit", "resume"]
-    text: str = ""
-
-
-ChatEvent = AgentEvent | Opened | Shown | Queued | Asked | Answered | Refused | Action
+__all__ = ["Action", "Answered", "Asked", "Chat", "ChatEvent", "Opened", "Queued", "Refused", "Shown"]
 
 
 class Chat:
-    """INTERFACE; see the brief."""
+    """INTERFACE (being made real)."""
 
     host: Host
     busy: bool
+    """Something runs: a turn, a command, or a command of the user's own shell."""
     queue: tuple[str, ...]
 
     def __init__(self, build: Callable[[Options], Host], options: Options, listen: Callable[[ChatEvent], None]) -> None:
@@ -100,17 +34,31 @@ class Chat:
         """Open the session (emits Opened). Raises UsageError, StateError."""
 
     async def submit(self, text: str, images: Sequence[ImagePart] = ()) -> None:
-        """A line was entered: a command, `!` and a shell command, or a message. While a turn runs a message is queued."""
+        """A line was entered: a command, `!` and a shell command (`!!`: not told to the model), or a message.
+
+        Returns as soon as it is taken, not when it is done (see `idle`). While something runs it is queued, but for commands that may
+        run at any time. What a `!` command does comes as tool_started, tool_progress and tool_finished with source `user`.
+        """
 
     def steer(self, text: str) -> None:
-        """Say something to the running turn: it joins the history before the next call of the main model."""
+        """Say something to the running turn: it joins the history before the next call of the main model (event `steered`).
+
+        Where no turn runs, or it ends before that, it is the next message.
+        """
 
     def stop(self) -> list[str]:
-        """Stop the turn (Esc), keep the partial reply, and take the queued texts back."""
+        """Stop what runs (Esc), keep the partial reply, and take everything that waits back. Also empties a queue that waits while idle."""
         return []
 
+    def take_back(self) -> str | None:
+        """Take the newest text that waits out of the queue again; None where nothing does."""
+        return None
+
     def answer(self, id: str, answer: UserAnswer) -> None:
-        """Settle an `Asked`."""
+        """Settle an `Asked`. An id that is settled already is ignored."""
+
+    async def idle(self) -> None:
+        """Wait until nothing runs (line mode, tests)."""
 
     async def aclose(self) -> None:
         """Stop what runs and close the session."""

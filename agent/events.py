@@ -203,6 +203,30 @@ class DraftSuperseded(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Steered(Event):
+    """A message that the user sent to the running turn has joined the history; the next call of the main model sees it."""
+
+    type: Literal["steered"] = "steered"
+    message: Message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TodoItem:
+    """One thing that the agent means to do."""
+
+    text: str
+    status: Literal["pending", "in_progress", "done"] = "pending"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TodoChanged(Event):
+    """The agent's list of what is to be done, whole, each time that it changes."""
+
+    type: Literal["todo_changed"] = "todo_changed"
+    items: tuple[TodoItem, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Notice(Event):
     """Something the user should know: a degradation, a denial, a learned quirk."""
 
@@ -242,6 +266,8 @@ AgentEvent = (
     | SideFinished
     | Record
     | DraftSuperseded
+    | Steered
+    | TodoChanged
     | Notice
     | TurnFinished
 )
