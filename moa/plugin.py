@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from agent.commands import CommandContext, Result
     from agent.llm.accounting import CallContext
     from agent.llm.messages import ToolCallPart
+    from agent.llm.stream import Reply
     from agent.plugin import Emit, ModelCall, PluginHost, TurnState
     from agent.tools.base import Tool, ToolResult
     from moa.aggregator import RungMemory
@@ -61,6 +62,7 @@ class Moa(Plugin):
         self._emit: Emit | None = None
         self._consulted = False
         self._reminded = False
+        self._guidance: str | None = None
         stored = host.session.get_state(self.name) or {}
         self.armed: str | None = stored.get("preset") if "preset" in stored else None
         if "preset" not in stored and self.settings.armed:
@@ -172,6 +174,7 @@ class Moa(Plugin):
     async def before_turn(self, turn: TurnState, emit: Emit) -> None:
         """Set up the turn's counsel. Raises UsageError where the armed preset is wrong: better before the turn than in it."""
         self.turn, self._call, self._emit = None, None, emit
+        self._guidance = None
         self._consulted = self._reminded = False
         option = turn.options.get(self.name) or {}
         name = None if option.get("off") else option.get("preset", self.armed)
@@ -192,7 +195,19 @@ class Moa(Plugin):
             return None
         contribution = await self.turn.before_model(call)
         self.last = self.turn.latest or self.last
+        self._guidance = contribution.text if contribution else None
         return contribution
+
+    async def after_model(self, call: ModelCall, reply: Reply, emit: Emit) -> None:
+        """Say so where the answer parrots what was private."""
+        guidance, self._guidance = self._guidance, None
+        if not guidance or reply.message.tool_calls:
+            return
+        from moa.leak import repeats
+
+        if repeats(reply.message.text, guidance):
+            text = "this answer repeats its private guidance almost word for word: the main model may be too small to take counsel"
+            emit(events.Notice(source=self.name, level="warning", code="guidance_repeated", text=text))
 
     async def after_tool(self, turn: TurnState, call: ToolCallPart, result: ToolResult) -> None:
         """What happened may be a signal for counsel."""
