@@ -4,7 +4,8 @@ A turn is: turn_started, then per iteration [side work, records, notices] model_
 tool_progress, tool_finished …], and at last turn_finished. `source` says whose event it is: `main`, a plugin's name, or the id of
 the side work that a nested loop is doing.
 
-Plain dataclasses, because a pydantic class costs twice as much at start-up; `agent.wire` turns them into JSON and documents them.
+Plain dataclasses, because a pydantic class costs twice as much at start-up; `agent.wire` turns them into JSON, `agent.ui.schema` documents
+them (docs/events.md).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Events, views and messages as plain JSON values, and the schema of the event stream."""
+"""Events, views and messages as plain JSON values, and messages back from them."""
 
 from __future__ import annotations
 
@@ -44,13 +44,3 @@ def _messages() -> TypeAdapter[Message]:
     from pydantic import TypeAdapter
 
     return TypeAdapter(Message)
-
-
-def event_schema() -> dict[str, Any]:
-    """The JSON schema of `stream-json`, made from the event classes."""
-    from pydantic import TypeAdapter
-
-    from agent.events import AgentEvent
-
-    schema: dict[str, Any] = TypeAdapter(AgentEvent).json_schema()
-    return schema

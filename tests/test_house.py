@@ -94,3 +94,9 @@ def test_no_lock_file_is_committed() -> None:
     assert [name for name in names if LOCK_FILES.search(name)] == []
     pins = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     assert all(re.fullmatch(r"#.*|[A-Za-z0-9._-]+==[A-Za-z0-9.+!-]+", pin) for pin in pins)
+
+
+def test_the_page_on_events_is_made_from_the_events() -> None:
+    from agent.ui.schema import document
+
+    assert (ROOT / "docs" / "events.md").read_text() == document(), "run: python -m agent.ui.schema > docs/events.md"

@@ -23,7 +23,11 @@ def document() -> str:
     for kind in get_args(events.AgentEvent):
         fields = dataclasses.fields(kind)
         name = next(field.default for field in fields if field.name == "type")
-        rows = [f"| `{field.name}` | `{field.type}` |" for field in fields if field.name not in ("type", "source")]
+        rows = [
+            f"| `{field.name}` | `{str(field.type).replace('|', chr(92) + '|')}` |"
+            for field in fields
+            if field.name not in ("type", "source")
+        ]
         parts.append(
             "\n".join(
                 [f"## {name}\n", inspect.cleandoc(kind.__doc__ or ""), "", "| field | type |", "| --- | --- |", *rows]
