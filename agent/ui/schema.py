@@ -24,7 +24,7 @@ def document() -> str:
         fields = dataclasses.fields(kind)
         name = next(field.default for field in fields if field.name == "type")
         rows = [
-            f"| `{field.name}` | `{str(field.type).replace('|', chr(92) + '|')}` |"
+            f"| `{field.name}` | `{field.type}` |".replace(" | ", " \\| ").replace("` \\| `", "` | `")
             for field in fields
             if field.name not in ("type", "source")
         ]
