@@ -1,0 +1,176 @@
+"""The status line: one line, at most four repaints a second, and none where nothing happens."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.cells import cell_len
+from textual.content import Content
+from textual.widget import Widget
+
+from agent.chat import Opened, Queued
+from agent.events import Cost, ModelFinished, ModelStarted, SideFinished, TurnFinished
+from agent.ui.tui.cells import count, fit, money, one_line
+from agent.ui.tui.plot import bar
+
+if TYPE_CHECKING:
+    from textual import events
+    from textual.timer import Timer
+
+RATE = 4
+"""Repaints a second, at most."""
+
+SEPARATOR = " · "
+GAUGE_CELLS = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """What the line tells. `plugins` are their own words (`Plugin.status()`), `cost` is the session's, `used` and `window` are tokens."""
+
+    model: str = ""
+    plugins: tuple[str, ...] = ()
+    cost: Cost = Cost(usd=0.0)  # noqa: RUF009 - frozen
+    used: int | None = None
+    window: int | None = None
+    queue: int = 0
+    mode: str = ""
+    cwd: str = ""
+
+
+class StatusLine(Widget):
+    """Shows a `Status`. `show` changes parts of it; `apply` keeps cost, context, model and queue up to date from events."""
+
+    DEFAULT_CSS = """
+    StatusLine { height: 1; width: 1fr; padding: 0 1; color: $text-muted; text-wrap: nowrap; text-overflow: clip; }
+    """
+
+    def __init__(self, status: Status | None = None, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.status = status or Status()
+        self._turn: list[Cost] = []
+        self._painted = 0.0
+        self._timer: Timer | None = None
+
+    def show(self, **changes: Any) -> None:
+        """Change parts of the status, by their names."""
+        changed = replace(self.status, **changes)
+        if changed == self.status:
+            return
+        self.status = changed
+        if self.is_mounted and self._timer is None:
+            wait = self._painted + 1 / RATE - time.monotonic()
+            if wait > 0:
+                self._timer = self.set_timer(wait, self._paint)
+            else:
+                self._paint()
+
+    def apply(self, event: object) -> None:
+        """What an event says about the parts of this line."""
+        match event:
+            case Opened():
+                self._turn.clear()
+                self.show(used=None, queue=0, cost=Cost(usd=0.0))
+            case Queued():
+                self.show(queue=len(event.texts))
+            case ModelStarted() if event.source == "main":
+                self.show(model=event.model)
+            case ModelFinished() if event.source == "main":
+                self._spend(event.cost)
+                if event.usage is not None:
+                    self.show(used=event.usage.prompt + event.usage.completion)
+            case SideFinished():
+                self._spend(event.cost)
+            case TurnFinished() if event.source == "main":
+                self._settle(event.cost)
+            case _:
+                pass
+
+    def _spend(self, cost: Cost) -> None:
+        self._turn.append(cost)
+        self.show(cost=_plus(self.status.cost, cost))
+
+    def _settle(self, cost: Cost) -> None:
+        """The turn's own sum is the ledger's: it holds calls, too, of which no event told."""
+        told = sum(one.usd or 0.0 for one in self._turn)
+        before = self.status.cost
+        self._turn.clear()
+        if cost.usd is None:
+            return
+        total = max(0.0, (before.usd or 0.0) - told) + cost.usd
+        self.show(cost=Cost(usd=total, lower_bound=before.lower_bound or cost.lower_bound))
+
+    def _paint(self) -> None:
+        if self._timer is not None:
+            self._timer.stop()
+            self._timer = None
+        self._painted = time.monotonic()
+        self.refresh(layout=False)
+
+    def render(self) -> Content:
+        """The parts that fit."""
+        return status_content(self.status, self.content_size.width or self.app.size.width - 2)
+
+    def on_resize(self, _event: events.Resize) -> None:
+        """Other parts fit now."""
+        self.refresh(layout=False)
+
+
+def status_content(status: Status, width: int) -> Content:
+    """The line for a width: parts in their order, the least important ones left out where there is no room, the model's name cut last."""
+    model = one_line(status.model).partition(":")
+    full, short = one_line(status.model), (model[2] or model[0]).rpartition("/")[2]
+    parts: list[tuple[int, str, str]] = []  # importance (0 is kept longest), text, style
+
+    def add(importance: int, text: str, style: str = "$text-muted") -> None:
+        if text:
+            parts.append((importance, text, style))
+
+    add(1, full, "bold")
+    add(5, " ".join(map(one_line, status.plugins)), "$text-accent")
+    add(4, money(status.cost.usd, status.cost.lower_bound))
+    add(3, *_context(status))
+    add(0, f"{status.queue} queued" if status.queue else "", "$text-warning")
+    add(2, one_line(status.mode), "$text-warning" if status.mode == "all" else "$text-muted")
+    add(6, _home(status.cwd))
+    if _length(parts) > width and short:
+        parts = [(rank, short if rank == 1 else text, style) for rank, text, style in parts]
+    while len(parts) > 1 and _length(parts) > width:
+        parts.remove(max(parts))
+    pieces: list[tuple[str, str]] = []
+    for _rank, text, style in parts:
+        if pieces:
+            pieces.append((SEPARATOR, "$text-disabled"))
+        pieces.append((text if len(parts) > 1 else fit(text, min(width, cell_len(text))), style))
+    return Content.assemble(*pieces).truncate(width)
+
+
+def _length(parts: list[tuple[int, str, str]]) -> int:
+    return sum(cell_len(text) for _rank, text, _style in parts) + len(SEPARATOR) * (len(parts) - 1)
+
+
+def _context(status: Status) -> tuple[str, str]:
+    """How full the context is: a gauge where the window is known, else the bare number."""
+    if status.used is None:
+        return "", ""
+    if not status.window:
+        return f"{count(status.used)} tokens", "$text-muted"
+    share = status.used / status.window
+    style = "$text-error" if share >= 0.9 else "$text-warning" if share >= 0.7 else "$text-muted"
+    gauge = fit(bar(share, 1.0, GAUGE_CELLS), GAUGE_CELLS)
+    return f"{count(status.used)}/{count(status.window)} ▕{gauge}▏{share:.0%}", style
+
+
+def _home(path: str) -> str:
+    """A folder as people write it."""
+    home = str(Path.home())
+    return one_line("~" + path[len(home) :] if path == home or path.startswith(home + "/") else path)
+
+
+def _plus(one: Cost, other: Cost) -> Cost:
+    if other.usd is None:
+        return Cost(usd=one.usd, lower_bound=True)
+    return Cost(usd=(one.usd or 0.0) + other.usd, lower_bound=one.lower_bound or other.lower_bound)
