@@ -144,9 +144,13 @@ class Council:
 
         def request(member: Member) -> Request:
             seat = member.reference
-            tail = view.tail(seat.role, draft=counsel.draft, earlier=earlier, decide=self.preset.aggregate == "vote")
-            if counsel.question:
-                tail += _asked(counsel.question)
+            tail = view.tail(
+                seat.role,
+                draft=counsel.draft,
+                earlier=earlier,
+                question=counsel.question,
+                decide=self.preset.aggregate == "vote",
+            )
             return Request(
                 model=member.model,
                 messages=seen_by(member.model, seat.max_tokens + estimate_tokens(tail)),
@@ -228,7 +232,7 @@ class Council:
                     id=pulse.id,
                     group=counsel.id,
                     kind="aggregator",
-                    label=f"aggregator {model.model.rpartition('/')[2]}",
+                    label=model.model.rpartition("/")[2],
                     model=str(model),
                     role=seat.role,
                 )
@@ -240,6 +244,8 @@ class Council:
                 spec=spec,
                 view=counsel.view,
                 answers=counsel.answers,
+                draft=counsel.draft,
+                question=counsel.question,
                 seed=counsel.seed,
                 on_event=pulse.on_event,
                 memory=self._memory,
@@ -301,12 +307,6 @@ def _warm() -> None:
 
 def _who(preset: Preset, slot: str) -> str:
     return next((member.label for member in preset.members if member.slot == slot), slot)
-
-
-def _asked(question: str) -> str:
-    from moa.quoting import fence
-
-    return f"\n\nThe agent puts this question to the panel; answer it first:\n{fence(question)}"
 
 
 def _merged(first: Round, further: Round) -> Round:
