@@ -206,6 +206,14 @@ def test_signal_holds_a_draft_back_once_where_the_turn_wrote_something(tmp_path:
     assert isinstance(last, TurnFinished) and last.text == "the end"
 
 
+def test_the_aggregator_is_shown_the_draft_that_the_answers_are_about(tmp_path: Path) -> None:
+    writing = tools(("write", {"path": "x.txt", "content": "x"}))
+    bench = Bench(tmp_path, [writing, "my draft", "the end"], f'cadence = "signal"\n{JUDGED}')
+    run(lambda: _turn(bench))
+    judged = [request.tail or "" for request in bench.client.requests if request.model.model == "judge"]
+    assert ["my draft" in tail for tail in judged] == [False, True]
+
+
 def test_where_all_fail_the_main_model_goes_on_alone_and_says_so(tmp_path: Path) -> None:
     bench = Bench(tmp_path, ["done"], script={"fake:one": Overloaded("down", status=503), "fake:two": " "})
     run(lambda: _turn(bench))
