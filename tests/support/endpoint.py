@@ -183,6 +183,9 @@ class _Connection(asyncio.Protocol):
     async def _route(self, exchange: Exchange) -> None:
         if exchange.method == "POST" and exchange.path.endswith(("/chat/completions", "/messages")):
             await self._call(exchange)
+        elif exchange.path.endswith("/models") and self._wrong_key(exchange):
+            # As most providers do; OpenRouter lists its models to anybody.
+            self._refuse(exchange, Say(status=401), "Incorrect API key provided")
         elif exchange.path.endswith("/models"):
             self._json(exchange, 200, model_list(self._endpoint.script))
         elif exchange.path == "/health":
@@ -192,11 +195,15 @@ class _Connection(asyncio.Protocol):
         else:
             self._json(exchange, 404, decide.error_body(404, f"nothing at {exchange.path}", anthropic=False))
 
+    def _wrong_key(self, exchange: Exchange) -> bool:
+        key = self._endpoint.script.api_key
+        return key is not None and key not in keys_of(exchange)
+
     async def _call(self, exchange: Exchange) -> None:
         """One model call."""
         anthropic = exchange.path.endswith("/messages")
         script = self._endpoint.script
-        if script.api_key is not None and script.api_key not in keys_of(exchange):
+        if self._wrong_key(exchange):
             return self._refuse(exchange, Say(status=401), "Incorrect API key provided")
         earlier = len(self._endpoint.calls(exchange.model)) - 1
         say, refusal = decide.choose(script, exchange.body, earlier)
