@@ -9,12 +9,12 @@ from textual.content import Content
 from textual.widget import Widget
 
 from agent.llm.money import NANO, show_usd
-from agent.ui.text import harmless
+from agent.ui.tui.blocks import clean
 
 
 def one_line(text: str) -> str:
     """Somebody else's text on one line, without anything that could steer the terminal."""
-    return " ".join(harmless(text).split())
+    return " ".join(clean(text).split())
 
 
 def fit(text: str, cells: int, *, right: bool = False) -> str:

@@ -136,10 +136,17 @@ def status_content(status: Status, width: int) -> Content:
     add(0, f"{status.queue} queued" if status.queue else "", "$text-warning")
     add(2, one_line(status.mode), "$text-warning" if status.mode == "all" else "$text-muted")
     add(6, _home(status.cwd))
-    if _length(parts) > width and short:
-        parts = [(rank, short if rank == 1 else text, style) for rank, text, style in parts]
+    shorter = {1: short, 3: _context(status)[0].rpartition("▏")[2]}
+    for rank, text in shorter.items():
+        if text and _length(parts) > width:
+            parts = [(rank, text, style) if at == rank else (at, said, style) for at, said, style in parts]
     while len(parts) > 1 and _length(parts) > width:
-        parts.remove(max(parts))
+        worst = max(parts)
+        room = cell_len(worst[1]) - (_length(parts) - width)
+        if worst[0] == 1 and room >= 4:
+            parts[parts.index(worst)] = (1, fit(worst[1], room), worst[2])
+        else:
+            parts.remove(worst)
     pieces: list[tuple[str, str]] = []
     for _rank, text, style in parts:
         if pieces:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.binding import Binding, BindingType
 from textual.content import Content
 
-from agent.ui.text import harmless
+from agent.ui.tui.blocks import clean
 from agent.ui.tui.cells import Fitted, one_line
 from agent.views import TreeView
 
@@ -141,7 +141,7 @@ def _lines(node: _Node, width: int, marked: bool) -> Iterator[Content]:
     head = Content.assemble((label, f"{style} reverse".strip() if marked else style), (more, "$text-muted"))
     yield from _wrapped(head, Content.styled(mark, "$text-muted"), indent, width)
     if node.open and node.view.text:
-        yield from _wrapped(Content(harmless(node.view.text).expandtabs(4)), Content("  "), indent, width)
+        yield from _wrapped(Content(clean(node.view.text).expandtabs(4)), Content("  "), indent, width)
 
 
 def _wrapped(content: Content, first: Content, indent: int, width: int) -> Iterator[Content]:

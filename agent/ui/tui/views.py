@@ -11,7 +11,9 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Static
 
+from agent.ui.tui.blocks import Prose
 from agent.ui.tui.cells import Fitted, fit, one_line
+from agent.ui.tui.markdown import to_blocks
 from agent.ui.tui.plot import bars
 from agent.ui.tui.tabline import TabLine
 from agent.ui.tui.tree import TreeBody
@@ -26,7 +28,7 @@ def view_widget(view: View) -> Widget:
     """The widget that shows a view, as wide as its parent and as high as it needs."""
     match view:
         case MarkdownView():
-            return Prose(view.text)
+            return Prose(to_blocks(view.text))
         case TableView():
             return ViewTable(view)
         case TreeView():
@@ -35,23 +37,6 @@ def view_widget(view: View) -> Widget:
             return ViewTabs(view)
         case PlotView():
             return ViewPlot(view)
-
-
-class Prose(Fitted):
-    """Our own Markdown."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self._text = text
-        self._made: tuple[int, Content] = (0, Content())
-
-    def content_for(self, width: int) -> Content:
-        """Wrapped for this width, with hanging indents."""
-        from agent.ui.tui.markdown import to_content
-
-        if self._made[0] != width:
-            self._made = (width, to_content(self._text, width=width))
-        return self._made[1]
 
 
 class ViewTable(HorizontalScroll):

@@ -1,0 +1,327 @@
+"""The question whether a tool may run. It takes the composer's place, so it must not mistake what was typed there for an answer."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from rich.cells import cell_len
+from textual import on
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.message import Message
+from textual.widget import Widget
+from textual.widgets import Input, Static
+
+from agent.approval import ApprovalRequest, Rule, UserAnswer
+from agent.errors import UsageError
+from agent.ui.tui.blocks import Block, Prose, clean
+from agent.ui.tui.cells import fit, one_line
+from agent.ui.tui.diff import changed_lines, diff_blocks
+
+if TYPE_CHECKING:
+    from textual import events
+    from textual.app import ComposeResult
+
+    from agent.chatevents import Asked
+
+GRACE_S = 0.3
+"""So long after the question appears, and after each key that comes in that time, keys are still meant for the composer."""
+
+MOST_CHARS = 20_000
+"""Characters of a call's arguments that are shown."""
+
+_BAR = Content.styled("│ ", "$text-warning")
+_ONCE, _SESSION, _ALWAYS, _NO, _BECAUSE = range(5)
+
+
+class ApprovalBar(Widget, can_focus=True):
+    """One question at a time; others wait behind it. `clock` tells seconds."""
+
+    DEFAULT_CSS = """
+    ApprovalBar {
+        display: none; height: auto; width: 1fr; layout: vertical; padding: 0 1;
+        background: $surface; border-left: outer $warning;
+    }
+    ApprovalBar > .title { height: auto; max-height: 4; width: 1fr; }
+    ApprovalBar > VerticalScroll { height: auto; width: 1fr; scrollbar-size-vertical: 1; }
+    ApprovalBar > .choices { height: auto; width: 1fr; text-wrap: nowrap; text-overflow: ellipsis; }
+    ApprovalBar > Input { display: none; height: 1; border: none; padding: 0; background: $surface-lighten-1; }
+    ApprovalBar > Input:focus { border: none; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("1,y", "choose(0)", "yes, once"),
+        Binding("2", "choose(1)", "yes, for this session"),
+        Binding("3", "choose(2)", "yes, always"),
+        Binding("4,n", "choose(3)", "no"),
+        Binding("5", "choose(4)", "no, because…"),
+        Binding("escape", "no", "no"),
+        Binding("e", "edit_rule", "change the rule of 2 and 3"),
+        Binding("up", "move(-1)", "up", show=False),
+        Binding("down", "move(1)", "down", show=False),
+        Binding("enter", "take", "take the marked answer", show=False),
+        Binding("pageup", "scroll(-1)", "scroll what would be done", show=False),
+        Binding("pagedown", "scroll(1)", "scroll what would be done", show=False),
+    ]
+
+    @dataclass
+    class Answered(Message):
+        """The user's answer to the question `id`."""
+
+        id: str
+        answer: UserAnswer
+
+    @dataclass
+    class Strayed(Message):
+        """Text that was typed too soon to be an answer: it belongs into the composer."""
+
+        text: str
+
+    class Emptied(Message):
+        """Nothing is asked any more: the composer may come back."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._clock = clock
+        self._waiting: list[Asked] = []
+        self._deaf_until = 0.0
+        self._cursor = _ONCE
+        self._rule: str | None = None
+        self._editing = ""
+        self._behind = False
+
+    def compose(self) -> ComposeResult:
+        """Title, what would be done, the answers, and a line for words."""
+        yield Static(classes="title")
+        with VerticalScroll(can_focus=False):
+            yield Prose()
+        yield Static(classes="choices")
+        yield Input(select_on_focus=False)
+
+    # Questions
+
+    @property
+    def waiting(self) -> int:
+        """Questions without an answer, the one that is shown among them."""
+        return len(self._waiting)
+
+    def ask(self, asked: Asked) -> None:
+        """Put a question; it is shown when it is its turn."""
+        self._waiting.append(asked)
+        if len(self._waiting) == 1:
+            self._behind = False
+            self._begin()
+        else:
+            self._show_title()
+
+    def settle(self, id: str) -> None:
+        """A question needs no answer any more: the turn was stopped, or it was answered elsewhere."""
+        for index, asked in enumerate(self._waiting):
+            if asked.id == id:
+                del self._waiting[index]
+                if index == 0:
+                    self._begin()
+                else:
+                    self._show_title()
+                return
+
+    def _begin(self) -> None:
+        self._close_line()
+        if not self._waiting:
+            if self.display:
+                self.display = False
+                self.post_message(self.Emptied())
+            return
+        request = self._waiting[0].request
+        self._cursor, self._rule = _ONCE, None
+        self._deaf_until = self._clock() + GRACE_S
+        self.query_one(Prose).show(_what(request))
+        self._show_title()
+        self._show_choices()
+        self.display = True
+        self.query_one(VerticalScroll).scroll_home(animate=False)
+        self._limit()
+        self.focus()
+
+    def _answer(self, verdict: int, reason: str = "") -> None:
+        if not self._waiting:
+            return
+        asked = self._waiting.pop(0)
+        words = {_ONCE: "once", _SESSION: "session", _ALWAYS: "always"}
+        rule = self._rule if verdict in (_SESSION, _ALWAYS) else None
+        answer = UserAnswer(words.get(verdict, "no"), reason, rule)  # type: ignore[arg-type]
+        self.post_message(self.Answered(asked.id, answer))
+        self._behind = True
+        self._begin()
+
+    # What is shown
+
+    def _show_title(self) -> None:
+        if not self._waiting:
+            return
+        request = self._waiting[0].request
+        parts: list[tuple[str, str]] = [("May this run?  ", "bold $text-warning"), (one_line(request.title), "bold")]
+        if request.diff:
+            added, gone = changed_lines(request.diff)
+            parts += [(f"  +{added}", "$text-success"), (f" -{gone}", "$text-error")]
+        if self.waiting > 1:
+            parts.append((f"  ({self.waiting - 1} more waiting)", "$text-muted"))
+        self.query_one(".title", Static).update(Content.assemble(*parts))
+
+    def _show_choices(self) -> None:
+        rule = one_line(self._rule or self._waiting[0].request.rule)
+        lines = []
+        for index, (text, about) in enumerate(
+            (
+                ("yes, once", ""),
+                ("yes, for this session: ", rule),
+                ("yes, always: ", rule),
+                ("no", ""),
+                ("no, because…", ""),
+            )
+        ):
+            mark = "❯" if index == self._cursor else " "
+            style = "bold" if index == self._cursor else ""
+            lines.append(Content.assemble((f"{mark} {index + 1} {text}", style), (about, "$text-accent")))
+        self.query_one(".choices", Static).update(Content("\n").join(lines))
+
+    def _limit(self) -> None:
+        """What would be done scrolls; the answers are always seen."""
+        room = self.app.size.height - 12 if self.app.size.height >= 18 else self.app.size.height - 9
+        self.query_one(VerticalScroll).styles.max_height = max(1, room)
+
+    def on_resize(self) -> None:
+        """There is more room now, or less."""
+        if self._waiting:
+            self._limit()
+
+    # Keys
+
+    def on_key(self, event: events.Key) -> None:
+        """Keys that come too soon answer nothing (bindings are looked up after this)."""
+        if self._clock() < self._deaf_until:
+            event.stop()
+            event.prevent_default()
+            self._stray(event.character or "")
+
+    def on_paste(self, event: events.Paste) -> None:
+        """A paste never answers."""
+        if not self._editing:
+            event.stop()
+            self._stray(event.text)
+
+    def _stray(self, text: str) -> None:
+        self._deaf_until = max(self._deaf_until, self._clock() + GRACE_S)
+        # Behind an answered question it is a key that was held too long, and no text for anybody.
+        if not self._behind and (text.isprintable() or len(text) > 1) and text:
+            self.post_message(self.Strayed(text))
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """While words are written, keys are text; Escape leaves."""
+        return not self._editing or action == "no"
+
+    def action_choose(self, choice: int) -> None:
+        """A number, `y` or `n`."""
+        self._cursor = choice
+        self.action_take()
+
+    def action_take(self) -> None:
+        """The marked answer."""
+        if not self._waiting:
+            return
+        if self._cursor == _BECAUSE:
+            self._show_choices()
+            self._open_line("reason", "", "what the agent should know or do instead")
+        else:
+            self._answer(self._cursor)
+
+    def action_no(self) -> None:
+        """Escape: out of the line for words; from the question itself it is a no."""
+        if self._editing:
+            self._close_line()
+            self.focus()
+        else:
+            self._answer(_NO)
+
+    def action_move(self, by: int) -> None:
+        """Mark another answer."""
+        self._cursor = (self._cursor + by) % 5
+        self._show_choices()
+
+    def action_scroll(self, direction: int) -> None:
+        """A page of what would be done."""
+        scroll = self.query_one(VerticalScroll)
+        scroll.scroll_relative(y=direction * max(1, scroll.size.height - 1), animate=False)
+
+    def action_edit_rule(self) -> None:
+        """Change what "session" and "always" would allow."""
+        if self._waiting:
+            self._open_line("rule", self._rule or self._waiting[0].request.rule, "TOOL or TOOL(PATTERN)")
+
+    def on_click(self) -> None:
+        """The keys are for here again."""
+        if not self._editing:
+            self.focus()
+
+    # The line for words
+
+    def _open_line(self, what: str, text: str, placeholder: str) -> None:
+        self._editing = what
+        line = self.query_one(Input)
+        line.value, line.placeholder, line.display = text, placeholder, True
+        line.cursor_position = len(text)
+        line.focus()
+
+    def _close_line(self) -> None:
+        self._editing = ""
+        self.query_one(Input).display = False
+
+    @on(Input.Submitted)
+    def _said(self, message: Input.Submitted) -> None:
+        message.stop()
+        if self._editing == "reason":
+            self._answer(_NO, message.value.strip())
+            return
+        try:
+            self._rule = str(Rule.parse(message.value, file="your rule", key="rule"))
+        except UsageError as error:
+            self.app.notify(one_line(f"{error.message}; {error.remedy}"), severity="warning", markup=False)
+            return
+        self._close_line()
+        self._cursor = _SESSION
+        self._show_choices()
+        self.focus()
+
+
+def _what(request: ApprovalRequest) -> list[Block]:
+    """What would be done: the change as a diff, else the arguments, a single text in full."""
+    if request.diff:
+        return diff_blocks(request.diff)
+    try:
+        arguments = json.loads(request.call.arguments)
+    except ValueError:
+        arguments = None
+    if not isinstance(arguments, dict):
+        return [_shown(request.call.arguments, _BAR, _BAR)]
+    if len(arguments) == 1 and isinstance(only := next(iter(arguments.values())), str):
+        return [_shown(only, _BAR, _BAR)]
+    names = min(max((cell_len(one_line(name)) for name in arguments), default=0), 16)
+    blocks = []
+    for name, value in arguments.items():
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        blocks.append(_shown(text, Content.styled(fit(one_line(name), names) + "  ", "$text-muted"), Content("")))
+    return blocks
+
+
+def _shown(text: str, first: Content, rest: Content) -> Block:
+    """A text, and in so many words what of it is not shown: nobody should allow what they can't see."""
+    body = Content(clean(text[:MOST_CHARS]))
+    if len(text) > MOST_CHARS:
+        body += Content.styled(
+            f"\n… and {len(text) - MOST_CHARS:,} more characters that are not shown", "bold $text-warning"
+        )
+    return Block(body, first=first, rest=rest)
