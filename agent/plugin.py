@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,6 +81,18 @@ class Verdict:
     deny: str
 
 
+class Disclosure(NamedTuple):
+    """What the user is to see, once, before a line is sent: who will receive the conversation, and what that may cost.
+
+    `command` is the slash command whose View tells it; `key` changes whenever it would have to be told anew; `off` is the command
+    after which the line can be sent without (empty: there is none).
+    """
+
+    key: str
+    command: str
+    off: str = ""
+
+
 class Plugin:
     """Base class: every hook does nothing. `emit` puts an event into the turn's own stream, at any time while the hook runs."""
 
@@ -102,6 +114,10 @@ class Plugin:
 
     def status(self) -> str | None:
         """A few words for the status line."""
+        return None
+
+    def disclosure(self, line: str) -> Disclosure | None:
+        """What the user has to agree to before this line (a message or a command) is sent. Only faces that can ask do ask."""
         return None
 
     async def before_turn(self, turn: TurnState, emit: Emit) -> None:

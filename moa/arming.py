@@ -7,9 +7,11 @@ from urllib.parse import urlsplit
 
 from agent.errors import UsageError
 from agent.llm.request import ModelRef
+from agent.plugin import Disclosure
 
 if TYPE_CHECKING:
     from agent.llm.client import ModelClient
+    from moa.plugin import Moa
     from moa.preset import Preset
 
 
@@ -47,3 +49,23 @@ def receivers(preset: Preset, client: ModelClient, main: ModelRef | None) -> tup
             continue
         hosts["this machine" if endpoint.is_loopback else urlsplit(endpoint.base_url).hostname or endpoint.name] = None
     return tuple(hosts)
+
+
+def disclosure(moa: Moa, line: str) -> Disclosure | None:
+    """What is to be agreed to before a line is sent: nothing without a panel, and anew where the panel's receivers change."""
+    words = line.split()
+    asks = words[:2] == ["/moa", "ask"]
+    if line.startswith("!") or (line.startswith("/") and not asks):
+        return None  # no turn, or (a path, /goal) not worth a wrong guess: the next message asks
+    name = moa.armed
+    if asks:
+        named = words[2][1:] if len(words) > 2 and words[2].startswith("@") else ""
+        name = named or moa.armed or moa.settings.preset
+    if name is None:
+        return None
+    try:
+        preset = moa.load(name)
+    except UsageError:
+        return None  # the turn says so, better
+    hosts = ", ".join(receivers(preset, moa.host.client, moa.main()))
+    return Disclosure(f"moa {name}: {hosts}", f"/moa quote {name}", "" if asks else "/moa off")

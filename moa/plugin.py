@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from agent.llm.accounting import CallContext
     from agent.llm.messages import ToolCallPart
     from agent.llm.stream import Reply
-    from agent.plugin import Emit, ModelCall, PluginHost, TurnState
+    from agent.plugin import Disclosure, Emit, ModelCall, PluginHost, TurnState
     from agent.tools.base import Tool, ToolResult
     from moa.aggregator import RungMemory
     from moa.council import Council
@@ -115,6 +115,12 @@ class Moa(Plugin):
     def status(self) -> str | None:
         """`moa budget`, or nothing."""
         return f"moa {self.armed}" if self.armed else None
+
+    def disclosure(self, line: str) -> Disclosure | None:
+        """Before the first counsel with a panel: who will receive the conversation, and what it may cost."""
+        from moa.arming import disclosure
+
+        return disclosure(self, line)
 
     # Arming
 
