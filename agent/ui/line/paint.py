@@ -1,0 +1,88 @@
+"""Text for a terminal that scrolls: colours where they are wanted, Markdown by Rich, else the words as they are."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+from agent.ui.line.blocks import tokens
+from agent.ui.text import harmless, render
+from agent.views import MarkdownView, TabsView, View
+
+Style = Literal["dim", "bold", "red", "green", "yellow", "cyan"]
+
+CODES: dict[Style, str] = {"dim": "2", "bold": "1", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
+
+SGR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def wants_colour(env: Mapping[str, str] = os.environ) -> bool:
+    """False where the user (NO_COLOR) or the terminal (TERM=dumb) will have none."""
+    return not env.get("NO_COLOR") and env.get("TERM", "") not in ("", "dumb", "unknown")
+
+
+class Paint:
+    """Makes strings to print. `width` is asked for each time: terminals change theirs."""
+
+    def __init__(self, *, colour: bool, width: Callable[[], int] = lambda: 80) -> None:
+        self.colour = colour
+        self.width = width
+
+    def __call__(self, text: str, style: Style) -> str:
+        """A text in a style, without anything of its own that could steer the terminal."""
+        text = harmless(text)
+        return f"\x1b[{CODES[style]}m{text}\x1b[0m" if self.colour and text else text
+
+    def markdown(self, text: str) -> str:
+        """A block of Markdown, set by Rich. Without colours it stays as it was written: that reads well, aloud too."""
+        text = text.strip("\n")
+        if not self.colour:
+            return harmless(text)
+        import io
+
+        from rich.console import Console
+        from rich.markdown import Markdown
+
+        out = io.StringIO()
+        console = Console(
+            file=out,
+            force_terminal=True,
+            color_system="standard",
+            width=max(20, self.width()),
+            legacy_windows=False,
+            highlight=False,
+        )
+        document = Markdown("", hyperlinks=False, code_theme="ansi_dark")
+        document.parsed = tokens(text)
+        console.print(document)
+        lines = [line.rstrip() for line in out.getvalue().split("\n")]
+        while lines and not SGR.sub("", lines[0]).strip():
+            lines.pop(0)
+        while lines and not SGR.sub("", lines[-1]).strip():
+            lines.pop()
+        return "\n".join(lines)
+
+    def view(self, view: View) -> str:
+        """A command's answer."""
+        match view:
+            case MarkdownView():
+                return self.markdown(view.text)
+            case TabsView():
+                return "\n\n".join(f"{self(title, 'bold')}\n{self.view(inner)}" for title, inner in view.tabs)
+        return render(view)
+
+    def diff(self, diff: str, most: int) -> str:
+        """A unified diff, at most so many lines of it."""
+        lines = harmless(diff).splitlines()
+        shown = [self._diff_line(line) for line in lines[:most]]
+        if len(lines) > most:
+            shown.append(self(f"… {len(lines) - most} more lines", "dim"))
+        return "\n".join(shown)
+
+    def _diff_line(self, line: str) -> str:
+        if re.match(r"(\+\+\+|---) ", line):
+            return self(line, "bold")
+        styles: dict[str, Style] = {"+": "green", "-": "red", "@": "cyan"}
+        return self(line, styles[line[0]]) if line[:1] in styles else line

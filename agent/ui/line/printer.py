@@ -1,0 +1,222 @@
+"""Events as lines that are printed once and stay: the terminal's own scrollback is the transcript."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from agent.chatevents import Action, Answered, Asked, ChatEvent, Opened, Queued, Refused, Shown
+from agent.events import (
+    DraftSuperseded,
+    ModelFinished,
+    ModelRetrying,
+    ModelStarted,
+    Notice,
+    Record,
+    SideFinished,
+    SideProgress,
+    SideStarted,
+    Steered,
+    TextDeltaEvent,
+    TodoChanged,
+    TodoItem,
+    ToolFinished,
+    ToolStarted,
+    TurnFinished,
+    TurnStarted,
+)
+from agent.llm.messages import Message
+from agent.ui import words
+from agent.ui.line.blocks import Blocks
+from agent.ui.line.paint import Paint, Style
+
+SHOWN_MESSAGES = 30
+"""Messages of a reopened session that are printed."""
+DIFF_LINES = 60
+OUTPUT_LINES = 12
+MARKS = {"pending": "[ ]", "in_progress": "[>]", "done": "[x]"}
+STATES: dict[str, Style] = {"info": "dim", "warning": "yellow", "error": "red"}
+
+
+class Printer:
+    """Prints each event as it comes, an answer block by block. `out` takes whole lines, without the last line's end.
+
+    `typed` is what stands in the scrollback already, because it was entered at the prompt; a message that is not the one is printed.
+    """
+
+    def __init__(self, paint: Paint, out: Callable[[str], None]) -> None:
+        self.paint = paint
+        self.typed: str | None = None
+        self._out = out
+        self._blocks = Blocks()
+        self._spoke = False
+        self._in_list = False
+        self._sides: dict[str, str] = {}
+
+    def apply(self, event: ChatEvent) -> None:
+        """Print what an event says. What only moves (progress, queues) is the toolbar's."""
+        paint, out = self.paint, self._out
+        match event:
+            case TextDeltaEvent():
+                self._blocks_out(self._blocks.feed(event.text))
+            case ModelStarted():
+                self._blocks, self._spoke = Blocks(), False
+            case ModelFinished():
+                self._model_finished(event)
+            case ModelRetrying():
+                out(paint(f"· {event.reason}; trying again in {event.delay_s:.1f} s", "dim"))
+            case ToolStarted():
+                out(paint(f"· {words.first_line(event.title or event.call.name, 200)}", "cyan"))
+            case ToolFinished():
+                self._tool_finished(event)
+            case SideStarted():
+                self._sides[event.id] = f"{event.kind} {event.label}"
+            case SideProgress() if event.state == "soft_deadline":
+                name = self._sides.get(event.id, event.id)
+                out(paint(f"  … {name}: nothing yet after {event.elapsed_s:.0f} s", "yellow"))
+            case SideFinished():
+                self._side_finished(event)
+            case Record() if event.kind == "counsel":
+                out(paint(words.counsel(event.data), "yellow" if event.data.get("failed") else "cyan"))
+            case DraftSuperseded():
+                out(paint(f"· that was a draft, kept aside: {event.reason}", "yellow"))
+            case Steered():
+                self._said(event.message, "» ")
+            case TodoChanged():
+                self._todo(event.items)
+            case Notice():
+                out(paint(f"· {event.text}", STATES[event.level]))
+            case TurnStarted():
+                if event.prompt.text != self.typed:
+                    self._said(event.prompt)
+                self.typed = None
+            case TurnFinished():
+                self._turn_finished(event)
+            case Opened():
+                self._opened(event)
+            case Shown():
+                out(paint.view(event.view))
+            case Asked():
+                self._asked(event)
+            case Answered():
+                said = "the question is settled: the turn was stopped" if event.answer is None else None
+                if said:
+                    out(paint(f"· {said}", "dim"))
+            case Refused():
+                self._problem(event.message, event.remedy)
+            case Queued() | Action() | _:
+                pass
+
+    # The model
+
+    def _blocks_out(self, blocks: list[str]) -> None:
+        for block in blocks:
+            first = block.lstrip()[:1]
+            in_list = first in "-*+" or first.isdigit()
+            if self._spoke and not (in_list and self._in_list):
+                self._out("")
+            self._out(self.paint.markdown(block))
+            self._spoke, self._in_list = True, in_list
+
+    def _model_finished(self, event: ModelFinished) -> None:
+        rest = self._blocks.close()
+        if not self._spoke and not rest and event.message.text:
+            rest = [event.message.text]  # it came in one piece
+        self._blocks_out(rest)
+        if event.message.incomplete:
+            self._out(self.paint("  (the answer is cut off)", "yellow"))
+
+    def _turn_finished(self, event: TurnFinished) -> None:
+        self._blocks_out(self._blocks.close())
+        if event.status == "interrupted":
+            self._out(self.paint("· stopped; what came is kept", "yellow"))
+        elif event.error is not None:
+            self._problem(event.error.message, event.error.remedy)
+        tokens = f"{words.count(event.usage.prompt)} + {words.count(event.usage.completion)} tokens"
+        cost = words.money(event.cost)
+        parts = [words.plural(event.iterations, "call"), tokens, *([cost] if cost else []), f"{event.duration_s:.1f} s"]
+        self._out(self.paint(f"  {', '.join(parts)}", "dim"))
+        self._out("")
+
+    # What it does
+
+    def _tool_finished(self, event: ToolFinished) -> None:
+        mine = event.source == "user"  # the user's own command: its output is what was asked for
+        if event.outcome != "ok":
+            self._out(self.paint(f"  {event.outcome}: {words.first_line(event.text, 200)}", "red"))
+        elif event.diff:
+            self._out(self.paint.diff(event.diff, DIFF_LINES))
+        if mine and event.text:
+            self._out(self.paint(event.text.rstrip("\n"), "dim"))
+
+    def _side_finished(self, event: SideFinished) -> None:
+        name = self._sides.pop(event.id, event.id)
+        parts = [event.model_served or "", f"{event.duration_s:.1f} s"]
+        if event.usage is not None:
+            parts.append(f"{words.count(event.usage.completion)} tokens")
+        parts.append(words.money(event.cost))
+        figures = ", ".join(part for part in parts if part)
+        why = event.error.message if event.error else event.text
+        marks: dict[str, tuple[str, Style]] = {
+            "answered": ("answered", "green"),
+            "late": ("late", "yellow"),
+            "cancelled": ("stopped", "yellow"),
+            "failed": ("failed", "red"),
+        }
+        outcome, style = marks[event.outcome]
+        said = f": {words.first_line(why)}" if why else ""
+        self._out(f"  {self.paint(f'{name} {outcome}', style)} {self.paint(f'({figures}){said}', 'dim')}")
+
+    def _todo(self, items: tuple[TodoItem, ...]) -> None:
+        for item in items:
+            self._out(self.paint(f"  {MARKS[item.status]} {item.text}", "dim" if item.status == "done" else "cyan"))
+
+    def _asked(self, event: Asked) -> None:
+        request, paint = event.request, self.paint
+        self._out("")
+        self._out(paint(f"May it run? {request.call.name}: {request.title}", "yellow"))
+        if request.diff:
+            self._out(paint.diff(request.diff, DIFF_LINES))
+        self._out(paint(f"1 once · 2 for this session: {request.rule} · 3 always: {request.rule} · 4 no", "yellow"))
+        self._out(paint("(the number and Enter; after a 4 you can say why)", "dim"))
+
+    # The conversation
+
+    def _opened(self, event: Opened) -> None:
+        self._blocks, self._spoke = Blocks(), False
+        self._sides.clear()
+        messages = [message for message in event.history if message.role != "system"]
+        left_out = len(messages) - SHOWN_MESSAGES
+        if left_out > 0:
+            self._out(self.paint(f"… {words.plural(left_out, 'earlier message')}: /export writes them all", "dim"))
+        records = [(record.get("after", 0), record) for record in event.records if record.get("kind") == "counsel"]
+        first = max(0, left_out)
+        for number, message in enumerate(event.history):
+            if message.role != "system" and (first := first - 1) < 0:
+                self._message(message)
+            for after, record in records:
+                if after == number + 1 and first < 0:
+                    self._out(self.paint(words.counsel(record["data"]), "cyan"))
+        self._todo(event.todo)
+        self._out(self.paint(f"session {event.session} · /help", "dim"))
+
+    def _message(self, message: Message) -> None:
+        if message.role == "user":
+            if message.synthetic is None:
+                self._said(message)
+        elif message.role == "assistant":
+            if message.text:
+                self._out(self.paint.markdown(message.text))
+            for call in message.tool_calls:
+                self._out(self.paint(f"· {call.name} {words.first_line(call.arguments)}", "cyan"))
+            if message.incomplete:
+                self._out(self.paint("  (the answer is cut off)", "yellow"))
+        elif message.is_error:
+            self._out(self.paint(f"  error: {words.first_line(message.text)}", "red"))
+
+    def _said(self, message: Message, mark: str = "› ") -> None:
+        self._out(self.paint(mark + message.text, "bold"))
+
+    def _problem(self, message: str, remedy: str | None) -> None:
+        self._out(self.paint(f"✗ {message}", "red"))
+        if remedy:
+            self._out(self.paint(f"  {remedy}", "yellow"))

@@ -1,0 +1,302 @@
+"""Where lines are entered and printed: a terminal that can move its cursor (prompt_toolkit), and one that can't."""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+import os
+import sys
+import threading
+from typing import TYPE_CHECKING, Protocol, TextIO
+
+from prompt_toolkit.application.run_in_terminal import run_in_terminal
+from prompt_toolkit.history import History as PromptHistory
+from prompt_toolkit.shortcuts import PromptSession
+from prompt_toolkit.styles import Style
+
+from agent.ui.line.keys import bindings
+from agent.ui.text import width
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from prompt_toolkit.completion import Completer
+    from prompt_toolkit.input import Input
+    from prompt_toolkit.output import Output
+
+    from agent.inputhistory import History
+    from agent.ui.line.keys import Verbs
+
+STYLE = Style.from_dict({"bottom-toolbar": "noreverse italic", "prompt": "bold"})
+
+
+class Terminal(Protocol):
+    """What line mode needs of a terminal. `toolbar`: it has a line at the bottom that is kept up to date."""
+
+    toolbar: bool
+
+    def columns(self) -> int:
+        """Its width."""
+        ...
+
+    async def read(self) -> str | None:
+        """The next line that is entered; None where the user wants to leave."""
+        ...
+
+    def out(self, text: str) -> None:
+        """Print lines above what is being typed. The text may hold our own colours, nothing else that steers."""
+        ...
+
+    def raw(self, sequence: str) -> None:
+        """Send something that prints nothing: a bell, a clipboard sequence."""
+        ...
+
+    def give_back(self, text: str) -> None:
+        """Text that was entered and could not be used comes back to be changed."""
+        ...
+
+    def set_aside(self) -> None:
+        """A question comes: what is being typed waits until `resume`."""
+        ...
+
+    def resume(self) -> None:
+        """What was set aside is there again."""
+        ...
+
+    def refresh(self) -> None:
+        """The line at the bottom may have changed."""
+        ...
+
+    def close(self) -> None:
+        """`read` returns None."""
+        ...
+
+    def flush(self) -> None:
+        """Print what waits, once nothing is being typed any more."""
+        ...
+
+
+class PromptTerminal:
+    """Prompt and toolbar by prompt_toolkit. Printed lines go above both, into the terminal's own scrollback."""
+
+    toolbar = True
+
+    def __init__(
+        self,
+        verbs: Verbs,
+        *,
+        prompt: Callable[[], str],
+        toolbar: Callable[[], str],
+        completer: Completer | None = None,
+        history: PromptHistory | None = None,
+        input: Input | None = None,
+        output: Output | None = None,
+    ) -> None:
+        self._bottom_line = toolbar
+        self._shown = ""
+        self._next = ""
+        self._aside = ""
+        self._lines: list[str] = []
+        self._session: PromptSession[str] = PromptSession(
+            message=lambda: [("class:prompt", prompt())],
+            bottom_toolbar=self._bottom,
+            completer=completer,
+            complete_in_thread=True,
+            history=history,
+            key_bindings=bindings(verbs),
+            multiline=True,
+            enable_open_in_editor=True,
+            reserve_space_for_menu=6,
+            style=STYLE,
+            input=input,
+            output=output,
+        )
+        # The escape key alone does something here: whoever presses it does not want to wait a second.
+        self._session.app.timeoutlen = 0.3
+        self._session.app.ttimeoutlen = 0.05
+
+    async def read(self) -> str | None:
+        """The next line; None after Ctrl+D, or `close`."""
+        text, self._next = self._next, ""
+        try:
+            return await self._session.prompt_async(default=text)
+        except EOFError:
+            return None
+
+    def out(self, text: str) -> None:
+        """Print lines above the prompt, a moment later: each time the prompt is drawn anew."""
+        self._lines.append(text)
+        if len(self._lines) == 1:  # what comes in one go is printed in one go: each time the prompt is drawn anew
+            asyncio.get_running_loop().call_later(0.03, self._print)
+
+    def flush(self) -> None:
+        """Print what waits, once nothing is being typed any more."""
+        lines, self._lines = self._lines, []
+        if lines:
+            self._write("\n".join(lines) + "\n")
+
+    def raw(self, sequence: str) -> None:
+        """Send a sequence that prints nothing."""
+        self._session.app.output.write_raw(sequence)
+        self._session.app.output.flush()
+
+    def give_back(self, text: str) -> None:
+        """Put text into the prompt, before what stands there."""
+        buffer = self._session.default_buffer
+        if not self._session.app.is_running:
+            self._next = "\n".join(filter(None, (self._next, text)))
+            return
+        buffer.text = "\n".join(filter(None, (text, buffer.text)))
+        buffer.cursor_position = len(buffer.text)
+
+    def set_aside(self) -> None:
+        """Empty the prompt for an answer."""
+        buffer = self._session.default_buffer
+        self._aside = buffer.text if self._session.app.is_running else self._next
+        self._next = ""
+        buffer.reset()
+
+    def resume(self) -> None:
+        """Put back what was set aside."""
+        text, self._aside = self._aside, ""
+        if text:
+            self.give_back(text)
+
+    def refresh(self) -> None:
+        """Draw the line at the bottom anew where it says something else by now."""
+        if self._session.app.is_running and self._bottom_line() != self._shown:
+            self._session.app.invalidate()
+
+    def close(self) -> None:
+        """Leave the prompt."""
+        if self._session.app.is_running:
+            self._session.app.exit(exception=EOFError())
+
+    def columns(self) -> int:
+        """The width as it is now."""
+        return self._session.app.output.get_size().columns
+
+    def _bottom(self) -> str:
+        self._shown = self._bottom_line()
+        return cut(self._shown, self.columns() - 1)
+
+    def _print(self) -> None:
+        lines, self._lines = self._lines, []
+        if not lines:
+            return
+        text = "\n".join(lines) + "\n"
+        if self._session.app.is_running:
+            run_in_terminal(lambda: self._write(text))
+        else:
+            self._write(text)
+
+    def _write(self, text: str) -> None:
+        output = self._session.app.output
+        output.enable_autowrap()
+        output.write_raw(text)
+        output.flush()
+
+
+class DumbTerminal:
+    """Lines in, lines out: the terminal (or Emacs, or a screen reader) does all editing itself, and nothing is ever drawn twice."""
+
+    toolbar = False
+
+    def __init__(self, *, prompt: Callable[[], str], source: int | None = None, out: TextIO | None = None) -> None:
+        self._prompt = prompt
+        self._source = sys.stdin.fileno() if source is None else source
+        self._out = out or sys.stdout
+        self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+        self._rest = ""
+        self._entered: asyncio.Queue[str | None] = asyncio.Queue()
+        self._listening = False
+
+    async def read(self) -> str | None:
+        """The next line; None after Ctrl+D, or `close`."""
+        if not self._listening:
+            self._listening = True
+            asyncio.get_running_loop().add_reader(self._source, self._readable)
+        if self._entered.empty():
+            self._out.write(self._prompt())
+            self._out.flush()
+        return await self._entered.get()
+
+    def columns(self) -> int:
+        """A guess: such a terminal does not tell."""
+        return 80
+
+    def out(self, text: str) -> None:
+        """Print at once."""
+        print(text, file=self._out, flush=True)
+
+    def flush(self) -> None:
+        """Everything is printed already."""
+
+    def raw(self, sequence: str) -> None:
+        """Nothing: such a terminal would print it."""
+
+    def give_back(self, text: str) -> None:
+        """Say what was not sent: it can't be put where it was typed."""
+        self.out(f"not sent: {text}")
+
+    def set_aside(self) -> None:
+        """Nothing: what is being typed is not known here."""
+
+    def resume(self) -> None:
+        """Nothing either."""
+
+    def refresh(self) -> None:
+        """There is no line at the bottom."""
+
+    def close(self) -> None:
+        """Leave the prompt."""
+        self._entered.put_nowait(None)
+
+    def _readable(self) -> None:
+        try:
+            data = os.read(self._source, 65536)
+        except OSError:
+            data = b""
+        if not data:  # Ctrl+D, or the terminal is gone
+            asyncio.get_running_loop().remove_reader(self._source)
+            self.close()
+            return
+        *lines, self._rest = (self._rest + self._decode(data)).split("\n")
+        for line in lines:
+            self._entered.put_nowait(line.rstrip("\r"))
+
+
+class SharedHistory(PromptHistory):
+    """The history that all faces share, as prompt_toolkit wants it. `wanted` is false while an answer is asked for."""
+
+    def __init__(self, make: Callable[[], History], wanted: Callable[[], bool]) -> None:
+        super().__init__()
+        self._make = make
+        self._store: History | None = None
+        self._wanted = wanted
+
+    def load_history_strings(self) -> Iterable[str]:
+        """Newest first."""
+        self._store = self._make()
+        self._store.load()
+        return list(reversed(self._store.entries))
+
+    def append_string(self, string: str) -> None:
+        """Remember a line, unless it is an answer to a question."""
+        if self._wanted() and string.strip():
+            super().append_string(string)
+
+    def store_string(self, string: str) -> None:
+        """Write it down, without waiting for the disk."""
+        self._store = self._store or self._make()
+        if (kept := self._store.remember(string)) is not None:
+            threading.Thread(target=self._store.write, args=(kept,)).start()
+
+
+def cut(text: str, columns: int) -> str:
+    """The beginning of a line, in at most so many columns."""
+    if width(text) <= columns:
+        return text
+    while text and width(text) > columns - 1:
+        text = text[:-1]
+    return text + "…"
