@@ -104,7 +104,7 @@ class Block:
             strips += self.rest.render_strips(max(1, width), 1, style, with_changes(options, selection=None))
             y += 1
         if self.label:
-            faint = Content.styled(self.label, "$text-muted")
+            faint = Content.styled(self.label, "$foreground-muted")
             label = Content.assemble(self.rest, faint).truncate(max(1, width), ellipsis=True)
             strips += label.render_strips(max(1, width), 1, style, with_changes(options, selection=None))
         content, lead = self.content(width), self.lead()

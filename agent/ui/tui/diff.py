@@ -26,7 +26,7 @@ def diff_blocks(diff: str) -> list[Block]:
         lines.pop()
     blocks = list(_blocks(lines[:MAX_LINES]))
     if len(lines) > MAX_LINES:
-        blocks.append(Block(Content.styled(f"… {len(lines) - MAX_LINES:,} more lines", "$text-muted")))
+        blocks.append(Block(Content.styled(f"… {len(lines) - MAX_LINES:,} more lines", "$foreground-muted")))
     return blocks
 
 
@@ -53,18 +53,21 @@ def _blocks(lines: list[str]) -> Iterator[Block]:
             old, new = int(hunk[1]), int(hunk[2])
             if inside:
                 yield Block(
-                    Content.styled("⋯", "$text-muted"), first=_gutter("", width), rest=_gutter("", width), copied=0
+                    Content.styled("⋯", "$foreground-muted"),
+                    first=_gutter("", width),
+                    rest=_gutter("", width),
+                    copied=0,
                 )
             inside = True
             continue
         sign = line[:1] or " "
         if not inside:
             if not line.startswith(("--- ", "+++ ")):
-                yield Block(Content.styled(line, "$text-muted"))
+                yield Block(Content.styled(line, "$foreground-muted"))
             continue
         if sign not in _STYLES:
             yield Block(
-                Content.styled(line, "$text-muted"), first=_gutter("", width), rest=_gutter("", width), copied=0
+                Content.styled(line, "$foreground-muted"), first=_gutter("", width), rest=_gutter("", width), copied=0
             )
             continue
         colour, fill = _STYLES[sign]
@@ -81,4 +84,4 @@ def _blocks(lines: list[str]) -> Iterator[Block]:
 
 
 def _gutter(number: str, width: int, sign: str = " ", colour: str = "") -> Content:
-    return Content.assemble((f"{number:>{width}} ", "$text-muted"), (f"{sign} ", colour))
+    return Content.assemble((f"{number:>{width}} ", "$foreground-muted"), (f"{sign} ", colour))

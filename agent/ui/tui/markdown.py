@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
+from typing import ClassVar
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from textual.content import Content, Span
-from textual.highlight import highlight
+from textual.highlight import HighlightTheme, highlight
 
 from agent.ui.tui.blocks import EMPTY, Block, clean
 from agent.ui.tui.table import lay_out
@@ -24,13 +25,22 @@ MAX_HIGHLIGHTED = 20_000
 """Characters of a code block that are coloured."""
 MAX_LINE = 4_000
 """Characters of a code line from which a block is not coloured: lexers are regular expressions."""
-QUOTE = Content.styled("▌ ", "$text-muted")
+QUOTE = Content.styled("▌ ", "$foreground-muted")
 HEADINGS = {"h1": "bold underline $text-primary", "h2": "bold $text-primary", "h3": "bold $text-secondary"}
 INLINE = {"strong_open": "bold", "em_open": "italic", "s_open": "strike"}
 CODE = "$text-accent"
-FAINT = "$text-muted"
+FAINT = "$foreground-muted"
+"""Not `$text-muted`: that is worked out from the background by CSS alone, and white in content."""
 INSET = "  "
 """Before the lines of code; not copied with them."""
+
+
+class Colours(HighlightTheme):
+    """Textual's colours of code, with the theme's own foreground."""
+
+    STYLES: ClassVar = {
+        token: style.replace("$text ", "$foreground ") for token, style in HighlightTheme.STYLES.items()
+    }
 
 
 @lru_cache(maxsize=1)
@@ -212,9 +222,11 @@ def code(text: str, language: str = "") -> Content:
     text = text.removesuffix("\n")
     if not language or len(text) > MAX_HIGHLIGHTED or max(map(len, text.split("\n"))) > MAX_LINE:
         return Content(text)
-    coloured = highlight(text, language=language)
+    coloured = highlight(text, language=language, theme=Colours)
     # Lexers may add or drop characters (byte order marks, form feeds); then what was written counts.
-    return coloured if coloured.plain == text else Content(text)
+    if coloured.plain != text:
+        return Content(text)
+    return Content(text, [span for span in coloured.spans if span.style != "$text"])
 
 
 def inline(token: Token) -> Content:

@@ -67,10 +67,11 @@ class Streaming:
                 number += len(items) - 1
             if len(items) > 1:
                 cut = items[-1]
-        if cut == 0:
-            return tokens
         line = (tokens[cut].map or [0])[0]
         lines = self._tail.split("\n")
+        # What the last line begins is not known before it ends: `*` may become a bullet, or emphasis within what stands above.
+        if cut == 0 or line == len(lines) - 1:
+            return tokens
         self._done += render("\n".join(lines[:line]), tokens[:cut], self._place)
         blank = line > 0 and not lines[line - 1].strip(" \t>")
         self._place = Place(after=bool(self._done), blank=blank, number=number)

@@ -21,7 +21,7 @@ def lay_out(head: Row, rows: Sequence[Row], align: Sequence[str], width: int) ->
         return _records(head, rows)
     widths = _widths([head, *rows], count, width - GAP * (count - 1))
     lines = _row_lines(head, widths, align, "bold")
-    lines.append(Content.styled((" " * GAP).join("─" * size for size in widths), "$text-muted"))
+    lines.append(Content.styled((" " * GAP).join("─" * size for size in widths), "$foreground-muted"))
     for row in rows:
         lines += _row_lines(row, widths, align, "")
     return Content("\n").join(lines)

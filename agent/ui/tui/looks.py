@@ -119,7 +119,7 @@ def _note_line(text: str, style: str) -> Block:
 def _thought(item: Thought) -> list[Block]:
     if item.live:
         return [Block(Content.styled("∴ thinking …", FAINT))]
-    took = f" for {span(item.seconds, exact=True)}" if item.seconds is not None else ""
+    took = f" for {span(item.seconds, exact=True)}" if item.seconds and item.seconds >= 0.1 else ""
     words = "" if item.open else f"  {one_line(item.text[:200])}"
     head = literal(f"{'▾' if item.open else '▸'} thought{took}{words}", style=FAINT)
     if not item.open:
