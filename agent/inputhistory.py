@@ -25,17 +25,21 @@ class History:
 
     `redact` takes keys out of an entry before anything keeps it. `load` and `write` touch the disk, so a face calls them in a
     thread; a disk that fails is no reason to lose a prompt, so they never raise for it. A line that begins with a space is
-    remembered for this process alone, as shells do it.
+    remembered for this process alone, as shells do it; without a path all are.
     """
 
-    def __init__(self, path: Path, *, redact: Callable[[str], str] = lambda text: text, keep: int = KEEP) -> None:
+    def __init__(
+        self, path: Path | None = None, *, redact: Callable[[str], str] = lambda text: text, keep: int = KEEP
+    ) -> None:
         self.path = path
         self.keep = keep
         self.entries: list[str] = []
-        self._redact = redact
+        self.redact = redact
 
     def load(self) -> None:
         """Read the file. Lines that are damaged are passed over; of equal entries the newest stays."""
+        if self.path is None:
+            return
         with contextlib.suppress(OSError):
             earlier = _read(self.path.read_bytes())
             self.entries = list(_newest([*earlier, *self.entries], self.keep))
@@ -43,7 +47,7 @@ class History:
     def remember(self, text: str) -> str | None:
         """Take an entry into memory, as the newest; returns what `write` is to keep, None where nothing is."""
         own = text.startswith(" ")
-        text = self._redact(text).strip()
+        text = self.redact(text).strip()
         if not text:
             return None
         repeated = bool(self.entries) and self.entries[-1] == text
@@ -52,6 +56,8 @@ class History:
 
     def write(self, text: str) -> None:
         """Append an entry to the file, and cut the file back where it has grown too long."""
+        if self.path is None:
+            return
         line = json.dumps({"text": text, "time": round(time.time(), 3)}, ensure_ascii=False)
         data = line.encode("utf-8", "replace") + b"\n"
         with contextlib.suppress(OSError), _locked(self.path) as file:
@@ -62,7 +68,7 @@ class History:
             file.seek(0)
             whole = file.read()
             if whole.count(b"\n") > 2 * self.keep:
-                self._cut(whole)
+                _cut(self.path, whole, self.keep)
 
     def add(self, text: str) -> None:
         """`remember` and `write` in one, for callers that may wait for the disk."""
@@ -72,13 +78,6 @@ class History:
     def search(self, query: str, limit: int = 20) -> list[tuple[str, Match]]:
         """Entries that match, the best first and of equals the newest; with an empty query the newest first."""
         return rank(query, reversed(self.entries), limit)
-
-    def _cut(self, whole: bytes) -> None:
-        lines = [line for line in whole.splitlines(keepends=True) if line.strip()][-self.keep :]
-        new = self.path.with_name(f".{self.path.name}.{os.urandom(6).hex()}.tmp")
-        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.writelines(lines)
-        new.replace(self.path)
 
 
 class Recall:
@@ -133,6 +132,14 @@ def _read(data: bytes) -> Iterator[str]:
             entry = json.loads(line)
             if isinstance(entry, dict) and isinstance(text := entry.get("text"), str) and text.strip():
                 yield text
+
+
+def _cut(path: Path, whole: bytes, keep: int) -> None:
+    lines = [line for line in whole.splitlines(keepends=True) if line.strip()][-keep:]
+    new = path.with_name(f".{path.name}.{os.urandom(6).hex()}.tmp")
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.writelines(lines)
+    new.replace(path)
 
 
 def _ends_torn(file: BinaryIO) -> bool:
