@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from agent.errors import UsageError
 
@@ -30,7 +29,20 @@ class Said:
     view: View
 
 
-Result = RunTurn | Said
+@dataclass(frozen=True, slots=True)
+class Act:
+    """A command's result that only an open conversation can carry out; what can be done without one is done already.
+
+    `open`: go on in the session `text` (empty: in a new one). `undone`: the session's head has moved, `text` is the message that was
+    taken back. The others are for the face (see `agent.chatevents.Action`). `view` is shown in any case.
+    """
+
+    name: Literal["open", "undone", "copy", "theme", "quit", "resume"]
+    text: str = ""
+    view: View | None = None
+
+
+Result = RunTurn | Said | Act
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +74,30 @@ class Command:
 
 
 class CommandTable:
-    """All commands by name."""
+    """All commands by name. `later` brings more, when the table is looked at: a prompt that is no command never needs them."""
 
-    def __init__(self, commands: Iterable[Command] = ()) -> None:
-        self.commands: dict[str, Command] = {}
+    def __init__(
+        self, commands: Iterable[Command] = (), *, later: Callable[[], Iterable[Command]] | None = None
+    ) -> None:
+        self._commands: dict[str, Command] = {}
+        self._later = later
         for command in commands:
             self.add(command)
 
+    @property
+    def commands(self) -> dict[str, Command]:
+        """All of them."""
+        if self._later is not None:
+            later, self._later = self._later, None
+            for command in later():
+                self.add(command)
+        return self._commands
+
     def add(self, command: Command) -> None:
         """Raises ValueError where the name is taken: two plugins can't share one."""
-        if command.name in self.commands:
+        if command.name in self._commands:
             raise ValueError(f"two commands are named /{command.name}")
-        self.commands[command.name] = command
+        self._commands[command.name] = command
 
     def parse(self, text: str) -> tuple[Command, str] | None:
         """The command that a line names, and its arguments; None where the line is a message.
@@ -91,6 +115,8 @@ class CommandTable:
             return self.commands[word], args.strip()
         if not word or not word.replace("-", "").replace("_", "").isalnum():
             return None
+        import difflib
+
         near = difflib.get_close_matches(word, self.commands, n=1, cutoff=0.5)
         raise UsageError(
             f"there is no command /{word}",

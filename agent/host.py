@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -26,7 +26,7 @@ from agent.llm.memory import QuirkMemory
 from agent.llm.messages import system
 from agent.llm.money import nano_from_usd
 from agent.llm.request import ModelRef
-from agent.loop import Agent, SideLoop
+from agent.loop import Agent
 from agent.plugin import Plugin, PluginHost, Registry
 from agent.session import Session, latest
 from agent.tools.base import Tool, ToolContext
@@ -34,6 +34,7 @@ from agent.tools.runner import ToolRunner
 
 if TYPE_CHECKING:
     from agent.approval import Mode
+    from agent.commands import Command
     from agent.llm.accounting import CallContext
     from agent.llm.endpoint import Endpoint
     from agent.llm.request import Request
@@ -56,6 +57,10 @@ class Options:
     budget_usd: float | None = None
     max_iterations: int = 90
     plugins: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    chat: bool = False
+    """The conversation stays open, before somebody's eyes: the agent keeps a todo list for them."""
+    inherit: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    """State (the model, what is armed) with which a new session begins, by name."""
 
 
 @dataclass(slots=True)
@@ -130,7 +135,10 @@ def build(
     main = options.model or config.model
     deny_paths = DenyPaths((*config.deny_paths, *_own_secrets(config)), cwd)
     scratch = config.paths.state / "scratch" / session.id
-    tool_context = ToolContext(cwd=cwd, scratch=scratch, deny_paths=deny_paths)
+    snapshots = config.paths.state / "snapshots" / session.id
+    tool_context = ToolContext(
+        cwd=cwd, scratch=scratch, deny_paths=deny_paths, snapshot=partial(_keep_snapshot, snapshots)
+    )
     approvals = Approvals(
         options.approve,
         config.allow,
@@ -148,6 +156,8 @@ def build(
     async def run_member(
         request: Request, context: CallContext, tools: Sequence[str], max_calls: int, on_event: Any = None
     ) -> Reply:
+        from agent.sideloop import SideLoop
+
         return await SideLoop(client, side_runner.only(tools)).run(
             request, context, max_calls=max_calls, on_event=on_event
         )
@@ -172,9 +182,13 @@ def build(
         )
         for name, maker in makers.items()
     ]
+    if options.chat:
+        from agent.tools.todo import Todo
+
+        builtin = (*builtin, Todo(session))
     tools: list[Tool] = [*builtin, *(tool for plugin in plugins for tool in plugin.tools())]
     brought = next((name for plugin in plugins if (name := plugin.main_model())), None)
-    model, model_error = _main_model(config, client, options.model or brought)
+    model, model_error = _main_model(config, client, options.model or brought or _chosen(config, session))
     run = f"r{time.time_ns() // 1_000_000:x}{secrets.token_hex(2)}"
     agent = Agent(
         client=client,
@@ -189,9 +203,31 @@ def build(
         max_iterations=options.max_iterations,
         max_tokens=config.max_tokens,
     )
-    commands = CommandTable(command for plugin in plugins for command in plugin.commands())
     closers: list[Callable[[], Any]] = [tool.aclose for tool in tools if hasattr(tool, "aclose")]
-    return Host(config, agent, commands, plugins, model_error, [*closers, client.aclose, session.close, ledger.close])
+    closers += [client.aclose, session.close, ledger.close]
+    commands = CommandTable(
+        (command for plugin in plugins for command in plugin.commands()), later=lambda: _builtin_commands(host)
+    )
+    host = Host(config, agent, commands, plugins, model_error, closers)
+    return host
+
+
+def _builtin_commands(host: Host) -> Iterable[Command]:
+    from agent.builtin import builtin_commands
+
+    return builtin_commands(host)
+
+
+def _keep_snapshot(folder: Path, turn: str, path: Path, data: bytes) -> None:
+    from agent.snapshots import Snapshots
+
+    Snapshots(folder).keep(turn, path, data)
+
+
+def _chosen(config: Config, session: Session) -> str | None:
+    """The model that /model chose in this session, where its endpoint is still there."""
+    name = (session.get_state("model") or {}).get("model", "")
+    return name if str(name).partition(":")[0] in config.endpoints else None
 
 
 def make_client(
@@ -245,7 +281,9 @@ def _session(config: Config, options: Options) -> Session:
         return Session.open(folder, name, redact=config.redact)
     if options.resume_latest:
         raise UsageError(f"there is no session in {folder} yet", remedy="start one without -c", kind="unknown_session")
-    return Session.create(folder, redact=config.redact)
+    session = Session.create(folder, redact=config.redact)
+    session.inherit(options.inherit)
+    return session
 
 
 def _main_model(config: Config, client: ModelClient, named: str | None) -> tuple[ModelRef, UsageError | None]:

@@ -6,8 +6,8 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 from agent.context import build_request
 from agent.errors import StateError, UsageError
@@ -21,6 +21,7 @@ from agent.events import (
     ModelStarted,
     Notice,
     ReasoningDeltaEvent,
+    Steered,
     TextDeltaEvent,
     TurnFinished,
     TurnStarted,
@@ -57,6 +58,12 @@ class Agent:
     max_iterations: int = 90
     max_tokens: int = 16_000
 
+    def begin(self) -> None:
+        """Open the conversation, where nothing was said in it yet."""
+        if self.session.head is None:
+            self.session.note("opened", cwd=str(self.tools.context.cwd), model=str(self.model))
+            self.session.add(self.system)
+
 
 class Turn:
     """One turn of an agent.
@@ -75,6 +82,9 @@ class Turn:
         self._queue: asyncio.Queue[AgentEvent | None] = asyncio.Queue()
         self._task: asyncio.Task[None] | None = None
         self._text = ""
+        self._steered: list[Message] = []
+        self._stop: Literal["no", "asked", "too late"] = "no"
+        self._running = False
 
     async def events(self) -> AsyncIterator[AgentEvent]:
         """Run the turn. Every event of it, hooks' and tools' included, in order; the last is `turn_finished`."""
@@ -91,8 +101,25 @@ class Turn:
 
     def cancel(self) -> None:
         """Stop the turn, as Esc or Ctrl+C does."""
-        if self._task is not None:
+        if self._stop != "no":
+            return  # a second one would cut short what the first has begun to close
+        self._stop = "asked"
+        if self._task is not None and self._running:
             self._task.cancel()
+
+    def steer(self, message: Message) -> None:
+        """Say something to the turn while it runs: it joins the history before the next call of the main model."""
+        self._steered.append(message)
+
+    @property
+    def steered(self) -> tuple[Message, ...]:
+        """What `steer` was given and the turn has not taken up yet."""
+        return tuple(self._steered)
+
+    def unsent(self) -> list[Message]:
+        """Take `steered` back: the turn forgets them."""
+        waiting, self._steered = self._steered, []
+        return waiting
 
     def emit(self, event: AgentEvent) -> None:
         """Put an event into the turn's stream."""
@@ -103,6 +130,9 @@ class Turn:
         status: TurnStatus = "interrupted"
         error: ErrorInfo | None = None
         try:
+            self._running = True
+            if self._stop == "asked":  # before the first step
+                raise asyncio.CancelledError
             status, error = await self._drive()
         except asyncio.CancelledError:
             error = ErrorInfo(kind="interrupted", message="stopped by the user", remedy="what was done so far is kept")
@@ -122,6 +152,7 @@ class Turn:
                 ErrorInfo(kind=problem.kind, message=problem.message, remedy=problem.remedy),
             )
         finally:
+            self._stop = "too late"
             await self._end_hooks()
         self.emit(self._finished(status, error, time.monotonic() - started))
 
@@ -162,10 +193,8 @@ class Turn:
         session.notices.clear()
         for plugin in agent.plugins:
             await plugin.before_turn(state, self.emit)
-        if session.head is None:
-            session.note("opened", cwd=str(agent.tools.context.cwd), model=str(agent.model))
-            session.add(agent.system)
-        session.add(state.prompt)
+        agent.begin()
+        session.add(state.prompt, turn=self.id)
         state.history = session.history()
         while state.iteration < agent.max_iterations:
             state.iteration += 1
@@ -186,6 +215,7 @@ class Turn:
 
     async def _call_model(self) -> Reply:
         agent, state = self.agent, self.state
+        self._join_steered()
         request = build_request(state.history, model=agent.model, tools=agent.tools.specs, max_tokens=agent.max_tokens)
         rounds = agent.client.facts(agent.model).tool_rounds
         if rounds is not None and state.iteration > rounds:
@@ -200,6 +230,8 @@ class Turn:
         except BaseException:
             agent.client.release(hold)
             raise
+        if self._join_steered():  # said while counsel was taken: this call is the next
+            request = replace(request, messages=tuple(state.history))
         request = replace(request, tail=tail)
         self.emit(ModelStarted(iteration=state.iteration, model=str(agent.model), guidance=tail))
         reply = await self._stream(request, context, hold)
@@ -227,6 +259,14 @@ class Turn:
         for plugin in agent.plugins:
             await plugin.after_model(call, reply, self.emit)
         return reply
+
+    def _join_steered(self) -> bool:
+        messages = self.unsent()
+        for message in messages:
+            self.agent.session.add(message)
+            self.emit(Steered(message=message))
+        self.state.history = self.agent.session.history()
+        return bool(messages)
 
     async def _contributions(self, hooks: Sequence[Plugin], call: ModelCall) -> str | None:
         texts = []
@@ -339,43 +379,3 @@ class Turn:
 
 GUIDANCE_HEADROOM = 3_000
 """Tokens set aside in the main call's reservation for guidance that is not written yet."""
-
-
-@dataclass(slots=True)
-class SideLoop:
-    """The same loop in small, for a panel member or another helper that may look things up: read-only tools, no plugins, no session.
-
-    `max_calls` bounds its tool calls; with the last one the model is asked to answer without tools.
-    """
-
-    client: ModelClient
-    tools: ToolRunner
-    history: list[Message] = field(default_factory=list)
-
-    async def run(self, request: Request, context: CallContext, *, max_calls: int, on_event: Any = None) -> Reply:
-        """Complete a request, serving its tool calls. Returns the last reply, with the text that answers. Raises ModelError."""
-        self.history = list(request.messages)
-        left = max_calls
-        while True:
-            specs = self.tools.specs if left > 0 else ()
-            step = replace(request, messages=tuple(self.history), tools=specs)
-            reply: Reply = await self.client.complete(step, context, on_event=on_event)
-            calls = reply.message.tool_calls[:left]
-            if not calls:
-                return reply
-            self.history.append(replace_calls(reply.message, len(calls)))
-            async for result in self.tools.run(calls, None, (), lambda _event: None):
-                self.history.append(result)
-            left -= len(calls)
-
-
-def replace_calls(message: Message, count: int) -> Message:
-    """The message with only its first `count` tool calls, so that none is left without a result."""
-    kept: list[Part] = []
-    for part in message.parts:
-        if part.type == "tool_call":
-            if count == 0:
-                continue
-            count -= 1
-        kept.append(part)
-    return replace(message, parts=tuple(kept))

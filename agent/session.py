@@ -11,7 +11,7 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +36,9 @@ class Session:
         self._fd: int | None = None
         self._parents: dict[str, str | None] = {}
         self._messages: dict[str, Message] = {}
-        self._records: list[tuple[str, dict[str, Any]]] = []
+        self._records: list[tuple[str, dict[str, Any], str | None]] = []
+        self._turns: dict[str, str] = {}
+        self._unwritten: dict[str, dict[str, Any]] = {}
         self._state: dict[str, dict[str, Any]] = {}
         self._head: str | None = None
         self._count = 0
@@ -69,13 +71,41 @@ class Session:
         """The message before the head."""
         return self._parents[self._head] if self._head else None
 
+    def parent(self, entry: str) -> str | None:
+        """The message before another one."""
+        return self._parents[entry]
+
     def history(self) -> tuple[Message, ...]:
         """The messages from the start to the head."""
         return tuple(self._messages[entry] for entry in self._path())
 
     def records(self, kind: str) -> list[dict[str, Any]]:
         """What plugins kept, oldest first."""
-        return [data for name, data in self._records if name == kind]
+        return [data for name, data, _ in self._records if name == kind]
+
+    def placed_records(self) -> tuple[dict[str, Any], ...]:
+        """The records that belong to the present history: `{kind, data, after}`, in which `after` counts the messages before it."""
+        places = {entry: number for number, entry in enumerate(self._path(), 1)}
+        return tuple(
+            {"kind": kind, "data": data, "after": places[head]} for kind, data, head in self._records if head in places
+        )
+
+    def last_turn(self) -> tuple[str, str, str | None] | None:
+        """The last turn of the present history: its id, the entry of the message that it began with, and the entry before that.
+
+        None where there is none. The id is empty for sessions that were written before turns were marked.
+        """
+        path = self._path()
+        marked = next((entry for entry in reversed(path) if entry in self._turns), None)
+        if marked is None:
+            typed = (e for e in reversed(path) if self._messages[e].role == "user" and not self._messages[e].synthetic)
+            marked = next(typed, None)
+        return None if marked is None else (self._turns.get(marked, ""), marked, self._parents[marked])
+
+    def since(self, entry: str) -> tuple[Message, ...]:
+        """The messages of the present history from an entry on."""
+        path = self._path()
+        return tuple(self._messages[each] for each in path[path.index(entry) :])
 
     def get_state(self, name: str) -> dict[str, Any] | None:
         """What a plugin last stored under its name."""
@@ -92,12 +122,16 @@ class Session:
 
     # Writing
 
-    def add(self, message: Message, *, call_id: str | None = None) -> str:
-        """A message after the head, which it becomes. Returns the entry's id."""
+    def add(self, message: Message, *, call_id: str | None = None, turn: str | None = None) -> str:
+        """A message after the head, which it becomes. `turn`: it begins that turn. Returns the entry's id."""
         entry: dict[str, Any] = {"type": "message", "message": to_plain(message)}
         if call_id:
             entry["call_id"] = call_id
+        if turn:
+            entry["turn"] = turn
         name = self._append(entry)
+        if turn:
+            self._turns[name] = turn
         self._parents[name] = self._head
         self._messages[name] = message
         self._head = name
@@ -115,13 +149,22 @@ class Session:
                 "data": record.data,
             }
         )
-        self._records.append((record.kind, record.data))
+        self._records.append((record.kind, record.data, self._head))
 
     def set_state(self, name: str, data: dict[str, Any]) -> None:
         """A plugin's own state, which comes back when the session is opened again."""
         if self._state.get(name) != data:
             self._append({"type": "state", "name": name, "data": data})
             self._state[name] = data
+
+    def states(self) -> dict[str, dict[str, Any]]:
+        """Everything that was stored with `set_state`, by name."""
+        return dict(self._state)
+
+    def inherit(self, states: Mapping[str, dict[str, Any]]) -> None:
+        """Begin with another session's state. It is written with the first entry: an empty session has no file."""
+        self._state.update(states)
+        self._unwritten.update(states)
 
     def note(self, entry_type: str, **data: Any) -> None:
         """A plain fact about the session (a turn's start and end, its folder)."""
@@ -131,6 +174,18 @@ class Session:
         """Make an earlier message (None: the start) the head. The lines after it stay in the file."""
         self._append({"type": "head", "to": to, "reason": reason})
         self._head = to
+
+    def copy(self) -> str:
+        """Make a new session that begins as this one, and return its id. Blocking. Raises StateError."""
+        twin = Session.create(self.path.parent)
+        try:
+            twin.path.write_bytes(self.path.read_bytes())
+            twin.path.chmod(0o600)
+        except OSError as error:
+            raise StateError(
+                f"can't copy the session to {twin.path}: {error.strerror or error}", remedy="free some space"
+            ) from error
+        return twin.id
 
     def sync(self) -> None:
         """Wait until what was written is on the disk. Blocking: call it in a thread."""
@@ -144,6 +199,9 @@ class Session:
             self._fd = None
 
     def _append(self, entry: dict[str, Any]) -> str:
+        inherited, self._unwritten = self._unwritten, {}
+        for state, value in inherited.items():
+            self._append({"type": "state", "name": state, "data": value})
         self._count += 1
         name = f"e{self._count}"
         line = {"v": VERSION, "id": name, "parent": self._head, "ts": round(time.time(), 3), "entry": entry}
@@ -225,11 +283,13 @@ class Session:
                 if parent is not None and parent not in self._messages:
                     parent = self._head  # the line it followed was damaged: keep what there is
                 self._messages[name], self._parents[name], self._head = message, parent, name
+                if entry.get("turn"):
+                    self._turns[name] = entry["turn"]
             case "head":
                 if entry["to"] is None or entry["to"] in self._messages:
                     self._head = entry["to"]
             case "record":
-                self._records.append((entry["kind"], entry["data"]))
+                self._records.append((entry["kind"], entry["data"], envelope["parent"]))
             case "state":
                 self._state[entry["name"]] = entry["data"]
 

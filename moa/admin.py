@@ -10,9 +10,14 @@ from typing import Any
 from agent.config import Config, Paths, load_config, project_folder
 from agent.errors import StateError, UsageError
 from agent.ledger import Ledger
-from agent.session import Session, files
+from agent.session import Session
+from agent.sessionlist import line, summaries
+from agent.sessionlist import search as find_text
 from agent.views import TableView, TreeView, View
 from moa.settings import SECTION
+
+SEARCH_LIMIT = 200
+"""Messages that a search shows at most."""
 
 
 def configuration() -> Config:
@@ -103,14 +108,30 @@ def _model_row(endpoint: str, model: Any) -> tuple[str, ...]:
 
 def sessions(config: Config) -> View:
     """All conversations, newest first."""
-    rows = []
-    for path in sorted(files(config.paths.sessions), key=lambda file: file.stat().st_mtime, reverse=True):
-        session = Session.open(config.paths.sessions, path.stem)
-        history = session.history()
-        first = next((message.text for message in history if message.role == "user"), "")
-        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(path.stat().st_mtime))
-        rows.append((session.id, when, str(len(history)), _line(first, 60)))
-    return TableView(columns=("session", "last change", "messages", "first words"), rows=tuple(rows), align="llrl")
+    rows = tuple(
+        (each.id, _when(each.changed), str(each.messages), line(each.first, 60))
+        for each in summaries(config.paths.sessions)
+    )
+    return TableView(columns=("session", "last change", "messages", "first words"), rows=rows, align="llrl")
+
+
+def search(config: Config, text: str) -> View:
+    """Messages with a text in them, in all conversations, the last changed first. Raises UsageError for an empty text."""
+    if not text.strip():
+        raise UsageError("there is nothing to look for", remedy="moa session search TEXT")
+    hits = find_text(config.paths.sessions, text, at_most=SEARCH_LIMIT)
+    rows = tuple((hit.session, _when(hit.changed), str(hit.number), hit.role, hit.excerpt) for hit in hits)
+    note = "" if hits else "nothing found"
+    if len(hits) == SEARCH_LIMIT:
+        note = f"the first {SEARCH_LIMIT}; a longer text finds fewer"
+    return TableView(columns=("session", "last change", "message", "who", "words"), rows=rows, align="llrll", note=note)
+
+
+def export(config: Config, name: str, form: str) -> str:
+    """A conversation as a document (md, json, html), secrets masked. Raises UsageError."""
+    from agent.export import export, parse_format
+
+    return export(Session.open(config.paths.sessions, name), parse_format(form), redact=config.redact)
 
 
 def session(config: Config, name: str) -> View:
@@ -197,6 +218,5 @@ def _writable(folder: Path) -> str:
     return f"{existing} can't be written: check its permissions"
 
 
-def _line(text: str, limit: int) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= limit else line[: limit - 1] + "…"
+def _when(changed: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(changed))

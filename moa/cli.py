@@ -115,11 +115,9 @@ def _chat(arguments: argparse.Namespace) -> int:
         from agent.ui import line
 
         return line.run(_build_host, options)
-    from agent.ui.tui.app import ChatApp
+    from agent.ui.tui import app
 
-    app = ChatApp(_build_host, options)
-    app.run()
-    return app.return_code or 0
+    return app.run(_build_host, options)
 
 
 def _simple_terminal() -> bool:
@@ -134,14 +132,17 @@ def _simple_terminal() -> bool:
         return True
 
 
-def _build_host(options: Options) -> Host:
-    """An agent for a chat. Which session it is goes where `moa web` can read it: a reload then comes back to that one."""
+def _build_host(options: Options, **outside: Any) -> Host:
+    """An agent for a chat; `outside`: who is told what happens outside of a turn.
+
+    Which session it is goes where `moa web` can read it: a reload then comes back to that one.
+    """
     import os
     from pathlib import Path
 
     from agent.host import build
 
-    host = build(options)
+    host = build(options, **outside)
     if note := os.environ.get("MOA_WEB_SESSION"):
         Path(note).write_text(host.agent.session.id, "utf-8")
     return host
@@ -283,8 +284,21 @@ def _session(arguments: argparse.Namespace) -> int:
     from moa import admin
 
     config = admin.configuration()
-    view = admin.sessions(config) if arguments.verb == "list" else admin.session(config, arguments.id)
+    match arguments.verb:
+        case "list":
+            view = admin.sessions(config)
+        case "search":
+            view = admin.search(config, " ".join(arguments.text))
+        case _:
+            view = admin.session(config, arguments.id)
     return _show(view, arguments.json)
+
+
+def _session_export(arguments: argparse.Namespace) -> int:
+    from moa import admin
+
+    sys.stdout.write(admin.export(admin.configuration(), arguments.id, arguments.format))
+    return 0
 
 
 def _trust(arguments: argparse.Namespace) -> int:
@@ -319,5 +333,6 @@ HANDLERS: dict[str, Callable[[argparse.Namespace], int]] = {
     "preset": _preset,
     "run": _run,
     "session": _session,
+    "session_export": _session_export,
     "trust": _trust,
 }

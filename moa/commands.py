@@ -42,6 +42,31 @@ def complete(moa: Moa, typed: str) -> Iterable[str]:
     return [f"{word} {choice}" for choice in choices if choice.startswith(rest)]
 
 
+def presets(moa: Moa, args: str) -> Result:
+    """`/preset`: all presets, the armed one marked; with a name, arm it. Raises UsageError."""
+    if args:
+        name, _, rest = args.partition(" ")
+        return _arm(moa, name, rest)
+    rows = tuple(
+        (
+            "●" if found.name == moa.armed else "",
+            found.name,
+            found.origin,
+            f"can't be used: {problem}" if problem else description or "",
+        )
+        for found, description, problem in preset_files.descriptions(moa.host.config_dir, moa.host.project_dir)
+    )
+    note = "/preset NAME arms one, /moa off disarms it; ● is armed"
+    return Said(TableView(columns=("", "preset", "from", "description"), rows=rows, note=note))
+
+
+def complete_preset(moa: Moa, typed: str) -> Iterable[str]:
+    """The presets whose names begin like this."""
+    return [
+        name for name in sorted(preset_files.find(moa.host.config_dir, moa.host.project_dir)) if name.startswith(typed)
+    ]
+
+
 def _said(text: str) -> Said:
     return Said(MarkdownView(text=text))
 

@@ -138,6 +138,14 @@ def _session_options(parser: argparse.ArgumentParser) -> None:
     sub.add_argument("id", metavar="ID")
     sub.add_argument("--json", action="store_true")
     sub.set_defaults(handler="session", verb="show")
+    sub = verbs.add_parser("search", help="messages with a text in them, in all conversations")
+    sub.add_argument("text", metavar="TEXT", nargs="+")
+    sub.add_argument("--json", action="store_true")
+    sub.set_defaults(handler="session", verb="search")
+    sub = verbs.add_parser("export", help="one conversation as a document, without secrets, on standard output")
+    sub.add_argument("id", metavar="ID")
+    sub.add_argument("--format", choices=("md", "json", "html"), default="md")
+    sub.set_defaults(handler="session_export")
 
 
 def _trust_options(parser: argparse.ArgumentParser) -> None:

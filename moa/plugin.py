@@ -78,7 +78,7 @@ class Moa(Plugin):
     # What it offers
 
     def commands(self) -> Sequence[Command]:
-        """`/moa`. What its verbs do is imported when the first is used: a run without a face uses none."""
+        """`/moa` and `/preset`. What they do is imported when the first is used: a run without a face uses none."""
         return (
             Command(
                 name="moa",
@@ -87,6 +87,13 @@ class Moa(Plugin):
                 args_hint=ARGS_HINT,
                 busy_verbs=BUSY_VERBS,
                 complete=self._complete,
+            ),
+            Command(
+                name="preset",
+                summary="the presets there are, or arm one (as /moa PRESET does)",
+                run=self._preset_command,
+                args_hint="[PRESET]",
+                complete=self._complete_preset,
             ),
         )
 
@@ -99,6 +106,16 @@ class Moa(Plugin):
         from moa.commands import complete
 
         return complete(self, typed)
+
+    async def _preset_command(self, context: CommandContext, args: str) -> Result:
+        from moa.commands import presets
+
+        return presets(self, args)
+
+    def _complete_preset(self, typed: str) -> Iterable[str]:
+        from moa.commands import complete_preset
+
+        return complete_preset(self, typed)
 
     def tools(self) -> Sequence[Tool]:
         """`consult`, where `/moa tool` offers it."""

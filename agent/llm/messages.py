@@ -52,7 +52,8 @@ Part = TextPart | ReasoningPart | ToolCallPart | ImagePart
 Role = Literal["system", "user", "assistant", "tool"]
 
 # Why a message that nobody typed or generated is in the history.
-Synthetic = Literal["continuation", "interrupted", "summary", "notice"]
+# `shell`: a command that the user ran with `!`, and its output.
+Synthetic = Literal["continuation", "interrupted", "summary", "notice", "shell"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

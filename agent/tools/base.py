@@ -11,6 +11,7 @@ from agent.llm.request import ToolSpec
 
 if TYPE_CHECKING:
     from agent.approval import DenyPaths
+    from agent.events import AgentEvent
 
 
 class ToolError(Exception):
@@ -40,8 +41,12 @@ class ToolContext:
     deny_paths: DenyPaths
     seen: dict[Path, str] = field(default_factory=dict)
     progress: Callable[[str], None] = lambda _text: None
-    snapshot: Callable[[Path], None] = lambda _path: None
-    """Called with a path before it is written, so that an undo can restore it."""
+    snapshot: Callable[[str, Path, bytes], None] = lambda _turn, _path, _data: None
+    """Called with a turn, a path and what is about to be written there, so that an undo can restore it. Raises OSError."""
+    turn: str = ""
+    """The turn that the call belongs to; empty for a helper's and the user's own."""
+    emit: Callable[[AgentEvent], None] = lambda _event: None
+    """Puts an event into the stream of the turn."""
 
     def resolve(self, path: str) -> Path:
         """An argument as an absolute path, `~` and symlinks resolved. Raises ToolError for a denied one, and for one that is no path."""

@@ -200,7 +200,7 @@ def write_atomically(path: Path, data: bytes) -> None:
 def save(context: ToolContext, path: Path, data: bytes) -> None:
     """Write a tool's new content: the snapshot for undo first, parents made, all or nothing. Raises ToolError."""
     try:
-        context.snapshot(path)
+        context.snapshot(context.turn, path, data)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, data)
     except OSError as error:

@@ -9,7 +9,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
-from agent.commands import CommandContext, RunTurn, Said
+from agent.commands import Act, CommandContext, RunTurn, Said
 from agent.errors import UsageError
 from agent.events import (
     AgentEvent,
@@ -75,6 +75,10 @@ async def run(host: Host, prompt: str, output: Output) -> int:
     context = CommandContext(session=host.agent.session, emit=lambda event: _show(event, output))
     try:
         answer = await host.commands.run(prompt, context)
+        if isinstance(answer, Act) and answer.view is not None:
+            answer = Said(answer.view)
+        if isinstance(answer, Act):
+            raise UsageError(f"{prompt.split()[0]} is for an open conversation", remedy="start one with: moa")
         if isinstance(answer, Said):
             _end_command(host, answer, output)
             return 0

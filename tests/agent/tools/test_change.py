@@ -51,7 +51,7 @@ def test_the_snapshot_is_taken_before_the_change_and_the_mode_stays(tmp_path: Pa
     file.chmod(0o755)
     kept: list[str] = []
     context = make_context(tmp_path)
-    context.snapshot = lambda path: kept.append(path.read_text())
+    context.snapshot = lambda _turn, path, _data: kept.append(path.read_text())
     call(context, "edit", path="run.sh", old="1", new="2")
     assert kept == ["echo 1\n"]
     assert file.stat().st_mode & 0o777 == 0o755

@@ -1,0 +1,25 @@
+"""The commands that the host itself brings, a family in a file. Plugins bring theirs; all meet in one `CommandTable`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.builtin import context, face, model, money, session, share
+
+if TYPE_CHECKING:
+    from agent.commands import Command
+    from agent.host import Host
+
+__all__ = ["builtin_commands"]
+
+
+def builtin_commands(host: Host) -> tuple[Command, ...]:
+    """The commands of contracts.md, in the order in which help shows them."""
+    return (
+        *model.commands(host),
+        *money.commands(host),
+        *context.commands(host),
+        *session.commands(host),
+        *share.commands(host),
+        *face.commands(host),
+    )

@@ -1,0 +1,168 @@
+"""Commands that change which conversation is open, or how far it goes: /resume, /fork, /undo, /clear."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from agent.builtin.arguments import code, nothing, one_of
+from agent.commands import Act, Command, CommandContext, Result
+from agent.errors import StateError, UsageError
+from agent.snapshots import Change, Snapshots
+from agent.views import MarkdownView, TableView
+
+if TYPE_CHECKING:
+    from agent.host import Host
+    from agent.llm.messages import Message
+    from agent.session import Session
+
+LISTED = 50
+"""Conversations that /resume offers."""
+
+
+def commands(host: Host) -> tuple[Command, ...]:
+    """The four of them."""
+
+    def session_ids(typed: str) -> Iterable[str]:
+        from agent.session import files
+
+        names = sorted((path.stem for path in files(host.config.paths.sessions)), reverse=True)
+        return [name for name in names if name.startswith(typed)][:LISTED]
+
+    async def resume(context: CommandContext, args: str) -> Result:
+        return await _resume(host, context, args)
+
+    async def fork(context: CommandContext, args: str) -> Result:
+        nothing("fork", args)
+        return await _fork(host, context)
+
+    async def undo(context: CommandContext, args: str) -> Result:
+        return await _undo(host, context, args)
+
+    async def clear(context: CommandContext, args: str) -> Result:
+        nothing("clear", args)
+        if context.session.head is None:
+            return Act("open")
+        text = f"A new conversation. The one before: `/resume {context.session.id}`"
+        return Act("open", view=MarkdownView(text=text))
+
+    return (
+        Command("resume", "go on with an earlier conversation", resume, args_hint="[SESSION]", complete=session_ids),
+        Command("fork", "go on in a copy of this conversation; the original stays as it is", fork),
+        Command(
+            "undo",
+            "take back the last message, what came of it, and the files it changed",
+            undo,
+            args_hint="[keep]",
+            complete=lambda typed: ["keep"] if "keep".startswith(typed) else [],
+        ),
+        Command("clear", "begin a new conversation, with the same model and preset", clear),
+    )
+
+
+async def _resume(host: Host, context: CommandContext, args: str) -> Result:
+    folder = host.config.paths.sessions
+    if args:
+        from agent.session import find
+
+        path = await asyncio.to_thread(find, folder, args)
+        return Act("open", path.stem)
+    from agent.sessionlist import line, summaries
+
+    found = await asyncio.to_thread(summaries, folder, LISTED)
+    rows = tuple(
+        (
+            each.id,
+            time.strftime("%Y-%m-%d %H:%M", time.localtime(each.changed)),
+            str(each.messages),
+            line(each.first, 60),
+        )
+        for each in found
+        if each.id != context.session.id
+    )
+    if not rows:
+        raise UsageError("there is no other conversation yet", remedy="say something in this one")
+    view = TableView(
+        title="conversations",
+        columns=("session", "last change", "messages", "first words"),
+        rows=rows,
+        align="llrl",
+        note="/resume SESSION opens one; the beginning of its name is enough",
+    )
+    return Act("resume", view=view)
+
+
+async def _fork(host: Host, context: CommandContext) -> Result:
+    session = context.session
+    if session.head is None:
+        raise UsageError("there is nothing to fork yet", remedy="say something first")
+    await asyncio.to_thread(session.sync)
+    copy = await asyncio.to_thread(session.copy)
+    snapshots = host.config.paths.state / "snapshots"
+    try:
+        await asyncio.to_thread(Snapshots(snapshots / session.id).copy_to, snapshots / copy)
+    except OSError as error:
+        raise StateError(
+            f"the snapshots for /undo can't be copied: {error.strerror or error}",
+            remedy=f"free some space; the conversation itself was copied: /resume {copy}",
+        ) from error
+    text = f"You are in a copy now: `{copy}`. The original: `/resume {session.id}`"
+    return Act("open", copy, MarkdownView(text=text))
+
+
+async def _undo(host: Host, context: CommandContext, args: str) -> Result:
+    keep = bool(args) and one_of("undo", args, ("keep",)) == "keep"
+    session = context.session
+    last = session.last_turn()
+    if last is None:
+        raise UsageError("there is nothing to undo", remedy="nothing was said yet")
+    turn, entry, before = last
+    snapshots = Snapshots(host.config.paths.state / "snapshots" / session.id)
+    found = await asyncio.to_thread(snapshots.look, turn) if turn else None
+    left: Sequence[Change] = (*found.changed, *found.lost) if found else ()
+    show = host.agent.tools.context.show
+    if found and left and not keep:
+        why = [f"{show(change.path)} has changed since the agent wrote it" for change in found.changed]
+        why += [f"what {show(change.path)} was before is not kept any more" for change in found.lost]
+        raise UsageError(
+            f"nothing was undone: {'; '.join(why)}",
+            remedy="/undo keep takes the message back all the same, and leaves these files as they are",
+            kind="changed_files",
+        )
+    if found:
+        try:
+            await asyncio.to_thread(snapshots.restore, found.restore)
+        except OSError as error:
+            raise StateError(
+                f"a file can't be put back: {error}",
+                remedy="mend that and give /undo again; it goes on where it stopped",
+            ) from error
+        for change in found.restore:  # what the model saw of it holds no longer
+            host.agent.tools.context.seen.pop(change.path, None)
+    undone = session.since(entry)
+    session.rewind(before if _says_something(session, before) else None, reason="undo")
+    restored = [show(change.path) for change in found.restore] if found else []
+    return Act(
+        "undone", undone[0].text, MarkdownView(text=_told(undone, restored, [show(change.path) for change in left]))
+    )
+
+
+def _says_something(session: Session, entry: str | None) -> bool:
+    """Whether an entry stands after the system message: a conversation that was undone whole begins anew, with today's."""
+    return entry is not None and session.parent(entry) is not None
+
+
+def _told(undone: Sequence[Message], restored: Sequence[str], left: Sequence[str]) -> str:
+    lines = ["The last message is taken back; you can change it and send it again."]
+    if restored:
+        lines.append(f"Put back as before: {', '.join(map(code, restored))}.")
+    if left:
+        lines.append(f"Left as they are: {', '.join(map(code, left))}.")
+    shells = sum(call.name == "shell" for message in undone for call in message.tool_calls)
+    shells += sum(message.synthetic == "shell" for message in undone)
+    if shells:
+        ran = "a shell command" if shells == 1 else f"{shells} shell commands"
+        lines.append(f"**Not undone:** what {ran} may have changed.")
+    return "\n\n".join(lines)
