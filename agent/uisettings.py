@@ -5,8 +5,10 @@ Read by a face, not with the rest: a run without one pays nothing for it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from agent.toml import Table
 
@@ -29,7 +31,12 @@ class UiSettings:
 
 def read(config: Config) -> UiSettings:
     """The section, checked. Raises UsageError naming file, key and remedy."""
-    table = Table(dict(config.ui), config.paths.config_file, "ui")
+    return read_section(config.ui, config.paths.config_file)
+
+
+def read_section(section: Mapping[str, Any], file: Path) -> UiSettings:
+    """The same from a file of which nothing else was read."""
+    table = Table(dict(section), file, "ui")
     default = UiSettings()
     by = table.text("notify", default.notify, choices=("auto", "osc9", "osc777", "bell", "off"))
     after = table.number("notify_after_s", default.notify_after_s)

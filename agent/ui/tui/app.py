@@ -1,0 +1,324 @@
+"""The chat as a full-screen program. This file only wires: the conversation's events to the widgets, their messages to the conversation."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import on, work
+from textual.app import App, ComposeResult
+from textual.binding import Binding, BindingType
+
+from agent.chatevents import Action, Answered, Asked, ChatEvent, Opened, Queued, Refused, Shown
+from agent.commands import CommandTable
+from agent.config import Paths
+from agent.errors import StateError, UsageError
+from agent.events import Notice, TurnFinished, TurnStarted
+from agent.filesindex import FileIndex
+from agent.inputhistory import History
+from agent.ui.tui import doors
+from agent.ui.tui.approve import ApprovalBar
+from agent.ui.tui.composer import Composer
+from agent.ui.tui.glance import glance, spent_before
+from agent.ui.tui.palette import SlashCommands
+from agent.ui.tui.panel import PanelView
+from agent.ui.tui.quit import SecondPress, farewell
+from agent.ui.tui.sidelog import SideLog
+from agent.ui.tui.status import StatusLine
+from agent.ui.tui.transcript import Transcript
+
+if TYPE_CHECKING:
+    from agent.chat import Chat
+    from agent.host import Host, Options
+
+CHANGES_STATUS = (Opened, Shown, TurnStarted, TurnFinished, Answered, Action)
+"""After these the model, what is armed, or the mode of approval may be another one."""
+
+
+class ChatApp(App[None]):
+    """One conversation on the screen. `build` makes a host from options; it takes `notice` and `progress` for what happens outside a turn.
+
+    After the end `problem` is what kept it from opening, and `farewell` the command that comes back to the session.
+    """
+
+    TITLE = "moa"
+    CSS_PATH = "styles.tcss"
+    COMMANDS: ClassVar = {SlashCommands}
+    BINDING_GROUP_TITLE = "Everywhere"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("f1", "help", "Help: keys and commands"),
+        Binding("f2", "focus_panel", "To those at work (stop, go on, open)"),
+        Binding("f3", "focus_transcript", "To the newest entry of the transcript"),
+        Binding("f4", "inspect", "Look into the last counsel"),
+        Binding("alt+g", "go_on", "Go on with the counsel that is in"),
+        *(Binding(f"alt+{n}", f"stop_side({n})", f"Stop number {n} of those at work", show=False) for n in range(1, 9)),
+        Binding("shift+pageup,ctrl+pageup", "page(-1)", "Scroll the transcript up"),
+        Binding("shift+pagedown,ctrl+pagedown", "page(1)", "Scroll the transcript down"),
+        Binding("escape", "to_composer", "Back to the composer", show=False),
+        Binding("ctrl+c,ctrl+q", "leave", "Quit (twice)", show=False),
+    ]
+
+    def __init__(self, build: Callable[..., Host], options: Options) -> None:
+        super().__init__()
+        self._build = build
+        self._options = options
+        self._leaving = SecondPress()
+        self._chat: Chat | None = None
+        self.work_log = SideLog()
+        self.settings = doors.early_settings()
+        self.problem: UsageError | StateError | None = None
+        self.farewell = ""
+
+    def compose(self) -> ComposeResult:
+        """Transcript, roster, composer (or a question in its place), status."""
+        root = (self._options.cwd or Path.cwd()).absolute()
+        history = History(Paths.from_env(os.environ).state / "history")
+        yield Transcript()
+        yield PanelView(self.work_log)
+        yield ApprovalBar()
+        yield Composer(CommandTable(), FileIndex(root), history, clipboard=doors.clipboard_reader())
+        yield StatusLine()
+
+    def on_mount(self) -> None:
+        """The first frame shows an empty chat; then the session is opened."""
+        with suppress(UsageError):  # an unknown theme is told of when everything is open
+            doors.dress(self)
+        self.query_one(Composer).focus()
+        self.call_after_refresh(self._open)
+
+    # The conversation
+
+    @property
+    def chat(self) -> Chat:
+        """The open conversation."""
+        assert self._chat is not None, "nothing is sent before it is open"
+        return self._chat
+
+    @property
+    def commands(self) -> CommandTable | None:
+        """The commands of the open conversation."""
+        return self._chat.host.commands if self._chat is not None else None
+
+    def _open(self) -> None:
+        from agent.chat import Chat
+
+        build = partial(self._build, notice=self._outside, progress=partial(doors.fetching, self))
+        chat = Chat(build, self._options, self._listen)
+        try:
+            self._chat = chat
+            chat.open()
+            doors.settle_in(self, chat.host)
+        except (UsageError, StateError) as problem:
+            self._chat = None
+            self.problem = problem
+            self.exit(return_code=2 if isinstance(problem, UsageError) else 1)
+            return
+        if (why := doors.missing(chat.host)) is not None:
+            self._first_run(why)
+
+    def _outside(self, code: str, text: str) -> None:
+        """What happens outside a turn: a model being loaded, a quirk learned."""
+        self._listen(Notice(level="info", code=code, text=text))
+
+    def _listen(self, event: ChatEvent) -> None:
+        self.query_one(PanelView).apply(event)
+        self.query_one(StatusLine).apply(event)
+        if not doors.is_session_list(event):
+            self.query_one(Transcript).apply(event)
+        match event:
+            case Opened():
+                self._opened(event)
+            case Asked():
+                self.query_one(Composer).display = False
+                self.query_one(ApprovalBar).ask(event)
+            case Answered():
+                self.query_one(ApprovalBar).settle(event.id)
+            case Queued():
+                self.query_one(Composer).show_queue(event.texts)
+            case Refused():
+                self._refused(event)
+            case Action():
+                doors.act(self, event)
+            case TurnFinished() if event.source == "main":
+                doors.tell_end(self, event)
+            case _:
+                pass
+        if isinstance(event, TurnStarted | TurnFinished) and event.source == "main":
+            self.query_one(Composer).busy = isinstance(event, TurnStarted)
+        if isinstance(event, CHANGES_STATUS):
+            self.query_one(StatusLine).show(**glance(self.chat.host))
+
+    def _opened(self, event: Opened) -> None:
+        host = self.chat.host
+        self.work_log.load(event.records)
+        composer = self.query_one(Composer)
+        composer.commands = host.commands
+        if composer.files is not None:
+            composer.files.deny = host.agent.tools.context.deny_paths
+        if composer.history is not None:
+            composer.history.redact = host.config.redact
+        if event.history:
+            self.query_one(StatusLine).show(**spent_before(host))
+
+    def _refused(self, event: Refused) -> None:
+        composer = self.query_one(Composer)
+        composer.take_back([event.text])
+        for image in event.images:
+            composer.attach(image)
+
+    # What the user does
+
+    @on(Composer.Submitted)
+    def _submitted(self, event: Composer.Submitted) -> None:
+        self._leaving.forget()
+        self._send(event)
+
+    @work(group="send", exit_on_error=False)
+    async def _send(self, event: Composer.Submitted) -> None:
+        if self._chat is None:
+            self.query_one(Composer).take_back([event.text])
+            return
+        if doors.is_message(self.chat, event.text) and (why := doors.missing(self.chat.host)) is not None:
+            await doors.first_run(self, self.chat, why)
+            self._refused(Refused(text=event.text, message="", images=event.images))
+        elif not await doors.agreed(self, self.chat, event.text):
+            self._refused(Refused(text=event.text, message="", images=event.images))
+        elif event.steer and not event.images:
+            self.chat.steer(event.text)
+        else:
+            await self.chat.submit(event.text, event.images)
+
+    def submit(self, line: str) -> None:
+        """Do what a line says, as if it had been typed."""
+        self.post_message(Composer.Submitted(line))
+
+    @on(PanelView.Command)
+    def _panel_command(self, event: PanelView.Command) -> None:
+        self.submit(event.line)
+
+    @on(Composer.StopRequested)
+    def _stop(self) -> None:
+        if self._chat is not None and (self.chat.busy or self.chat.queue):
+            self.query_one(Composer).take_back(self.chat.stop())
+
+    @on(Composer.RecallRequested)
+    def _recall(self) -> None:
+        if self._chat is not None and (text := self.chat.take_back()) is not None:
+            self.query_one(Composer).take_back([text])
+
+    @on(ApprovalBar.Answered)
+    def _answered(self, event: ApprovalBar.Answered) -> None:
+        self.chat.answer(event.id, event.answer)
+
+    @on(ApprovalBar.Strayed)
+    def _strayed(self, event: ApprovalBar.Strayed) -> None:
+        self.query_one(Composer).editor.insert(event.text)
+
+    @on(ApprovalBar.Emptied)
+    def _emptied(self) -> None:
+        composer = self.query_one(Composer)
+        composer.display = True
+        composer.focus()
+
+    @on(PanelView.InspectRequested)
+    def _inspect_group(self, event: PanelView.InspectRequested) -> None:
+        doors.inspect(self, event.group)
+
+    @on(Transcript.InspectRequested)
+    def _inspect_counsel(self, event: Transcript.InspectRequested) -> None:
+        doors.inspect(self, event.counsel_id)
+
+    # Keys
+
+    def action_help(self) -> None:
+        """F1."""
+        from agent.ui.tui.help import Help
+
+        if not isinstance(self.screen, Help):
+            self.push_screen(Help(self.screen, self.commands))
+
+    def action_focus_panel(self) -> None:
+        """F2."""
+        panel = self.query_one(PanelView)
+        if panel.display:
+            panel.focus()
+
+    def action_focus_transcript(self) -> None:
+        """F3."""
+        self.query_one(Transcript).focus_last()
+
+    def action_inspect(self) -> None:
+        """F4."""
+        doors.inspect(self, None)
+
+    def action_go_on(self) -> None:
+        """Alt+G."""
+        self.query_one(PanelView).go_on()
+
+    def action_stop_side(self, number: int) -> None:
+        """Alt and a number."""
+        self.query_one(PanelView).stop(number)
+
+    def action_page(self, direction: int) -> None:
+        """A page of the transcript, wherever the focus is."""
+        transcript = self.query_one(Transcript)
+        if direction < 0:
+            transcript.scroll_page_up(animate=False)
+        else:
+            transcript.scroll_page_down(animate=False)
+
+    def action_to_composer(self) -> None:
+        """Esc anywhere else; a question keeps the keyboard until it is answered."""
+        if not self.query_one(ApprovalBar).waiting:
+            self.query_one(Composer).focus()
+
+    def from_palette(self, name: str, takes_arguments: bool) -> None:
+        """A command was chosen in the palette."""
+        if takes_arguments:
+            self.query_one(Composer).set_text(f"/{name} ")
+            self.query_one(Composer).focus()
+        else:
+            self.submit(f"/{name}")
+
+    # The end
+
+    @on(Composer.QuitRequested)
+    async def action_leave(self) -> None:
+        """Ctrl+C with nothing typed, Ctrl+D, Ctrl+Q: twice within two seconds."""
+        if self._leaving.press():
+            await self.action_quit()
+        else:
+            busy = self._chat is not None and self.chat.busy
+            self.notify("Again to quit" + (" (this stops the turn)" if busy else ""), timeout=2, markup=False)
+
+    async def action_quit(self) -> None:
+        """End what runs, keep the conversation, and go."""
+        if self._chat is not None:
+            session = self.chat.host.agent.session
+            await self.chat.aclose()
+            self.farewell = farewell(session.id, began=bool(session.history()))
+        self.exit()
+
+    def copy_to_clipboard(self, text: str) -> None:
+        """Everything in the program that copies comes here."""
+        self._clipboard = text
+        doors.copy(self, text)
+
+    @work(group="first run", exclusive=True)
+    async def _first_run(self, why: str) -> None:
+        await doors.first_run(self, self.chat, why)
+
+
+def run(build: Callable[..., Host], options: Options) -> int:
+    """The chat until the user leaves; returns the exit code. Raises UsageError or StateError where it can't be opened."""
+    app = ChatApp(build, options)
+    app.run(mouse=app.settings.mouse)
+    if app.problem is not None:
+        raise app.problem
+    if app.farewell:
+        print(app.farewell)
+    return app.return_code or 0

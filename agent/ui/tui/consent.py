@@ -1,0 +1,62 @@
+"""Before the first counsel: who will receive the conversation, and what it may cost. Asked once for each panel and its receivers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from agent.ui.tui.picker import Chooser, Item
+from agent.ui.tui.views import view_widget
+
+if TYPE_CHECKING:
+    from agent.views import View
+
+Decision = Literal["yes", "without", "back"]
+
+
+class Consent(ModalScreen[Decision]):
+    """Shows what a plugin discloses; the result is `yes`, `without` or, for Esc, `back`."""
+
+    DEFAULT_CSS = """
+    Consent { align: center middle; }
+    Consent > Vertical {
+        width: 96%; max-width: 110; height: auto; max-height: 96%;
+        padding: 0 2; background: $surface; border: round $warning;
+    }
+    Consent .title { text-style: bold; height: auto; margin-bottom: 1; }
+    Consent VerticalScroll { height: auto; max-height: 60vh; margin-bottom: 1; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss('back')", "Back to the message")]
+
+    def __init__(self, view: View, *, without: bool) -> None:
+        super().__init__()
+        self._view = view
+        self._without = without
+
+    def compose(self) -> ComposeResult:
+        """The disclosure and the answers."""
+        answers = [Item("yes", "Send it", "not asked again while the panel stays as it is")]
+        if self._without:
+            answers.append(Item("without", "Send it without counsel"))
+        answers.append(Item("back", "Not now", "the message goes back to the composer"))
+        with Vertical():
+            yield Static(
+                "Before the first counsel: this is who receives the conversation", classes="title", markup=False
+            )
+            with VerticalScroll(can_focus=False):
+                yield view_widget(self._view)
+            yield Chooser(answers, filter=False)
+
+    def on_mount(self) -> None:
+        """The answers have the keyboard."""
+        self.query_one(Chooser).focus_first()
+
+    @on(Chooser.Chosen)
+    def _chosen(self, event: Chooser.Chosen) -> None:
+        self.dismiss(event.id)  # type: ignore[arg-type]  # one of our own three
