@@ -9,8 +9,11 @@ if TYPE_CHECKING:
     from agent.host import Host, Options
 
 
-def run(build: Callable[[Options], Host], options: Options) -> int:
-    """A chat in line mode, until the user leaves. Returns the exit code. Raises UsageError, StateError."""
+def run(build: Callable[..., Host], options: Options) -> int:
+    """A chat in line mode, until the user leaves. Returns the exit code. Raises UsageError, StateError.
+
+    `build` makes a host from options; it takes `notice` and `progress` for what happens outside of a turn.
+    """
     import asyncio
 
     from agent.ui.line.mode import LineMode

@@ -8,15 +8,17 @@ import os
 import signal
 import time
 from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
-from agent import clipboard, notify, uisettings
+from agent import clipboard, disclosure, notify, uisettings
 from agent.approval import UserAnswer
 from agent.attach import load_images
 from agent.chat import Chat
 from agent.chatevents import Action, Answered, Asked, ChatEvent, Opened, Queued, Refused, Shown
+from agent.commands import CommandContext, Said
 from agent.errors import UsageError
-from agent.events import Cost, TurnFinished, TurnStarted
+from agent.events import Cost, Notice, TurnFinished, TurnStarted
 from agent.filesindex import FileIndex
 from agent.inputhistory import History
 from agent.ui.line.paint import Paint, wants_colour
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from prompt_toolkit.output import Output
 
     from agent.host import Host, Options
+    from agent.local.fetch import Progress
     from agent.ui.line.terminal import Terminal
 
 QUIT_S = 2.0
@@ -42,7 +45,7 @@ class LineMode:
 
     def __init__(
         self,
-        build: Callable[[Options], Host],
+        build: Callable[..., Host],
         options: Options,
         *,
         env: Mapping[str, str] = os.environ,
@@ -51,10 +54,12 @@ class LineMode:
     ) -> None:
         self.env = env
         self.status = Status()
-        self.chat = Chat(build, options, self.listen)
+        self.chat = Chat(partial(build, notice=self._outside, progress=self._fetching), options, self.listen)
         self._cost = Cost(usd=0.0)
         self._window: int | None = None
         self._asked: list[Asked] = []
+        self._choosing = False
+        self._fetched = ""
         self._interrupted = -QUIT_S
         self._leaving = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -75,7 +80,7 @@ class LineMode:
             prompt=self._prompt,
             toolbar=self._toolbar,
             completer=LineCompleter(lambda: self.chat.host.commands, self._index),
-            history=SharedHistory(self._history, wanted=lambda: not self._asked),
+            history=SharedHistory(self._history, wanted=lambda: not (self._asked or self._choosing)),
             input=input,
             output=output,
         )
@@ -146,7 +151,35 @@ class LineMode:
         except UsageError as error:
             self.listen(Refused(text=line, message=error.message, remedy=error.remedy))
             return
-        await self.chat.submit(line, images)
+        if await self._agreed(line):
+            await self.chat.submit(line, images)
+        else:
+            self.terminal.give_back(line)
+
+    async def _agreed(self, line: str) -> bool:
+        """Whether the line may go out: who will receive the conversation is shown, and asked about, once for each panel."""
+        host = self.chat.host
+        state = host.config.paths.state
+        found = await asyncio.to_thread(disclosure.pending, host.plugins, line, state)
+        if found is None:
+            return True
+        context = CommandContext(session=host.agent.session, emit=self.listen, busy=self.chat.busy)
+        told = await host.commands.run(found.command, context)
+        if isinstance(told, Said):
+            self.listen(Shown(command=found.command, view=told.view))
+        without = "2 send it without · " if found.off else ""
+        self.terminal.out(f"This is who receives it. 1 send it, and don't ask again · {without}3 not now")
+        self._choosing = True
+        try:
+            answer = (await self.terminal.read() or "").strip()
+        finally:
+            self._choosing = False
+        if answer == "1":
+            await asyncio.to_thread(disclosure.agree, found, state)
+        elif answer == "2" and found.off:
+            await self.chat.submit(found.off)
+            await self.chat.idle()
+        return answer == "1" or (answer == "2" and bool(found.off))
 
     def _answer(self, line: str) -> None:
         """The answer to the oldest question: a number, and after a no the reason. Anything else is asked again, never taken for a yes."""
@@ -219,6 +252,18 @@ class LineMode:
                 pass
         self.terminal.refresh()
 
+    def _outside(self, code: str, text: str) -> None:
+        """What happens outside of a turn: a model being loaded, a quirk learned."""
+        self.listen(Notice(level="info", code=code, text=text))
+
+    def _fetching(self, progress: Progress) -> None:
+        """A download: a line for each step, and each quarter of it."""
+        quarter = 4 * progress.done // progress.total if progress.total else 0
+        size = f" {25 * quarter} % of {progress.total / 1e6:.0f} MB" if progress.total else ""
+        if (text := progress.step + size) != self._fetched:
+            self._fetched = text
+            self.terminal.out(f"· {text}")
+
     def _act(self, event: Action) -> None:
         match event.name:
             case "copy":
@@ -255,7 +300,7 @@ class LineMode:
             self._window = agent.client.facts(agent.model).context_window
 
     def _prompt(self) -> str:
-        return "1-4 › " if self._asked else "› "
+        return "1-3 › " if self._choosing else "1-4 › " if self._asked else "› "
 
     def _toolbar(self) -> str:
         host = self.chat.host

@@ -43,7 +43,8 @@ class Paint:
         import io
 
         from rich.console import Console
-        from rich.markdown import Markdown
+
+        from agent.ui.line.document import Document
 
         out = io.StringIO()
         console = Console(
@@ -54,9 +55,7 @@ class Paint:
             legacy_windows=False,
             highlight=False,
         )
-        document = Markdown("", hyperlinks=False, code_theme="ansi_dark")
-        document.parsed = tokens(text)
-        console.print(document)
+        console.print(Document(tokens(text)))
         lines = [line.rstrip() for line in out.getvalue().split("\n")]
         while lines and not SGR.sub("", lines[0]).strip():
             lines.pop(0)
