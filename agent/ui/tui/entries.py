@@ -15,10 +15,9 @@ from textual.message import Message
 
 from agent.ui.tui.blocks import Prose
 from agent.ui.tui.cells import one_line
-from agent.ui.tui.looks import blocks_of, hidden
 from agent.ui.tui.fulltext import FullText
 from agent.ui.tui.items import Answer, CounselTaken, Item, Note, Showing, Thought, ToolRun
-
+from agent.ui.tui.looks import blocks_of, hidden
 
 CLOSE = (ToolRun | Thought, Note)
 """Kinds of items that stand together without an empty line."""

@@ -57,7 +57,7 @@ class Thought(Item):
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class ToolRun(Item):
-    """A tool's call and what came of it. `progress` is the last line of its output so far."""
+    """A tool's call and what came of it. `progress` is the end of its output so far."""
 
     id: str
     title: str

@@ -148,8 +148,9 @@ def _tool(item: ToolRun) -> list[Block]:
         facts.append(one_line(lines[0][:200]))
     elif lines and not item.open and not item.diff:
         facts.append(f"{len(lines)} line" + ("s" if len(lines) > 1 else ""))
-    if item.outcome == "running" and item.progress:
-        facts.append(one_line(item.progress[-200:]))
+    if item.outcome == "running" and item.progress.strip():
+        # A carriage return begins the line anew, as progress bars do.
+        facts.append(one_line(item.progress.replace("\r", "\n").rstrip("\n").split("\n")[-1][-200:]))
     head = Content.assemble(
         (glyph + " ", colour), one_line(item.title[:400]), (f"  {' · '.join(facts)}" if facts else "", FAINT)
     )

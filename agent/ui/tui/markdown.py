@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
-from typing import ClassVar
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
@@ -38,7 +37,7 @@ INSET = "  "
 class Colours(HighlightTheme):
     """Textual's colours of code, with the theme's own foreground."""
 
-    STYLES: ClassVar = {
+    STYLES = {  # noqa: RUF012 - as Textual declares it
         token: style.replace("$text ", "$foreground ") for token, style in HighlightTheme.STYLES.items()
     }
 

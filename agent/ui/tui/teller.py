@@ -26,7 +26,6 @@ from agent.events import (
     TurnStarted,
 )
 from agent.ui.tui.cells import count, money, span
-from agent.ui.tui.looks import MAX_ANSWER
 from agent.ui.tui.items import (
     Answer,
     CounselTaken,
@@ -39,7 +38,12 @@ from agent.ui.tui.items import (
     call_title,
     user_item,
 )
+from agent.ui.tui.looks import MAX_ANSWER
 from agent.ui.tui.streaming import Streaming
+
+
+MAX_PROGRESS = 1_000
+"""Characters of a running tool's output that are kept: enough for its last line."""
 
 
 @dataclass(slots=True)
@@ -182,7 +186,7 @@ class Teller:
             case ToolProgress():
                 if event.id in self._runs:
                     run = self._runs[event.id]
-                    run.progress = last_line(run.progress, event.text)
+                    run.progress = (run.progress + event.text)[-MAX_PROGRESS:]
                     change.changed.append(run)
             case ToolFinished():
                 found = self._runs.pop(event.call.id, None)
@@ -211,12 +215,6 @@ class Teller:
             self._new(change, Note(level=level, text=event.error.message, remedy=event.error.remedy))
         if event.iterations:
             self._new(change, Note(level="faint", text=_footer(event)))
-
-
-def last_line(before: str, text: str) -> str:
-    """The last line of an output that comes in pieces. A carriage return begins it anew."""
-    lines = (before + text).replace("\r", "\n").rstrip("\n").split("\n")
-    return lines[-1][-400:]
 
 
 def _footer(event: TurnFinished) -> str:
