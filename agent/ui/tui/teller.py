@@ -41,7 +41,6 @@ from agent.ui.tui.items import (
 from agent.ui.tui.looks import MAX_ANSWER
 from agent.ui.tui.streaming import Streaming
 
-
 MAX_PROGRESS = 1_000
 """Characters of a running tool's output that are kept: enough for its last line."""
 
