@@ -17,7 +17,7 @@ def bar(value: float, top: float, cells: int) -> str:
     """A bar for a value where `top` fills all the cells. What is no number, or not positive, has none; anything else shows a sliver."""
     if not (math.isfinite(value) and math.isfinite(top)) or value <= 0 or top <= 0:
         return ""
-    eighths = min(cells * 8, max(1, round(cells * 8 * value / top)))
+    eighths = min(cells * 8, max(1, round(cells * 8 * min(1.0, value / top))))
     full, part = divmod(eighths, 8)
     return "█" * full + (EIGHTHS[part] if part else "")
 
@@ -25,11 +25,11 @@ def bar(value: float, top: float, cells: int) -> str:
 def sparkline(values: Sequence[float]) -> str:
     """One character a value, from the lowest to the highest step; a blank for what is no number."""
     top = max((value for value in values if math.isfinite(value)), default=0.0)
-    if top <= 0:
-        return "".join(LEVELS[0] if math.isfinite(value) else " " for value in values)
-    return "".join(
-        LEVELS[min(7, max(0, math.ceil(8 * value / top) - 1))] if math.isfinite(value) else " " for value in values
-    )
+    return "".join(_level(value, top) if math.isfinite(value) else " " for value in values)
+
+
+def _level(value: float, top: float) -> str:
+    return LEVELS[0] if value <= 0 else LEVELS[max(0, math.ceil(8 * (value / top)) - 1)]
 
 
 def bars(series: Sequence[tuple[str, float]], width: int) -> list[tuple[str, str, str]]:

@@ -45,6 +45,8 @@ class Group:
 
     id: str
     source: str
+    kind: str = ""
+    """What its record is called (`counsel`)."""
     sides: dict[str, Side] = field(default_factory=dict)
     record: Mapping[str, Any] | None = None
     repeats: list[Mapping[str, Any]] = field(default_factory=list)
@@ -75,7 +77,7 @@ class SideLog:
         for record in records:
             data = record.get("data", record)
             if isinstance(data, Mapping):
-                self._take_record(data, str(record.get("source", "")))
+                self._take_record(data, "", str(record.get("kind", "")))
 
     def apply(self, event: object) -> bool:
         """Take an event in; True where it said something about side work."""
@@ -88,7 +90,7 @@ class SideLog:
             case SideFinished() if side := self._sides.pop(event.id, None):
                 side.finished, side.ended = event, self.clock()
             case Record():
-                self._take_record(event.data, event.source)
+                self._take_record(event.data, event.source, event.kind)
             case ModelStarted() if event.source == "main":
                 self._go_on(event)
             case TurnFinished() if event.source == "main":
@@ -110,11 +112,12 @@ class SideLog:
         side = Side(event, self.clock())
         group.sides[event.id] = self._sides[event.id] = side
 
-    def _take_record(self, data: Mapping[str, Any], source: str) -> None:
+    def _take_record(self, data: Mapping[str, Any], source: str, kind: str) -> None:
         id = data.get("id")
         if not isinstance(id, str):
             return
         group = self._group(id, source)
+        group.kind = kind or group.kind
         if group.record is not None and "members" not in data:
             group.repeats.append(data)
         else:

@@ -1,0 +1,213 @@
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from textual.app import App, ComposeResult
+from textual.pilot import Pilot
+from textual.widgets import Input
+
+from agent.approval import ApprovalRequest, UserAnswer
+from agent.chatevents import Asked
+from agent.llm.messages import ToolCallPart
+from agent.ui.tui.approve import GRACE_S, MOST_CHARS, ApprovalBar
+from tests.agent.ui.tui.counsel import HOSTILE
+from tests.support.screen import dump, widths
+
+DIFF = "--- a/x.py\n+++ b/x.py\n@@ -1,3 +1,4 @@\n a = 1\n-b = '[/red]'\n+b = '[bold]層'\n+d = 4\n c = 3\n"
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Stage(App[None]):
+    CSS = "Screen { align: left bottom; }"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock = Clock()
+        self.bar = ApprovalBar(clock=self.clock)
+        self.heard: list[Any] = []
+
+    def compose(self) -> ComposeResult:
+        yield self.bar
+
+    def on_approval_bar_answered(self, message: ApprovalBar.Answered) -> None:
+        self.heard.append((message.id, message.answer))
+
+    def on_approval_bar_strayed(self, message: ApprovalBar.Strayed) -> None:
+        self.heard.append(message.text)
+
+    def on_approval_bar_emptied(self) -> None:
+        self.heard.append("emptied")
+
+
+def question(id: str = "q1", *, diff: str | None = None, rule: str = "shell(make *)", **arguments: Any) -> Asked:
+    arguments = arguments or {"command": "make all\nmake install"}
+    call = ToolCallPart(id=id, name="shell", arguments=json.dumps(arguments))
+    return Asked(id=id, request=ApprovalRequest(call, "shell make all", rule, diff))
+
+
+def play(scene: Callable[[Stage, Pilot[None]], Any], size: tuple[int, int] = (90, 24)) -> None:
+    async def main() -> None:
+        app = Stage()
+        async with app.run_test(size=size) as pilot:
+            await scene(app, pilot)
+
+    asyncio.run(main())
+
+
+def patience(app: Stage) -> None:
+    app.clock.now += GRACE_S + 0.01
+
+
+@pytest.mark.parametrize(
+    ("keys", "answer"),
+    [
+        (["1"], UserAnswer("once")),
+        (["y"], UserAnswer("once")),
+        (["enter"], UserAnswer("once")),
+        (["2"], UserAnswer("session")),
+        (["3"], UserAnswer("always")),
+        (["down", "down", "enter"], UserAnswer("always")),
+        (["4"], UserAnswer("no")),
+        (["n"], UserAnswer("no")),
+        (["escape"], UserAnswer("no")),
+        (["5", "n", "o", "1", "enter"], UserAnswer("no", "no1")),
+        (["up", "enter", "x", "enter"], UserAnswer("no", "x")),
+        (["5", "x", "escape", "1"], UserAnswer("once")),
+    ],
+)
+def test_keys_answer(keys: list[str], answer: UserAnswer) -> None:
+    async def scene(app: Stage, pilot: Pilot[None]) -> None:
+        app.bar.ask(question())
+        patience(app)
+        await pilot.press(*keys)
+        assert app.heard == [("q1", answer), "emptied"]
+        assert not app.bar.display
+
+    play(scene)
+
+
+def test_what_was_being_typed_into_the_composer_answers_nothing_and_is_handed_back() -> None:
+    async def scene(app: Stage, pilot: Pilot[None]) -> None:
+        app.bar.ask(question())
+        await pilot.press("y", "e")
+        app.clock.now += GRACE_S - 0.05
+        await pilot.press("1", "enter", "escape")  # each key puts the moment off
+        app.clock.now += GRACE_S - 0.05
+        await pilot.press("n")
+        assert app.heard == ["y", "e", "1", "n"] and app.bar.waiting == 1
+        patience(app)
+        await pilot.press("n")
+        assert app.heard[-2:] == [("q1", UserAnswer("no")), "emptied"]
+
+    play(scene)
+
+
+def test_a_key_held_too_long_does_not_answer_the_next_question_too() -> None:
+    async def scene(app: Stage, pilot: Pilot[None]) -> None:
+        app.bar.ask(question("q1"))
+        app.bar.ask(question("q2"))
+        assert "(1 more waiting)" in _after(app, await pilot.pause())
+        patience(app)
+        await pilot.press("1", "1", "1")
+        assert app.heard == [("q1", UserAnswer("once"))] and app.bar.waiting == 1
+        assert "more waiting" not in dump(app)
+        patience(app)
+        await pilot.press("2")
+        assert app.heard[1:] == [("q2", UserAnswer("session")), "emptied"]
+
+    play(scene)
+
+
+def _after(app: Stage, _nothing: None) -> str:
+    return dump(app)
+
+
+def test_a_stopped_turn_takes_its_questions_away() -> None:
+    async def scene(app: Stage, pilot: Pilot[None]) -> None:
+        for id in ("q1", "q2", "q3"):
+            app.bar.ask(question(id, command=f"run {id}"))
+        app.bar.settle("q2")
+        app.bar.settle("q1")
+        await pilot.pause()
+        assert "run q3" in dump(app) and app.bar.waiting == 1
+        app.bar.settle("unknown")
+        app.bar.settle("q3")
+        await pilot.pause()
+        assert app.heard == ["emptied"] and not app.bar.display
+
+    play(scene)
+
+
+def test_the_change_is_shown_as_a_diff_and_the_rule_with_its_answers() -> None:
+    async def scene(app: Stage, pilot: Pilot[None]) -> None:
+        app.bar.ask(question(diff=DIFF, rule="edit(x.py)"))
+        await pilot.pause()
+        text = dump(app)
+        assert "+2 -1" in text and "b = '[/red]'" in text and "b = '[bold]層'" in text
+        assert "❯ 1 yes, once" in text
+        assert "2 yes, for this session: edit(x.py)" in text and "3 yes, always: edit(x.py)" in text
+
+    play(scene)
+
+
+def test_the_rule_can_be_changed_and_a_wrong_one_is_refused() -> None:
+    async def scene(app: Stage, pilot: Pilot[None]) -> None:
+        app.bar.ask(question())
+        patience(app)
+        await pilot.press("e")
+        line = app.bar.query_one(Input)
+        assert line.value == "shell(make *)"
+        line.value = "shell(((("
+        await pilot.press("enter")
+        assert line.display, "no rule: it stays open"
+        line.value = "shell(make all)"
+        await pilot.press("enter")
+        assert "always: shell(make all)" in dump(app)
+        await pilot.press("3")
+        assert app.heard[0] == ("q1", UserAnswer("always", rule="shell(make all)"))
+
+    play(scene)
+
+
+def test_what_is_not_shown_of_a_long_command_is_said() -> None:
+    async def scene(app: Stage, pilot: Pilot[None]) -> None:
+        app.bar.ask(question(command="x" * (MOST_CHARS + 7)))
+        await pilot.pause()
+        patience(app)
+        for _ in range(40):
+            await pilot.press("pagedown")
+        assert "and 7 more characters that are not shown" in dump(app)
+        assert "5 no, because…" in dump(app)
+
+    play(scene)
+
+
+@pytest.mark.parametrize("size", [(40, 12), (60, 16), (250, 60)])
+def test_hostile_arguments_at_any_size(size: tuple[int, int]) -> None:
+    async def scene(app: Stage, pilot: Pilot[None]) -> None:
+        call = ToolCallPart(id="1", name="mcp", arguments=json.dumps({HOSTILE: HOSTILE * 40, "n": [1, {"a": None}]}))
+        app.bar.ask(Asked(id="q", request=ApprovalRequest(call, HOSTILE * 9, HOSTILE)))
+        app.bar.ask(
+            Asked(id="p", request=ApprovalRequest(ToolCallPart(id="2", name="x", arguments="{broken"), "x", "x"))
+        )
+        await pilot.pause()
+        text = dump(app)
+        assert widths(app) == {size[0]} and "\x1b" not in text
+        assert "5 no, because…" in text and "1 yes, once" in text
+        patience(app)
+        await pilot.press("n")
+        await pilot.pause()
+        assert "{broken" in dump(app)
+
+    play(scene, size)

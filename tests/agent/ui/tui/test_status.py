@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual.app import App, ComposeResult
+
+from agent.chatevents import Opened, Queued
+from agent.events import Cost, ModelFinished, ModelStarted, TurnFinished
+from agent.llm.messages import assistant
+from agent.llm.stream import Usage
+from agent.ui.tui.status import Status, StatusLine, status_content
+from tests.agent.ui.tui import counsel
+from tests.support.screen import dump, widths
+
+FULL = Status(
+    model="openrouter:anthropic/claude-opus-4.8",
+    plugins=("moa budget", "goal 2/20"),
+    cost=Cost(usd=0.0312, lower_bound=True),
+    used=150_000,
+    window=200_000,
+    queue=2,
+    mode="edits",
+    cwd=str(Path.home() / "src" / "project"),
+)
+
+
+class Stage(App[None]):
+    def __init__(self) -> None:
+        super().__init__()
+        self.line = StatusLine(Status(model="x:main", mode="ask"))
+
+    def compose(self) -> ComposeResult:
+        yield self.line
+
+
+def test_with_room_enough_it_says_everything() -> None:
+    said = status_content(FULL, 200).plain
+    assert (
+        said
+        == "openrouter:anthropic/claude-opus-4.8 · moa budget goal 2/20 · ≥ $0.031 · 150k/200k ▕███▊ ▏75% · 2 queued · edits · ~/src/project"
+    )
+
+
+def test_what_matters_least_goes_first() -> None:
+    assert "~/src" not in status_content(FULL, 80).plain and "moa" in status_content(FULL, 80).plain
+    assert status_content(FULL, 50).plain == "claude-opus-4.8 · 75% · 2 queued · edits"
+    assert status_content(FULL, 24).plain == "claude-opus-… · 2 queued"
+    assert status_content(FULL, 10).plain == "2 queued"
+
+
+@pytest.mark.parametrize("width", range(1, 140, 3))
+def test_it_never_takes_more_than_its_line(width: int) -> None:
+    from dataclasses import replace
+
+    odd = replace(FULL, model=counsel.HOSTILE, plugins=(counsel.HOSTILE,), cwd="/層/" * 9)
+    for status in (FULL, odd, Status(model="層" * 40)):
+        content = status_content(status, width)
+        assert content.cell_length <= width and "\n" not in content.plain and "\x1b" not in content.plain
+
+
+def test_a_context_of_unknown_size_is_a_bare_number() -> None:
+    assert "12.3k tokens" in status_content(Status(used=12_345), 80).plain
+    assert "▕" not in status_content(Status(), 80).plain
+
+
+def test_events_keep_it_up_to_date() -> None:
+    async def main() -> None:
+        app = Stage()
+        async with app.run_test(size=(80, 12)) as pilot:
+            line = app.line
+            line.apply(Opened(session="s", history=()))
+            line.apply(Queued(texts=("a", "b")))
+            line.apply(ModelStarted(iteration=1, model="x:other"))
+            line.apply(ModelStarted(iteration=1, model="x:nested", source="delegate"))
+            line.apply(counsel.finished(1, usd=0.25))
+            line.apply(_model_finished(1.0))
+            assert line.status.model == "x:other" and line.status.queue == 2
+            assert line.status.cost == Cost(usd=1.25) and line.status.used == 1_020
+            line.apply(counsel.finished(2, usd=None))
+            assert line.status.cost == Cost(usd=1.25, lower_bound=True)
+            line.apply(TurnFinished(turn="t", status="done", text="", cost=Cost(usd=1.75)))
+            assert line.status.cost.usd == pytest.approx(1.75), "the ledger's sum counts what no event told"
+            line.apply(_model_finished(0.5))
+            line.apply(Queued(texts=()))
+            await pilot.pause(0.3)
+            assert "≥ $2.25" in dump(app) and "queued" not in dump(app)
+            assert widths(app) == {80}
+
+    asyncio.run(main())
+
+
+def _model_finished(usd: float) -> ModelFinished:
+    return ModelFinished(
+        iteration=1,
+        call_id="c",
+        message=assistant("hi"),
+        finish="stop",
+        usage=Usage(prompt=1_000, completion=20),
+        cost=Cost(usd=usd),
+    )
+
+
+def test_it_is_painted_at_most_four_times_a_second_and_without_a_layout() -> None:
+    async def main() -> None:
+        app = Stage()
+        async with app.run_test(size=(80, 12)) as pilot:
+            painted: list[Any] = []
+            refresh = app.line.refresh
+
+            def counted(*args: Any, **kwargs: Any) -> Any:
+                painted.append(kwargs.get("layout"))
+                return refresh(*args, **kwargs)
+
+            app.line.refresh = counted  # type: ignore[method-assign]
+            for number in range(500):
+                app.line.show(used=number)
+            assert len(painted) <= 1
+            await pilot.pause(0.3)
+            assert len(painted) <= 2 and not any(painted)
+            assert "499 tokens" in dump(app)
+            app.line.show(used=499)
+            assert app.line._timer is None, "nothing changed, nothing is due"
+
+    asyncio.run(main())
