@@ -132,6 +132,31 @@ def _simple_terminal() -> bool:
         return True
 
 
+def _web(arguments: argparse.Namespace) -> int:
+    """The chat in a browser: each tab runs this program anew, with what the command line said."""
+    import os
+
+    from agent.config import Paths
+    from agent.ui import web
+
+    _agent_options(arguments, "ask")  # what contradicts itself is told here, not in a page
+    # -P: a folder named `agent` or `moa` where the user works must not be taken for ours.
+    words = [sys.executable, "-P", "-m", "moa"]
+    for name in ("model", "preset", "cwd", "approve", "budget"):
+        if (value := getattr(arguments, name)) is not None:
+            words += [f"--{name}={value}"]
+    if arguments.no_moa:
+        words.append("--no-moa")
+    first = [f"--resume={arguments.session}"] if arguments.session else ["-c"] if arguments.resume_latest else []
+
+    def command(session: str | None) -> list[str]:
+        go_on, first[:] = [f"--resume={session}"] if session else list(first), []
+        return [*words, *go_on]
+
+    sessions = Paths.from_env(os.environ).sessions
+    return web.run(command, sessions, port=arguments.port, open_browser=not arguments.no_open)
+
+
 def _build_host(options: Options, **outside: Any) -> Host:
     """An agent for a chat; `outside`: who is told what happens outside of a turn.
 
@@ -335,4 +360,5 @@ HANDLERS: dict[str, Callable[[argparse.Namespace], int]] = {
     "session": _session,
     "session_export": _session_export,
     "trust": _trust,
+    "web": _web,
 }

@@ -78,6 +78,15 @@ def _chat_options(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(max_iterations=90)
 
 
+def _web_options(parser: argparse.ArgumentParser) -> None:
+    _agent_options(parser)
+    add = parser.add_argument
+    add("--resume", dest="session", metavar="ID", help="go on with this session, in the first tab")
+    add("--port", type=_port, metavar="N", help="where to listen on this machine (default 8765, or else a free one)")
+    add("--no-open", action="store_true", help="only print the address; open no browser")
+    parser.set_defaults(handler="web", max_iterations=90)
+
+
 def _run_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add(
@@ -166,6 +175,7 @@ COMMANDS: dict[str, tuple[str, Any]] = {
     "models": ("what the endpoints offer; fetch a local model", _models_options),
     "activity": ("every call, who asked for it, what it cost", _activity_options),
     "session": ("conversations", _session_options),
+    "web": ("the chat in a browser on this machine", _web_options),
     "doctor": ("where each setting came from, what works, what to do about the rest", _doctor_options),
     "trust": ("let a project's .moa folder take effect", _trust_options),
 }
@@ -181,6 +191,14 @@ def _usd(text: str) -> float:
     if not 0 <= value < 1e9:
         raise argparse.ArgumentTypeError(f"{text!r} is no amount of US dollars")
     return value
+
+
+def _port(text: str) -> int:
+    import argparse
+
+    if not text.isdecimal() or not 0 <= int(text) < 65536:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port")
+    return int(text)
 
 
 def _count(text: str) -> int:

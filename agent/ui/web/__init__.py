@@ -1,0 +1,27 @@
+"""The chat in a browser: the same program through textual-serve, on this machine alone. `moa web`, with the extra `web`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+Command = Callable[[str | None], Sequence[str]]
+"""The program to run in a tab, given the session to go on with (None: as the command line says)."""
+
+
+def run(command: Command, sessions: Path, *, port: int | None, open_browser: bool) -> int:
+    """Serve until Ctrl+C; returns the exit code. `sessions` is the folder of the session files.
+
+    Raises UsageError where the extra is not installed, or the port (None: 8765, or else a free one) is taken.
+    """
+    from agent.errors import UsageError
+
+    try:
+        from agent.ui.web.server import serve
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in ("aiohttp", "textual_serve"):
+            raise
+        raise UsageError(
+            "the browser needs an extra that is not installed", remedy='pip install "moa[web]"', kind="missing_extra"
+        ) from None
+    return serve(command, sessions, port=port, open_browser=open_browser)
