@@ -169,11 +169,9 @@ class Turn:
         if not isinstance(error, ErrorInfo) or error.kind != StateError.kind:
             try:
                 self.agent.session.note("turn_finished", turn=self.id, status=status)
-            except StateError as problem:
-                status, error = (
-                    "failed",
-                    ErrorInfo(kind=problem.kind, message=problem.message, remedy=problem.remedy),
-                )
+            except (StateError, UsageError) as problem:  # the disk is full, or another process has the session
+                told = ErrorInfo(kind=problem.kind, message=problem.message, remedy=problem.remedy)
+                status, error = (status, error) if status == "usage" else ("failed", told)
         return TurnFinished(
             turn=self.id,
             status=status,
