@@ -46,12 +46,17 @@ class FileIndex:
     def __init__(self, root: Path, deny: DenyPaths | None = None) -> None:
         self.root = root
         self.deny = deny or DenyPaths((), root)
-        self.entries: tuple[str, ...] = ()
         self.complete_listing = True
         """False where a limit cut the listing short."""
-        self._folded: tuple[str, ...] = ()
+        # As they are typed, and in small letters. One value, since a thread may read it while a refresh replaces it.
+        self._names: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
         self._listed: float | None = None
         self._refreshing = False
+
+    @property
+    def entries(self) -> tuple[str, ...]:
+        """Files, and folders with a slash behind them; the shallow ones first."""
+        return self._names[0]
 
     @property
     def stale(self) -> bool:
@@ -69,9 +74,8 @@ class FileIndex:
             from agent.tools.listing import list_files
 
             listing = await list_files(ToolContext(cwd=self.root, scratch=self.root, deny_paths=self.deny), self.root)
-            entries, folded = await asyncio.to_thread(_arrange, listing.files)
-            self.entries, self._folded = entries, folded
-            self.complete_listing = listing.complete and len(entries) < MAX_ENTRIES
+            self._names = await asyncio.to_thread(_arrange, listing.files)
+            self.complete_listing = listing.complete and len(self.entries) < MAX_ENTRIES
             self._listed = time.monotonic()
         finally:
             self._refreshing = False
@@ -86,9 +90,10 @@ class FileIndex:
         query = query.removeprefix("./")
         if not query:
             return [Found(path) for path in self.entries[:limit]]
-        entries, folded = self.entries, self._folded
+        entries, folded = self._names
         looks_right = _in_order(query).match
-        fitting = [at for at, path in enumerate(folded) if looks_right(path)][:MAX_SCORED]
+        here = query if query.endswith("/") else None  # a folder that is typed out: what is in it is wanted
+        fitting = [at for at, path in enumerate(folded) if looks_right(path) and entries[at] != here][:MAX_SCORED]
         scored = [(entries[at], hit) for at in fitting if (hit := _score(query, entries[at])) is not None]
         return _best(scored, limit)
 

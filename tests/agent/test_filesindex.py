@@ -57,6 +57,10 @@ def test_a_slash_means_the_path(project: Path) -> None:
     assert paths(index(project), "./READ", 1) == ["README.md"]
 
 
+def test_a_folder_that_is_typed_out_offers_what_is_in_it(project: Path) -> None:
+    assert paths(index(project), "agent/") == ["agent/ui/", "agent/session.py", "agent/ui/session_view.py"]
+
+
 def test_positions_are_in_the_whole_path(project: Path) -> None:
     found = index(project).complete("sess")[0]
     assert "".join(found.path[at] for at in found.positions) == "sess"
@@ -143,9 +147,7 @@ def test_the_index_is_bounded_and_keeps_the_shallow_files(monkeypatch: pytest.Mo
 
 def test_fifty_thousand_files_are_searched_while_a_key_is_pressed() -> None:
     made = FileIndex(Path("/"))
-    made.entries, made._folded = filesindex._arrange(
-        f"src/part{n % 7}/module_{n % 331}/component_{n}.py" for n in range(49_000)
-    )
+    made._names = filesindex._arrange(f"src/part{n % 7}/module_{n % 331}/component_{n}.py" for n in range(49_000))
     times = []
     for query in ("c", "comp", "m12c4", "nothing-like-it"):
         start = time.process_time()

@@ -34,7 +34,8 @@ class Completer:
     def be_quiet(self, text: str) -> None:
         """Open no menu over this text until it is changed: it was put there, not typed."""
         self._quiet = text
-        self._menu.close()
+        self._dismissed = None
+        self.pause()
 
     def update(self) -> None:
         """The text or the cursor is another one."""
@@ -42,12 +43,7 @@ class Completer:
         if self._quiet is not None and self._quiet == editor.text:
             return
         self._quiet = None
-        trigger = self._trigger = find_trigger(
-            editor.line_before_cursor,
-            editor.line_after_cursor,
-            first_line=editor.document.line_count == 1,
-            table=self.commands,
-        )
+        trigger = self._trigger = self._find()
         editor.set_hint(completion.hint(trigger, self.commands))
         if self._dismissed is not None and (trigger is None or trigger.start != self._dismissed.start):
             self._dismissed = None
@@ -57,6 +53,21 @@ class Completer:
             self._show(trigger, completion.command_choices(trigger.query, self.commands))
         else:
             self._look_up(trigger)
+
+    def catch_up(self) -> None:
+        """Keys can come faster than the menu follows them: what it shows of earlier characters is not to be taken."""
+        if self._menu.is_open and self._find() != self._trigger:
+            self._menu.close()
+            self.update()
+
+    def _find(self) -> Trigger | None:
+        editor = self._editor
+        return find_trigger(
+            editor.line_before_cursor,
+            editor.line_after_cursor,
+            first_line=editor.document.line_count == 1,
+            table=self.commands,
+        )
 
     def dismiss(self) -> None:
         """Close the menu, and open none until another word is begun."""

@@ -93,7 +93,7 @@ def preselected(trigger: Trigger, found: list[Choice]) -> int | None:
         return None
     first = found[0].insert.strip()
     if trigger.kind == "file":
-        return None if first == mention(trigger.query) else 0
+        return None if first == mention(trigger.query) or trigger.query.endswith("/") else 0
     if trigger.kind == "command":
         return None if any(choice.insert.strip() == f"/{trigger.query}" for choice in found) else 0
     return 0 if first.startswith(trigger.query) and first != trigger.query else None

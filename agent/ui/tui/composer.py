@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from typing import ClassVar, Literal, Self
 
-from textual import on, work
+from textual import events, on, work
 from textual.actions import SkipAction
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -45,7 +45,7 @@ class Composer(Widget):
     Composer {
         height: auto;
         layout: vertical;
-        & > Horizontal { height: auto; border: round $border-blurred; padding: 0 1; }
+        & > Horizontal { height: auto; max-height: 40vh; min-height: 3; border: round $border-blurred; padding: 0 1; }
         &:focus-within > Horizontal { border: round $border; }
         #mark { width: 2; height: 1; color: $text-muted; }
         &.-shell > Horizontal { border: round $warning; }
@@ -55,19 +55,21 @@ class Composer(Widget):
     }
     """
 
+    # None of them has priority: such a key would overtake the characters that were typed before it and are still on their way to the
+    # editor. The editor asks `_key` first instead.
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "enter", "Send; while the agent works, queue", priority=True, show=False),
-        Binding("ctrl+s", "steer", "Say it to the running turn now", priority=True, show=False),
-        Binding("tab", "accept", "Complete", priority=True, show=False),
-        Binding("escape", "escape", "Close the menu; stop the turn", priority=True, show=False),
-        Binding("ctrl+c", "clear", "Clear; when empty, quit", priority=True, show=False),
-        Binding("ctrl+d", "quit_if_empty", "Quit when empty", priority=True, show=False),
-        Binding("up", "up", "Up; at the top, the earlier prompt", priority=True, show=False),
-        Binding("down", "down", "Down; at the bottom, the later prompt", priority=True, show=False),
-        Binding("ctrl+r", "search", "Search earlier prompts", priority=True, show=False),
-        Binding("alt+up", "recall", "Take back the last queued message", priority=True, show=False),
-        Binding("ctrl+g", "external", "Write in $EDITOR", priority=True, show=False),
-        Binding("ctrl+v", "paste", "Paste, images too", priority=True, show=False),
+        Binding("enter", "enter", "Send; while the agent works, queue", show=False),
+        Binding("ctrl+s", "steer", "Say it to the running turn now", show=False),
+        Binding("tab", "accept", "Complete", show=False),
+        Binding("escape", "escape", "Close the menu; stop the turn", show=False),
+        Binding("ctrl+c", "clear", "Clear; when empty, quit", show=False),
+        Binding("ctrl+d", "quit_if_empty", "Quit when empty", show=False),
+        Binding("up", "up", "Up; at the top, the earlier prompt", show=False),
+        Binding("down", "down", "Down; at the bottom, the later prompt", show=False),
+        Binding("ctrl+r", "search", "Search earlier prompts", show=False),
+        Binding("alt+up", "recall", "Take back the last queued message", show=False),
+        Binding("ctrl+g", "external", "Write in $EDITOR", show=False),
+        Binding("ctrl+v", "paste", "Paste, images too", show=False),
     ]
 
     busy: reactive[bool] = reactive(False, init=False)
@@ -106,7 +108,7 @@ class Composer(Widget):
         self._queued: tuple[str, ...] = ()
         self.pastes = Pastes()
         self.menu = Menu()
-        self.editor = Editor(self.pastes)
+        self.editor = Editor(self.pastes, first=self._key)
         self._completer = Completer(self, self.editor, self.menu, commands, files)
         self._earlier = Earlier(history or History(), self.editor, self.menu, self.set_text)
         self._outbox = Outbox(self, self.pastes, files, history, refuse=self._refused)
@@ -224,8 +226,21 @@ class Composer(Widget):
 
     # Keys
 
+    def _key(self, event: events.Key) -> bool:
+        """Do what a key of ours stands for. False where it is none, or has nothing to do here and is the editor's."""
+        for name in event.aliases:
+            if (action := _ACTIONS.get(name)) is not None:
+                try:
+                    getattr(self, f"action_{action}")()
+                except SkipAction:
+                    return False
+                return True
+        return False
+
     def action_enter(self) -> None:
         """Take the highlighted choice, break the line behind a backslash, or send."""
+        if not self._earlier.searching:
+            self._completer.catch_up()
         choice = self.menu.chosen
         if choice is not None:
             searched = self._earlier.searching
@@ -249,6 +264,8 @@ class Composer(Widget):
 
     def action_accept(self) -> None:
         """Take the highlighted choice, or the first."""
+        if not self._earlier.searching:
+            self._completer.catch_up()
         if not self.menu.is_open:
             raise SkipAction
         self._take(self.menu.chosen or self.menu.choices[0])
@@ -303,7 +320,8 @@ class Composer(Widget):
 
     def action_search(self) -> None:
         """Search the history; again: the next one found."""
-        self._completer.pause()
+        if not self._earlier.searching:
+            self._completer.pause()
         self._earlier.search()
 
     def action_paste(self) -> None:
@@ -355,3 +373,11 @@ class Composer(Widget):
     def _complain(self, error: UsageError) -> None:
         remedy = f" ({error.remedy})" if error.remedy else ""
         self.notify(f"{error.message}{remedy}", severity="error", markup=False)
+
+
+_ACTIONS = {
+    key: binding.action
+    for binding in Composer.BINDINGS
+    if isinstance(binding, Binding)
+    for key in binding.key.split(",")
+}

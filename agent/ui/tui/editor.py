@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import ClassVar
 
 from rich.cells import cell_len, set_cell_size, split_graphemes
@@ -26,7 +27,7 @@ class Editor(TextArea):
     Editor {
         height: auto;
         min-height: 1;
-        max-height: 33vh;
+        max-height: 100%;
         border: none;
         padding: 0;
         background: transparent;
@@ -44,7 +45,10 @@ class Editor(TextArea):
     class ChordPressed(Message):
         """Ctrl+X Ctrl+E."""
 
-    def __init__(self, pastes: Pastes, *, id: str | None = None) -> None:
+    def __init__(
+        self, pastes: Pastes, *, first: Callable[[events.Key], bool] = lambda _key: False, id: str | None = None
+    ) -> None:
+        self._first = first
         self.pastes = pastes  # first: the base class places its cursor, and that asks for tokens
         super().__init__(id=id, compact=True, highlight_cursor_line=False, tab_behavior="focus")
         self.hint = ""
@@ -140,6 +144,12 @@ class Editor(TextArea):
         return location
 
     # Keys and pastes
+
+    async def _on_key(self, event: events.Key) -> None:
+        # Here, in the order in which keys were pressed.
+        if self._first(event):
+            event.stop()
+            event.prevent_default()
 
     def action_newline(self) -> None:
         """Insert a line break."""

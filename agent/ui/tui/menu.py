@@ -85,6 +85,8 @@ class Menu(OptionList, can_focus=False):
 
     def move(self, by: int) -> None:
         """Highlight the next choice, or the one before, around the ends."""
+        if not self.choices:
+            return
         if self.highlighted is None:
             self.highlighted = 0 if by > 0 else len(self.choices) - 1
             return
