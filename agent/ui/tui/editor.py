@@ -146,10 +146,14 @@ class Editor(TextArea):
     # Keys and pastes
 
     async def _on_key(self, event: events.Key) -> None:
-        # Here, in the order in which keys were pressed.
-        if self._first(event):
+        # Here, in the order in which keys were pressed: a binding is looked up only when the key has come back to the app, and by then
+        # characters typed behind it are in the text (with one read from a slow line or a multiplexer, whole words are).
+        action = next((_ACTIONS[name] for name in event.aliases if name in _ACTIONS), None)
+        if self._first(event) or (action is not None and await self.app.run_action(action, self)):
             event.stop()
             event.prevent_default()
+        elif event.key.startswith("alt+"):
+            event.prevent_default()  # Alt+G is a key for somebody above, and no g
 
     def action_newline(self) -> None:
         """Insert a line break."""
@@ -179,3 +183,11 @@ class Editor(TextArea):
         """Insert a text from the clipboard at the cursor: literal, and as a token where it is long."""
         if (result := self._replace_via_keyboard(self.pastes.take(clean(text)), *self.selection)) is not None:
             self.move_cursor(result.end_location)
+
+
+_ACTIONS = {
+    key: binding.action
+    for binding in (*TextArea.BINDINGS, *Editor.BINDINGS)
+    if isinstance(binding, Binding)
+    for key in binding.key.split(",")
+}

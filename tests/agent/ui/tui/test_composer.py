@@ -162,6 +162,36 @@ def test_keys_for_a_new_line(bench: Bench, key: str) -> None:
     drive(bench, script)
 
 
+def test_keys_that_come_all_at_once_act_in_their_order(bench: Bench) -> None:
+    async def script(app: Bench, pilot: Pilot[None]) -> None:
+        keys = (
+            "o",
+            "n",
+            "ctrl+j",
+            "t",
+            "w",
+            "backspace",
+            "o",
+            "left",
+            "x",
+            "enter",
+            "/",
+            "c",
+            "o",
+            "s",
+            "t",
+            "enter",
+            "y",
+        )
+        for key in keys:
+            app.post_message(events.Key(key, {"/": "/"}.get(key, key if len(key) == 1 else None)))
+        await pilot.pause()
+        assert app.sent == ["on\ntxo", "/cost"]
+        assert app.composer.text == "y"
+
+    drive(bench, script)
+
+
 def test_a_backslash_before_enter_breaks_the_line(bench: Bench) -> None:
     async def script(app: Bench, pilot: Pilot[None]) -> None:
         app.composer.editor.insert("one\\")
