@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import on, work
+from textual import events, on, work
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 
@@ -55,7 +55,6 @@ class ChatApp(App[None]):
         Binding("f3", "focus_transcript", "To the newest entry of the transcript"),
         Binding("f4", "inspect", "Look into the last counsel"),
         Binding("alt+g", "go_on", "Go on with the counsel that is in"),
-        *(Binding(f"alt+{n}", f"stop_side({n})", f"Stop number {n} of those at work", show=False) for n in range(1, 9)),
         Binding("shift+pageup,ctrl+pageup", "page(-1)", "Scroll the transcript up"),
         Binding("shift+pagedown,ctrl+pagedown", "page(1)", "Scroll the transcript down"),
         Binding("escape", "to_composer", "Back to the composer", show=False),
@@ -234,6 +233,14 @@ class ChatApp(App[None]):
 
     # Keys
 
+    def on_key(self, event: events.Key) -> None:
+        """Text that is typed where no text is taken belongs into the composer."""
+        taken = event.key in self.screen.active_bindings or self.query_one(ApprovalBar).waiting
+        if not taken and event.is_printable and event.character and len(self.screen_stack) == 1:
+            composer = self.query_one(Composer)
+            composer.focus()
+            composer.editor.insert(event.character)
+
     def action_help(self) -> None:
         """F1."""
         from agent.ui.tui.help import Help
@@ -258,10 +265,6 @@ class ChatApp(App[None]):
     def action_go_on(self) -> None:
         """Alt+G."""
         self.query_one(PanelView).go_on()
-
-    def action_stop_side(self, number: int) -> None:
-        """Alt and a number."""
-        self.query_one(PanelView).stop(number)
 
     def action_page(self, direction: int) -> None:
         """A page of the transcript, wherever the focus is."""

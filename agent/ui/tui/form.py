@@ -28,7 +28,7 @@ class Form(Vertical):
     Form > .error { color: $text-error; height: auto; margin-top: 1; }
     Form > .error.empty { display: none; }
     Form > .question { height: auto; }
-    Form .line { border: none; height: 1; padding: 0 1; background: $boost; }
+    Form .line, Form .line:focus { border: none; height: 1; padding: 0 1; background: $boost; }
     """
 
     def __init__(self) -> None:

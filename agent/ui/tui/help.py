@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import ClassVar
 
 from textual.app import ComposeResult
-from textual.binding import ActiveBinding, Binding, BindingType
+from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.dom import DOMNode
 from textual.screen import ModalScreen, Screen
 from textual.widget import Widget
-from textual.widgets import Static
+from textual.widgets import Input, Static, TextArea
 
 from agent.commands import CommandTable
+
+_NAMES = {"PanelView": "Those at work", "Editor": "Editing", "Entry": "Transcript entry", "ViewEntry": "Shown answer"}
 
 Keys = dict[str, list[str]]
 """Keys by what they do."""
@@ -44,19 +45,27 @@ class Help(ModalScreen[None]):
 
 
 def page(screen: Screen[object], commands: CommandTable | None) -> Content:
-    """The help page for a screen: what works where the focus is, then what works elsewhere on it, then the commands."""
-    sections = [("Keys", _here(screen.active_bindings.values(), screen.app.get_key_display))]
-    seen: set[str] = {action for _, keys in sections for action in keys}
+    """The help page for a screen: what works where the focus is, then elsewhere on it, then the commands; the editing of text is last."""
+    display = screen.app.get_key_display
+    here: dict[DOMNode, Keys] = {}
+    for entry in screen.active_bindings.values():
+        binding = entry.binding
+        if binding.description and not binding.system:
+            keys = here.setdefault(entry.node, {})
+            keys.setdefault(entry.tooltip or binding.description, []).append(display(binding))
+    editing = [(_name(node), keys) for node, keys in here.items() if isinstance(node, TextArea | Input)]
+    sections = [(_name(node), keys) for node, keys in here.items() if not isinstance(node, TextArea | Input)]
+    seen = {text for keys in here.values() for text in keys}
     for widget in screen.walk_children(Widget):
-        if not widget.display or widget.disabled or widget.has_focus:
+        if widget in here or widget.disabled or not widget.can_focus:
             continue
-        keys = _of(widget, seen)
-        if keys:
-            sections.append((f"With the focus in: {_name(widget)}", keys))
+        if keys := _of(widget, seen):
+            sections.append((f"{_name(widget)} (with the focus there)", keys))
             seen |= set(keys)
     lines = [line for title, keys in sections for line in _section(title, keys)]
     if commands is not None:
         lines += _section("Commands", {_summary(name, commands): [f"/{name}"] for name in sorted(commands.commands)})
+    lines += [line for title, keys in editing for line in _section(title, keys)]
     return Content("\n").join(lines[:-1])
 
 
@@ -65,30 +74,17 @@ def _summary(name: str, commands: CommandTable) -> str:
     return f"{command.summary}" + (f"  {command.args_hint}" if command.args_hint else "")
 
 
-def _here(active: Iterable[ActiveBinding], display: object) -> Keys:
-    keys: Keys = {}
-    for entry in active:
-        binding = entry.binding
-        if binding.description and not binding.system:
-            keys.setdefault(entry.tooltip or binding.description, []).append(_key(entry.node, binding))
-    return keys
-
-
 def _of(widget: DOMNode, seen: set[str]) -> Keys:
     keys: Keys = {}
     for _, binding in widget._bindings:
         text = binding.tooltip or binding.description
         if text and text not in seen and not binding.system:
-            keys.setdefault(text, []).append(_key(widget, binding))
+            keys.setdefault(text, []).append(widget.app.get_key_display(binding))
     return keys
 
 
-def _key(node: DOMNode, binding: Binding) -> str:
-    return node.app.get_key_display(binding)
-
-
 def _name(widget: DOMNode) -> str:
-    return str(getattr(widget, "BINDING_GROUP_TITLE", None) or type(widget).__name__)
+    return str(getattr(widget, "BINDING_GROUP_TITLE", None) or _NAMES.get(type(widget).__name__, type(widget).__name__))
 
 
 def _section(title: str, keys: Keys) -> list[Content]:

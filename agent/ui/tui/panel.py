@@ -28,7 +28,7 @@ _SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _ENDS = {
     "answered": ("✓", "$text-success", "answered"),
     "failed": ("✗", "$text-error", "failed"),
-    "cancelled": ("-", "$text-muted", "stopped"),
+    "cancelled": ("-", "dim", "stopped"),
     "late": ("✓", "$text-warning", "late"),
 }
 _STATES = {"soft_deadline": "slow"}
@@ -122,6 +122,14 @@ class PanelView(Widget, can_focus=True):
         """The lines of the last tick."""
         return self._shown
 
+    def on_focus(self) -> None:
+        """The keys work now."""
+        self._tick()
+
+    def on_blur(self) -> None:
+        """They no longer do."""
+        self._tick()
+
     def on_resize(self, _event: events.Resize) -> None:
         """Columns follow the width at once."""
         if self._timer is not None:
@@ -155,7 +163,7 @@ class PanelView(Widget, can_focus=True):
         lines = [self._head(roster, width), *(self._row(side, width, labels) for _group, side in shown)]
         if len(shown) < len(roster):
             self._at.append(roster[0][0].id)
-            lines.append(Content.styled(fit(f"  and {len(roster) - len(shown)} more", width), "$text-muted"))
+            lines.append(Content.styled(fit(f"  and {len(roster) - len(shown)} more", width), "dim"))
         return lines
 
     def _head(self, roster: list[tuple[Group, Side]], width: int) -> Content:
@@ -172,14 +180,15 @@ class PanelView(Widget, can_focus=True):
         keys = self._keys()
         if len(said) + len(keys) + 2 > width:
             return Content.styled(fit(said, width), "bold")
-        return Content.assemble((fit(said, width - len(keys)), "bold"), (keys, "$text-muted"))
+        return Content.assemble((fit(said, width - len(keys)), "bold"), (keys, "dim"))
 
     def _keys(self) -> str:
         stoppable = sorted(_stoppable(self.work))
         hints = ["g go on"] if self._go_line() else []
         if stoppable:
             hints.append(f"{stoppable[0]}-{stoppable[-1]} stop" if len(stoppable) > 1 else f"{stoppable[0]} stop")
-        return " · ".join([*hints, "enter open"])
+        # From the composer, F2 leads here.
+        return ("" if self.has_focus else "F2: ") + " · ".join([*hints, "enter open"])
 
     def _row(self, side: Side, width: int, labels: int) -> Content:
         """Glyph, key and name, state; then, as far as there is room: model, time, tokens, cost, last words."""
@@ -188,20 +197,20 @@ class PanelView(Widget, can_focus=True):
         end = side.finished
         name = one_line(_name(side))
         wide = fit(name, min(labels, max(8, width // 4 if width >= 56 else width - 20)))
-        parts: list[tuple[str, str]] = [(f"{glyph} ", style), (f"{_key(side)} ", "$text-muted"), (f"{wide} ", "bold")]
-        model = one_line((end.model_served if end else None) or side.started.model).rpartition("/")[2]
+        parts: list[tuple[str, str]] = [(f"{glyph} ", style), (f"{_key(side)} ", "dim"), (f"{wide} ", "bold")]
+        model = one_line((end.model_served if end else None) or side.started.model.partition(":")[2]).rpartition("/")[2]
         if width >= 100:
-            parts.append((f"{fit(model, 24)} ", "$text-muted"))
+            parts.append((f"{fit(model, 24)} ", "dim"))
         parts.append((f"{fit(state, 8)} ", style))
         parts.append((fit(span(side.elapsed(now), exact=end is not None), 6, right=True), ""))
         if width >= 56:
-            parts.append((fit(_tokens(side), 7, right=True), "$text-muted"))
+            parts.append((fit(_tokens(side), 7, right=True), "dim"))
         if width >= 66:
             cost = money(end.cost.usd, end.cost.lower_bound) if end else ""
-            parts.append((fit(cost, 12, right=True), "$text-muted"))
+            parts.append((fit(cost, 12, right=True), "dim"))
         rest = width - sum(Content(text).cell_length for text, _style in parts) - 2
         if rest >= 8:
-            parts.append(("  " + _words(side, rest), "$text-error" if end and end.error else "$text-muted"))
+            parts.append(("  " + _words(side, rest), "$text-error" if end and end.error else "dim"))
         return Content.assemble(*parts).truncate(width)
 
     def _state(self, side: Side, now: float) -> tuple[str, str, str]:
@@ -210,7 +219,7 @@ class PanelView(Widget, can_focus=True):
         state = side.progress.state if side.progress else "queued"
         word = "late" if side.overtaken else _STATES.get(state, state)
         if state == "queued":
-            return "·", "$text-muted", word
+            return "·", "dim", word
         style = "$text-warning" if side.slow or side.overtaken or state == "retrying" else "$text-accent"
         return "•" if self._still else _SPINNER[int(now * 4) % len(_SPINNER)], style, word
 
