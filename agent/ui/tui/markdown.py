@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
+from typing import TYPE_CHECKING
 
-from markdown_it import MarkdownIt
-from markdown_it.token import Token
 from textual.content import Content, Span
-from textual.highlight import HighlightTheme, highlight
 
 from agent.ui.tui.blocks import EMPTY, Block, clean
 from agent.ui.tui.table import lay_out
+
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
+    from markdown_it.token import Token
 
 MAX_NESTING = 60
 """Levels of quotes and lists; the parser drops what is deeper, so a text that gets there is shown as it stands."""
@@ -34,16 +36,10 @@ INSET = "  "
 """Before the lines of code; not copied with them."""
 
 
-class Colours(HighlightTheme):
-    """Textual's colours of code, with the theme's own foreground."""
-
-    STYLES = {  # noqa: RUF012 - as Textual declares it
-        token: style.replace("$text ", "$foreground ") for token, style in HighlightTheme.STYLES.items()
-    }
-
-
 @lru_cache(maxsize=1)
 def _parser() -> MarkdownIt:
+    from markdown_it import MarkdownIt  # 16 ms, and the first frame has no Markdown
+
     parser = MarkdownIt("commonmark", {"html": False, "maxNesting": MAX_NESTING})
     parser.enable(["table", "strikethrough"])
     # A definition would vanish from the text, and a reference could mean something that is not written yet.
@@ -221,11 +217,11 @@ def code(text: str, language: str = "") -> Content:
     text = text.removesuffix("\n")
     if not language or len(text) > MAX_HIGHLIGHTED or max(map(len, text.split("\n"))) > MAX_LINE:
         return Content(text)
-    coloured = highlight(text, language=language, theme=Colours)
+    from agent.ui.tui.colours import coloured_code  # brings pygments
+
+    coloured = coloured_code(text, language)
     # Lexers may add or drop characters (byte order marks, form feeds); then what was written counts.
-    if coloured.plain != text:
-        return Content(text)
-    return Content(text, [span for span in coloured.spans if span.style != "$text"])
+    return coloured if coloured.plain == text else Content(text)
 
 
 def inline(token: Token) -> Content:

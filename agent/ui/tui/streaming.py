@@ -7,12 +7,15 @@ are finished one by one, because lists are what models write most. Code stays un
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from markdown_it.token import Token
 from textual.content import Content
 
 from agent.ui.tui.blocks import Block, clean
 from agent.ui.tui.markdown import INSET, Place, render, tokens_of, top_level
+
+if TYPE_CHECKING:
+    from markdown_it.token import Token
 
 CHUNK = 24
 """Lines of open code in one block."""
