@@ -169,7 +169,7 @@ class ApprovalBar(Widget, can_focus=True):
             added, gone = changed_lines(request.diff)
             parts += [(f"  +{added}", "$text-success"), (f" -{gone}", "$text-error")]
         if self.waiting > 1:
-            parts.append((f"  ({self.waiting - 1} more waiting)", "$text-muted"))
+            parts.append((f"  ({self.waiting - 1} more waiting)", "dim"))
         self.query_one(".title", Static).update(Content.assemble(*parts))
 
     def _show_choices(self) -> None:
@@ -313,7 +313,7 @@ def _what(request: ApprovalRequest) -> list[Block]:
     blocks = []
     for name, value in arguments.items():
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        blocks.append(_shown(text, Content.styled(fit(one_line(name), names) + "  ", "$text-muted"), Content("")))
+        blocks.append(_shown(text, Content.styled(fit(one_line(name), names) + "  ", "dim"), Content("")))
     return blocks
 
 

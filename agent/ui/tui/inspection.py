@@ -82,7 +82,10 @@ def _members(group: Group, data: Mapping[str, Any], now: float) -> list[Part]:
     if not any(side.started.kind == "aggregator" for side in group.sides.values()):
         aggregator = mapped(data.get("aggregator"))
         if text := aggregator.get("text"):
-            parts += [_heading("aggregator", _facts(aggregator)), _body(str(text))]
+            parts += [
+                _heading("aggregator", [str(aggregator.get("model_served") or ""), *_facts(aggregator)]),
+                _body(str(text)),
+            ]
     return parts or [_faint("Nobody was asked.")]
 
 
@@ -263,7 +266,7 @@ def _figure(value: object) -> str:
 
 def _heading(title: str, about: Iterable[str] = ()) -> Block:
     facts = one_line(" · ".join(part for part in about if part))
-    said = Content.assemble((one_line(title), "bold $text-primary"), (f"   {facts}" if facts else "", "$text-muted"))
+    said = Content.assemble((one_line(title), "bold $text-primary"), (f"   {facts}" if facts else "", "dim"))
     return Block(said, gap=True)
 
 
@@ -272,7 +275,7 @@ def _body(text: str, style: str = "") -> Block:
 
 
 def _faint(text: str) -> Block:
-    return Block(Content.styled(clean(text), "italic $text-muted"), first=PAD, rest=PAD)
+    return Block(Content.styled(clean(text), "italic dim"), first=PAD, rest=PAD)
 
 
 def _of(slot: str, id: str) -> bool:

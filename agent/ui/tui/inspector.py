@@ -64,7 +64,7 @@ class Inspector(Screen[None]):
         line.can_focus = False
         yield line
         yield VerticalScroll()
-        yield Static(Content.styled(_HINTS, "$text-muted"), id="hints")
+        yield Static(Content.styled(_HINTS, "dim"), id="hints")
 
     async def on_mount(self) -> None:
         """Show it, and look on while it is at work."""

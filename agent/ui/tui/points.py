@@ -76,7 +76,9 @@ def _point(path: str, point: object, checks: list[Mapping[str, Any]]) -> Iterato
         checks.remove(check)
     if not isinstance(point, Mapping):
         yield Block(Content(clean(str(point))), first=_POINT, rest=_PAD)
-        yield from _holders(dict.fromkeys(str(check.get("source", "?")) for check in mine))
+        # Nobody else says who agrees; a quote that isn't there says it of nobody.
+        found = (check for check in mine if check.get("verified") is not False)
+        yield from _holders(list(dict.fromkeys(str(check.get("source", "?")) for check in found)))
     elif "stances" in point or "topic" in point:
         yield Block(Content.styled(clean(str(point.get("topic", ""))), "bold"), first=_POINT, rest=_PAD)
         stances = point.get("stances")
@@ -93,10 +95,10 @@ def _point(path: str, point: object, checks: list[Mapping[str, Any]]) -> Iterato
         yield _quote(check)
 
 
-def _holders(names: object) -> Iterator[Block]:
-    held = ", ".join(map(one_line, names)) if isinstance(names, list | dict) else ""
+def _holders(names: list[str]) -> Iterator[Block]:
+    held = ", ".join(map(one_line, names))
     if held:
-        yield Block(Content.assemble(("held by ", "$text-muted"), (held, "$text-accent")), first=_PAD, rest=_DEEP)
+        yield Block(Content.assemble(("held by ", "dim"), (held, "$text-accent")), first=_PAD, rest=_DEEP)
 
 
 def _quote(check: Mapping[str, Any]) -> Block:
@@ -104,15 +106,13 @@ def _quote(check: Mapping[str, Any]) -> Block:
     verified = check.get("verified")
     quote, source = one_line(str(check.get("quote", ""))), one_line(str(check.get("source", "?")))
     if verified is True:
-        return Block(
-            Content.styled(f"“{quote}” {source}", "$text-muted"), first=_mark("✓", "$text-success"), rest=_DEEP
-        )
+        return Block(Content.styled(f"“{quote}” {source}", "dim"), first=_mark("✓", "$text-success"), rest=_DEEP)
     why = (
         f"not verified: {one_line(str(check.get('reason') or 'it is not in the source'))}"
         if verified is False
         else "not checked"
     )
-    said = Content.assemble((f"[{why}] ", "bold $text-warning"), (f"“{quote}” {source}", "$text-muted"))
+    said = Content.assemble((f"[{why}] ", "bold $text-warning"), (f"“{quote}” {source}", "dim"))
     return Block(said, first=_mark("✗" if verified is False else "?", "$text-warning"), rest=_DEEP)
 
 

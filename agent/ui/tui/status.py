@@ -125,7 +125,7 @@ def status_content(status: Status, width: int) -> Content:
     full, short = one_line(status.model), (model[2] or model[0]).rpartition("/")[2]
     parts: list[tuple[int, str, str]] = []  # importance (0 is kept longest), text, style
 
-    def add(importance: int, text: str, style: str = "$text-muted") -> None:
+    def add(importance: int, text: str, style: str = "") -> None:
         if text:
             parts.append((importance, text, style))
 
@@ -134,7 +134,7 @@ def status_content(status: Status, width: int) -> Content:
     add(4, money(status.cost.usd, status.cost.lower_bound))
     add(3, *_context(status))
     add(0, f"{status.queue} queued" if status.queue else "", "$text-warning")
-    add(2, one_line(status.mode), "$text-warning" if status.mode == "all" else "$text-muted")
+    add(2, one_line(status.mode), "$text-warning" if status.mode == "all" else "")
     add(6, _home(status.cwd))
     shorter = {1: short, 3: _context(status)[0].rpartition("▏")[2]}
     for rank, text in shorter.items():
@@ -150,7 +150,7 @@ def status_content(status: Status, width: int) -> Content:
     pieces: list[tuple[str, str]] = []
     for _rank, text, style in parts:
         if pieces:
-            pieces.append((SEPARATOR, "$text-disabled"))
+            pieces.append((SEPARATOR, "dim"))
         pieces.append((text if len(parts) > 1 else fit(text, min(width, cell_len(text))), style))
     return Content.assemble(*pieces).truncate(width)
 
@@ -164,9 +164,9 @@ def _context(status: Status) -> tuple[str, str]:
     if status.used is None:
         return "", ""
     if not status.window:
-        return f"{count(status.used)} tokens", "$text-muted"
+        return f"{count(status.used)} tokens", ""
     share = status.used / status.window
-    style = "$text-error" if share >= 0.9 else "$text-warning" if share >= 0.7 else "$text-muted"
+    style = "$text-error" if share >= 0.9 else "$text-warning" if share >= 0.7 else ""
     gauge = fit(bar(share, 1.0, GAUGE_CELLS), GAUGE_CELLS)
     return f"{count(status.used)}/{count(status.window)} ▕{gauge}▏{share:.0%}", style
 

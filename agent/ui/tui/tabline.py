@@ -73,7 +73,7 @@ class TabLine(Widget, can_focus=True):
         first = self._first()
         return Content.assemble(
             *(
-                (f" {title} ", "bold reverse" if at == self.chosen else "$text-muted")
+                (f" {title} ", "bold reverse" if at == self.chosen else "dim")
                 for at, title in enumerate(self.titles[first:], first)
             )
         )

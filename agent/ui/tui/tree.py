@@ -138,8 +138,8 @@ def _lines(node: _Node, width: int, marked: bool) -> Iterator[Content]:
     label = one_line(node.view.label)
     more = f"  ({len(node.view.text.splitlines())} lines)" if node.view.text and not node.open else ""
     style = "bold" if node.folds else ""
-    head = Content.assemble((label, f"{style} reverse".strip() if marked else style), (more, "$text-muted"))
-    yield from _wrapped(head, Content.styled(mark, "$text-muted"), indent, width)
+    head = Content.assemble((label, f"{style} reverse".strip() if marked else style), (more, "dim"))
+    yield from _wrapped(head, Content.styled(mark, "dim"), indent, width)
     if node.open and node.view.text:
         yield from _wrapped(Content(clean(node.view.text).expandtabs(4)), Content("  "), indent, width)
 

@@ -11,7 +11,7 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Static
 
-from agent.ui.tui.blocks import Prose
+from agent.ui.tui.blocks import Block, Prose, clean
 from agent.ui.tui.cells import Fitted, fit, one_line
 from agent.ui.tui.markdown import to_blocks
 from agent.ui.tui.plot import bars
@@ -39,19 +39,38 @@ def view_widget(view: View) -> Widget:
             return ViewPlot(view)
 
 
-class ViewTable(HorizontalScroll):
-    """Aligned columns; where they are wider than the screen they scroll sideways, and only then can it be focused."""
+class ViewTable(Vertical):
+    """Title, rows, note. The rows scroll sideways where they are wider than the screen; what is prose wraps."""
 
     DEFAULT_CSS = """
-    ViewTable { height: auto; width: 1fr; overflow-y: hidden; overflow-x: auto; scrollbar-size-horizontal: 1; }
-    ViewTable > Static { width: auto; height: auto; text-wrap: nowrap; }
-    ViewTable:focus { background: $surface-lighten-1; }
+    ViewTable { height: auto; width: 1fr; }
     """
 
     def __init__(self, view: TableView) -> None:
         super().__init__()
-        self.can_focus = False
-        self._content = table_content(view)
+        self._view = view
+
+    def compose(self) -> ComposeResult:
+        """What there is of the three."""
+        if self._view.title:
+            yield Prose([Block(Content.styled(one_line(self._view.title), "bold"))])
+        yield Rows(table_content(self._view))
+        if self._view.note:
+            yield Prose([Block(Content.styled(clean(self._view.note), "italic dim"))])
+
+
+class Rows(HorizontalScroll):
+    """Aligned columns; focused only where there is something to scroll."""
+
+    DEFAULT_CSS = """
+    Rows { height: auto; width: 1fr; overflow-y: hidden; overflow-x: auto; scrollbar-size-horizontal: 1; }
+    Rows > Static { width: auto; height: auto; text-wrap: nowrap; }
+    Rows:focus { background: $surface-lighten-1; }
+    """
+
+    def __init__(self, content: Content) -> None:
+        super().__init__(can_focus=False)
+        self._content = content
 
     def compose(self) -> ComposeResult:
         """One text."""
@@ -76,9 +95,9 @@ class ViewPlot(Fitted):
         title = one_line(f"{view.title} ({view.unit})" if view.unit else view.title)
         lines = [Content.styled(fit(title, min(width, cell_len(title))), "bold")]
         for label, bar, value in bars(view.bars, width):
-            lines.append(Content.assemble(f"{label} ", (bar, "$accent"), (f" {value}", "$text-muted")).truncate(width))
+            lines.append(Content.assemble(f"{label} ", (bar, "$accent"), (f" {value}", "dim")).truncate(width))
         if not view.bars:
-            lines.append(Content.styled("nothing yet", "$text-muted"))
+            lines.append(Content.styled("nothing yet", "dim"))
         return Content("\n").join(lines)
 
 
@@ -111,7 +130,7 @@ class ViewTabs(Vertical):
 
 
 def table_content(view: TableView) -> Content:
-    """A table as text: title, heads, a rule, rows, note. Cells are literal; a line break in one is a blank."""
+    """A table's heads, a rule, and its rows as text. Cells are literal; a line break in one is a blank."""
     rows = [[one_line(cell) for cell in row[: len(view.columns)]] for row in view.rows]
     for row in rows:
         row += [""] * (len(view.columns) - len(row))
@@ -123,13 +142,11 @@ def table_content(view: TableView) -> Content:
         parts = (fit(cell, size, right=side == "r") for cell, size, side in zip(cells, sizes, align, strict=False))
         return "  ".join(parts).rstrip()
 
-    lines = [Content.styled(one_line(view.title), "bold")] if view.title else []
+    lines: list[Content] = []
     if any(heads):
-        lines.append(Content.styled(line(heads), "bold $text-muted"))
-        lines.append(Content.styled("  ".join("─" * size for size in sizes), "$text-muted"))
+        lines.append(Content.styled(line(heads), "bold dim"))
+        lines.append(Content.styled("  ".join("─" * size for size in sizes), "dim"))
     lines += [Content(line(row)) for row in rows]
     if not rows:
-        lines.append(Content.styled("nothing yet", "$text-muted"))
-    if view.note:
-        lines.append(Content.styled(one_line(view.note), "italic $text-muted"))
+        lines.append(Content.styled("nothing yet", "dim"))
     return Content("\n").join(lines)

@@ -17,7 +17,7 @@ from agent.ui.tui.cells import count, fit, money, span, tail
 from agent.ui.tui.plot import bar, bars, sparkline
 from agent.ui.tui.tabline import TabLine
 from agent.ui.tui.tree import TreeBody
-from agent.ui.tui.views import ViewTable, table_content, view_widget
+from agent.ui.tui.views import Rows, table_content, view_widget
 from agent.views import MarkdownView, PlotView, TableView, TabsView, TreeView, View
 from tests.agent.ui.tui.counsel import HOSTILE
 from tests.support.screen import dump, widths
@@ -27,7 +27,7 @@ TABLE = TableView(
     columns=("who", "model", "cost"),
     rows=(("1", "層層", "$0.10"), ("22", f"a {HOSTILE}", "$12.00"), ("3", "short")),
     align="llr",
-    note="[not] all",
+    note="[not] all of it is here, and this note is longer than [not] all of it",
 )
 TREE = TreeView(
     label="counsel [/x]",
@@ -62,17 +62,17 @@ def play(view: View, scene: Callable[[Stage, Pilot[None]], Any], size: tuple[int
 
 def test_a_table_is_aligned_by_cells_and_literal() -> None:
     lines = table_content(TABLE).plain.splitlines()
-    assert lines[0] == "spent" and lines[-1] == "[not] all"
-    assert lines[1].startswith("who  model") and set(lines[2]) == {"─", " "}
-    assert len({cell_len(line) for line in lines[1:5]}) == 1, "right-aligned figures end in the same column"
-    assert "[/red][@click=app.quit]x[/] [31m 層層" in lines[4]
-    assert lines[5] == "3    short"
+    assert lines[0].startswith("who  model") and set(lines[1]) == {"─", " "}
+    assert len({cell_len(line) for line in lines[:4]}) == 1, "right-aligned figures end in the same column"
+    assert "[/red][@click=app.quit]x[/] [31m 層層" in lines[3]
+    assert lines[4] == "3    short"
 
 
 def test_a_wide_table_scrolls_sideways_and_only_then_takes_keys() -> None:
     async def scene(app: Stage, pilot: Pilot[None]) -> None:
-        table = app.query_one(ViewTable)
+        table = app.query_one(Rows)
         assert table.can_focus and "$12.00" not in dump(app)
+        assert "spent" in dump(app) and "[not] all of it" in dump(app).splitlines()[-1], "what is prose wraps"
         table.focus()
         for _ in range(30):
             await pilot.press("right")
