@@ -223,6 +223,10 @@ class ChatApp(App[None]):
         composer.display = True
         composer.focus()
 
+    @on(PanelView.Emptied)
+    def _nobody_at_work(self) -> None:
+        self.action_to_composer()
+
     @on(PanelView.InspectRequested)
     def _inspect_group(self, event: PanelView.InspectRequested) -> None:
         doors.inspect(self, event.group)

@@ -63,6 +63,9 @@ class PanelView(Widget, can_focus=True):
 
         group: str
 
+    class Emptied(Message):
+        """Nobody is at work any more, and the keys were here: they belong to the composer again."""
+
     def __init__(self, work: SideLog | None = None, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.work = SideLog() if work is None else work
@@ -116,7 +119,10 @@ class PanelView(Widget, can_focus=True):
             self._timer.stop()
             self._timer = None
         self._shown, self._at = Content(), []
+        focused = self.has_focus and self.display
         self.display = False
+        if focused:
+            self.post_message(self.Emptied())
 
     def render(self) -> Content:
         """The lines of the last tick."""
@@ -124,14 +130,17 @@ class PanelView(Widget, can_focus=True):
 
     def on_focus(self) -> None:
         """The keys work now."""
-        self._tick()
+        self._now()
 
     def on_blur(self) -> None:
         """They no longer do."""
-        self._tick()
+        self._now()
 
     def on_resize(self, _event: events.Resize) -> None:
         """Columns follow the width at once."""
+        self._now()
+
+    def _now(self) -> None:
         if self._timer is not None:
             self._tick()
 
@@ -171,7 +180,8 @@ class PanelView(Widget, can_focus=True):
         sides = [side for of, side in roster if of is group]
         now = self.work.clock()
         ended = [side.finished for side in sides if side.finished is not None]
-        parts = [group.source, f"{len(ended)} of {len(sides)} in", span(now - min(side.since for side in sides))]
+        stand = f"{len(sides)} late" if group.closed else f"{len(ended)} of {len(sides)} in"
+        parts = [group.source or "side work", stand, span(now - min(side.since for side in sides))]
         if ended:
             known = [end.cost.usd for end in ended if end.cost.usd is not None]
             bound = len(known) < len(ended) or any(end.cost.lower_bound for end in ended)
@@ -298,7 +308,8 @@ def _tokens(side: Side) -> str:
 def _words(side: Side, cells: int) -> str:
     end = side.finished
     if end is not None and end.error is not None:
-        return fit(one_line(f"{end.error.kind}: {end.error.message}"), cells)
+        kind = "" if end.outcome == "cancelled" else f"{end.error.kind}: "
+        return fit(one_line(kind + end.error.message), cells)
     if end is not None:
         return fit(one_line(end.text[:400]), cells)
     said = side.progress.last_words if side.progress else ""

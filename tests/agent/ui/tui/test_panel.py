@@ -26,6 +26,8 @@ class Clock:
 class Stage(App[None]):
     """The panel alone, and what it asks for."""
 
+    AUTO_FOCUS = None
+
     def __init__(self, clock: Clock) -> None:
         super().__init__()
         self.panel = PanelView(SideLog(clock))
@@ -36,6 +38,9 @@ class Stage(App[None]):
 
     def on_panel_view_command(self, message: PanelView.Command) -> None:
         self.asked.append(message.line)
+
+    def on_panel_view_emptied(self) -> None:
+        self.asked.append("emptied")
 
     def on_panel_view_inspect_requested(self, message: PanelView.InspectRequested) -> None:
         self.asked.append(("inspect", message.group))
@@ -99,7 +104,8 @@ def test_the_counsel_s_record_ends_its_lines_and_a_late_member_stays_until_it_is
         assert len(tick(app).splitlines()) == 6
         app.panel.apply(counsel.finished("aggregator"))
         app.panel.apply(counsel.record())
-        (_head, line) = tick(app).splitlines()
+        (head, line) = tick(app).splitlines()
+        assert head.startswith("moa · 1 late")
         assert line.startswith("• 4 glm") and " late " in line
         app.panel.apply(counsel.finished(4, "late"))
         assert " late " in tick(app).splitlines()[1]
@@ -154,6 +160,20 @@ def test_counsel_that_looks_ahead_stays_through_the_call_beside_it() -> None:
         app.panel.apply(counsel.finished(1))
         app.panel.apply(ModelStarted(iteration=1, model="x:main"))
         assert len(tick(app).splitlines()) == 5 and "late" not in tick(app)
+
+    play(scene)
+
+
+def test_the_keys_go_back_when_there_is_nobody_left_to_steer() -> None:
+    async def scene(app: Stage, clock: Clock, pilot: Pilot[None]) -> None:
+        four(app)
+        app.panel._tick()
+        app.panel.focus()
+        await pilot.pause()
+        app.panel.apply(TurnFinished(turn="t1", status="done", text=""))
+        app.panel._tick()
+        await pilot.pause()
+        assert app.asked == ["emptied"] and app.focused is not app.panel
 
     play(scene)
 
