@@ -161,6 +161,9 @@ class Transcript(VerticalScroll):
             self.call_next(self._load_earlier)
 
     async def _load_earlier(self) -> None:
+        if not self._first:  # another session was opened meanwhile
+            self._growing = False
+            return
         first = max(0, self._first - MORE)
         entries = self._make(first, self._first)
         self._first = first

@@ -504,3 +504,38 @@ def test_a_megabyte_is_cut_and_can_be_seen_in_full() -> None:
 
     drive([TurnStarted(session="s", turn="t", prompt=user("a" * 1_000_000))], check)
     drive([said("line of text\n\n" + "a" * 1_000_000)], check)
+
+
+def test_it_wears_every_theme() -> None:
+    def colours(app: Face) -> set[str]:
+        strips = app.screen._compositor.render_strips()
+        return {str(part.style.color) for strip in strips for part in strip if part.style and part.text.strip()}
+
+    async def check(app: Face, transcript: Transcript, pilot: Pilot[None]) -> None:
+        before = dump(app)
+        seen = set()
+        for theme in app.available_themes:
+            app.theme = theme
+            await pilot.pause()
+            assert dump(app) == before
+            seen.add(frozenset(colours(app)))
+        assert len(seen) > len(app.available_themes) / 2  # lines that were kept are drawn anew
+
+    events = [
+        said("# Title\n`code` [a](b)\n\n```python\ndef f(): return 1\n```\n> quote"),
+        ToolStarted(call=call(), title="edit"),
+        ToolFinished(call=call(), outcome="ok", text="done", diff=DIFF),
+        Record(source="moa", kind="counsel", data=COUNSEL),
+    ]
+    drive(events, check, size=(80, 40))
+
+
+def test_a_session_may_change_while_earlier_messages_come() -> None:
+    async def check(app: Face, transcript: Transcript, pilot: Pilot[None]) -> None:
+        transcript.scroll_home(animate=False, immediate=True)
+        transcript.apply(Opened(session="t", history=(user("other"),)))
+        await pilot.pause()
+        await pilot.pause()
+        assert len(transcript.children) == 1 and "other" in dump(app)
+
+    drive([history(100)], check)
