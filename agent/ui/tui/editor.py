@@ -14,6 +14,7 @@ from textual.widgets import TextArea
 from textual.widgets.text_area import Edit, EditResult, Location, Selection
 
 from agent.ui.text import harmless
+from agent.ui.tui import keyboard
 from agent.ui.tui.paste import Pastes, clean
 
 CHORD_S = 1.5
@@ -48,6 +49,7 @@ class Editor(TextArea):
     def __init__(
         self, pastes: Pastes, *, first: Callable[[events.Key], bool] = lambda _key: False, id: str | None = None
     ) -> None:
+        keyboard.teach()
         self._first = first
         self.pastes = pastes  # first: the base class places its cursor, and that asks for tokens
         super().__init__(id=id, compact=True, highlight_cursor_line=False, tab_behavior="focus")
@@ -185,7 +187,7 @@ class Editor(TextArea):
             self.move_cursor(result.end_location)
 
 
-_ACTIONS = {
+_ACTIONS = {keyboard.XTERM_SHIFT_ENTER: "newline"} | {
     key: binding.action
     for binding in (*TextArea.BINDINGS, *Editor.BINDINGS)
     if isinstance(binding, Binding)

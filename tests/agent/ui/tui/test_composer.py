@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from textual import events
+from textual._xterm_parser import XTermParser
 from textual.app import App, ComposeResult
 from textual.containers import VerticalScroll
 from textual.message import Message
@@ -23,6 +24,9 @@ from agent.filesindex import FileIndex
 from agent.inputhistory import History
 from agent.llm.messages import ImagePart
 from agent.ui.tui.composer import Composer
+from agent.ui.tui.editor import Editor
+from agent.ui.tui.keyboard import XTERM_SHIFT_ENTER
+from agent.ui.tui.paste import Pastes
 from tests.support.screen import dump
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 30
@@ -152,7 +156,7 @@ def test_one_key_steers(bench: Bench) -> None:
     drive(bench, script)
 
 
-@pytest.mark.parametrize("key", ["ctrl+j", "shift+enter", "alt+enter"])
+@pytest.mark.parametrize("key", ["ctrl+j", "shift+enter", "alt+enter", XTERM_SHIFT_ENTER])
 def test_keys_for_a_new_line(bench: Bench, key: str) -> None:
     async def script(app: Bench, pilot: Pilot[None]) -> None:
         app.composer.editor.insert("one")
@@ -160,6 +164,19 @@ def test_keys_for_a_new_line(bench: Bench, key: str) -> None:
         assert app.composer.text == "one\nt"
 
     drive(bench, script)
+
+
+@pytest.mark.parametrize(
+    ("sequence", "key"),
+    [
+        *(("\x1b\r", "alt+enter"), ("\x1b[27;2;13~", XTERM_SHIFT_ENTER), ("\x1b[13;2u", "shift+enter")),
+        *(("\x1b[13;3u", "alt+enter"), ("\n", "ctrl+j"), ("\r", "enter"), ("\x1b[1;3A", "alt+up")),
+    ],
+)
+def test_what_terminals_send_for_a_key_is_understood(sequence: str, key: str) -> None:
+    Editor(Pastes())
+    tokens = XTermParser().feed(sequence)
+    assert [token.key for token in tokens if isinstance(token, events.Key)] == [key]
 
 
 def test_keys_that_come_all_at_once_act_in_their_order(bench: Bench) -> None:
