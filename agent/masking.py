@@ -7,7 +7,7 @@ from typing import Any
 
 MASK = "[secret]"
 
-# Prefixes as their issuers document them: OpenAI, Anthropic, OpenRouter and their like (sk-), GitHub, GitLab, AWS, Google, Slack,
+# Every repetition that can fail after having matched has a bound, so that no text takes more than linear time. Prefixes as their issuers document them: OpenAI, Anthropic, OpenRouter and their like (sk-), GitHub, GitLab, AWS, Google, Slack,
 # Hugging Face, Stripe, npm, and JSON web tokens. A bearer token and a private key are known by what stands around them.
 _KEYS = re.compile(
     r"""
@@ -20,14 +20,14 @@ _KEYS = re.compile(
     | \bhf_[A-Za-z0-9]{20,}
     | \b[rs]k_(?:live|test)_[A-Za-z0-9]{16,}
     | \bnpm_[A-Za-z0-9]{30,}
-    | \beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}
+    | \beyJ[A-Za-z0-9_-]{8,400}\.eyJ[A-Za-z0-9_-]{8,8000}\.[A-Za-z0-9_-]{8,}
     | -----BEGIN[ ](?:[A-Z]+[ ])*PRIVATE[ ]KEY-----.*?(?:-----END[ ](?:[A-Z]+[ ])*PRIVATE[ ]KEY-----|\Z)
     """,
     re.VERBOSE | re.DOTALL,
 )
 _BEARER = re.compile(r"(\bbearer[ \t]+)[A-Za-z0-9._~+/-]{12,}=*", re.IGNORECASE)
 _ASSIGNED = re.compile(
-    r"""(\b\w*(?:api_?key|secret_?(?:access_?)?key|access_?token|auth_?token|password)\w*["']?\s*[=:]\s*["']?)[^\s"',;]{8,}""",
+    r"""((?:api_?key|secret_?(?:access_?)?key|access_?token|auth_?token|password)\w{0,20}["']?\s{0,3}[=:]\s{0,3}["']?)[^\s"',;]{8,}""",
     re.IGNORECASE,
 )
 

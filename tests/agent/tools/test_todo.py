@@ -1,0 +1,45 @@
+"""The agent's list: shown as it changes, kept with the session, there only for somebody who watches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from agent.chat import Opened
+from agent.events import TodoChanged, TodoItem
+from agent.host import Options
+from agent.tools.todo import kept
+from tests.support.chatbench import ChatBench, calls
+
+LIST = [{"text": "look", "status": "done"}, {"text": "change [it]", "status": "in_progress"}]
+
+
+def test_the_list_is_shown_and_comes_back(tmp_path: Path) -> None:
+    bench = ChatBench(
+        tmp_path, [calls(("todo", {"items": LIST})), "done"], options=Options(approve="deny", cwd=tmp_path)
+    )
+    bench.run("go")
+    (changed,) = bench.all(TodoChanged)
+    assert changed.items == (
+        TodoItem(text="look", status="done"),
+        TodoItem(text="change [it]", status="in_progress"),
+    )
+    assert bench.history[3].text == "☑ look\n◐ change [it]"
+    assert kept(bench.session) == changed.items
+    again = ChatBench(tmp_path, options=Options(resume_latest=True, cwd=tmp_path))
+    again.run("/clear")
+    assert [opened.todo for opened in again.all(Opened)] == [changed.items, ()]
+
+
+def test_a_wrong_list_is_told_to_the_model(tmp_path: Path) -> None:
+    wrong = calls(("todo", {"items": [{"text": "look", "status": "soon"}]}))
+    bench = ChatBench(tmp_path, [wrong, calls(("todo", {"items": []})), "done"])
+    bench.run("go")
+    assert "status" in bench.history[3].text
+    assert bench.history[5].text == "the list is empty"
+
+
+def test_a_run_without_a_face_has_no_list(tmp_path: Path) -> None:
+    bench = ChatBench(tmp_path)
+    host = bench.build(Options(cwd=tmp_path))
+    assert "todo" not in host.agent.tools.tools
+    assert host.agent.tools.only(["read"]).tools.keys() == {"read"}
