@@ -19,7 +19,7 @@ from agent.context import system_prompt
 from agent.errors import StateError, UsageError
 from agent.globs import escape
 from agent.ledger import Ledger
-from agent.llm.accounting import Cap
+from agent.llm.accounting import CallContext, Cap
 from agent.llm.catalogue import Catalogue
 from agent.llm.client import ModelClient
 from agent.llm.memory import QuirkMemory
@@ -35,7 +35,6 @@ from agent.tools.runner import ToolRunner
 if TYPE_CHECKING:
     from agent.approval import Mode
     from agent.commands import Command
-    from agent.llm.accounting import CallContext
     from agent.llm.endpoint import Endpoint
     from agent.llm.request import Request
     from agent.llm.stream import Reply
@@ -163,6 +162,9 @@ def build(
         )
 
     registry = Registry()
+    run = f"r{time.time_ns() // 1_000_000:x}{secrets.token_hex(2)}"
+    caps = _caps(config, options)
+    account = CallContext("main", session=session.id, run=run, caps=caps)
     plugins = [
         maker(
             PluginHost(
@@ -178,6 +180,7 @@ def build(
                 run_member=run_member,
                 options=options.plugins.get(name, {}),
                 session=session,
+                account=account,
             )
         )
         for name, maker in makers.items()
@@ -189,7 +192,6 @@ def build(
     tools: list[Tool] = [*builtin, *(tool for plugin in plugins for tool in plugin.tools())]
     brought = next((name for plugin in plugins if (name := plugin.main_model())), None)
     model, model_error = _main_model(config, client, options.model or brought or _chosen(config, session))
-    run = f"r{time.time_ns() // 1_000_000:x}{secrets.token_hex(2)}"
     agent = Agent(
         client=client,
         ledger=ledger,
@@ -199,7 +201,7 @@ def build(
         plugins=plugins,
         system=system(system_prompt(cwd, user_dir=config.paths.config)),
         run=run,
-        caps=_caps(config, options),
+        caps=caps,
         max_iterations=options.max_iterations,
         max_tokens=config.max_tokens,
     )

@@ -10,13 +10,14 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from agent.llm.accounting import CallContext
+
 if TYPE_CHECKING:
     from pathlib import Path
 
     from agent.commands import Command
     from agent.events import AgentEvent, Record
     from agent.ledger import Ledger
-    from agent.llm.accounting import CallContext
     from agent.llm.client import ModelClient
     from agent.llm.messages import Message, ToolCallPart
     from agent.llm.request import Request
@@ -182,3 +183,5 @@ class PluginHost:
     options: Mapping[str, Any]
     """What the command line said to this plugin."""
     session: Session
+    account: CallContext = CallContext("main")  # noqa: RUF009 - frozen
+    """Who pays for what a command asks outside a turn: session, run and the user's caps (change purpose, slot and share)."""

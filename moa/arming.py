@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -10,30 +11,43 @@ from agent.llm.request import ModelRef
 from agent.plugin import Disclosure
 
 if TYPE_CHECKING:
+    from agent.llm.accounting import Cap
     from agent.llm.client import ModelClient
     from moa.plugin import Moa
     from moa.preset import Preset
 
 
-def check(preset: Preset, client: ModelClient, main: ModelRef | None) -> None:
+def check(preset: Preset, client: ModelClient, main: ModelRef | None, caps: Sequence[Cap] = ()) -> None:
     """Raises UsageError, with the preset's file and key and a remedy, where this preset can't be armed.
 
-    `main` is the main model where it is known: an aggregator named `main` is checked as that. Nothing is sent.
+    `main` is the main model where it is known: an aggregator named `main` is checked as that. `caps` are the user's own (config.toml,
+    `--budget`). Nothing is sent.
     """
-    unpriced: list[str] = []
-    capped = preset.turn_usd is not None and preset.turn_tokens is None
+    unpriced: dict[str, None] = {}
+    dollars = [cap.where for cap in caps if cap.nano is not None]
+    if preset.turn_usd is not None:
+        dollars.insert(0, f"{preset.source}: budget.turn_usd")
+    tokens = preset.turn_tokens is not None or any(cap.tokens is not None for cap in caps)
+    needed = (
+        bool(dollars) and not tokens
+    )  # then a price must be known; elsewhere nobody looks it up before the first byte
     for key, model in preset.models(main):
         try:
             endpoint = client.require_key(model.endpoint)
         except UsageError as error:
             where = f"{preset.source}: {key} ({model})"
             raise UsageError(f"{where}: {error.message}", remedy=error.remedy, kind=error.kind) from None
-        if capped and not endpoint.free and client.facts(model).price is None:
-            unpriced.append(str(model))
+        if needed and not endpoint.free and client.facts(model).price is None:
+            unpriced[str(model)] = None
     if unpriced:
+        names = ", ".join(unpriced)
+        endpoints = " ".join(sorted({name.partition(":")[0] for name in unpriced}))
         raise UsageError(
-            f"{preset.source}: budget.turn_usd is a dollar cap, but the price of {', '.join(unpriced)} is unknown",
-            remedy="add turn_tokens under [budget], or give the price in config.toml (endpoints.NAME.models)",
+            f"{dollars[0]} is a dollar cap, but the price of {names} is unknown",
+            remedy=(
+                f"ask for prices with `moa models list {endpoints}`, give them in config.toml (endpoints.NAME.models), or add a cap in "
+                "tokens (turn_tokens under [budget])"
+            ),
             kind="unpriced",
         )
 

@@ -10,10 +10,11 @@ from agent.commands import CommandContext, Result, RunTurn, Said
 from agent.errors import UsageError
 from agent.llm.money import Total
 from agent.views import MarkdownView, TableView
-from moa import arming, preset_files, record
+from moa import arming, preset_files, record, restore
 from moa.preset import VERBS
 
 if TYPE_CHECKING:
+    from moa.counsel import Counsel
     from moa.plugin import Moa
 
 
@@ -127,18 +128,13 @@ async def _ask(moa: Moa, context: CommandContext, rest: str) -> Result:
         name, _, rest = rest[1:].partition(" ")
     if not rest.strip():
         raise UsageError("/moa ask needs a prompt", remedy="/moa ask [@PRESET] PROMPT")
-    arming.check(moa.load(name), moa.host.client, moa.main())
+    arming.check(moa.load(name), moa.host.client, moa.main(), moa.host.account.caps)
     return RunTurn(rest.strip(), {"moa": {"preset": name}})
 
 
 async def _again(moa: Moa, context: CommandContext, rest: str) -> Result:
     _nothing_more("again", rest)
-    earlier = moa.last
-    if earlier is None or not earlier.answers:
-        raise UsageError(
-            "there are no answers to analyse anew since the program was started",
-            remedy="take counsel first; `moa replay` judges a saved one",
-        )
+    earlier = moa.last if moa.last is not None and moa.last.answers else _recorded(moa, context)
     council = moa.council(earlier.preset)
     counsel = await council.again(earlier, emit=context.emit)
     moa.last = counsel
@@ -152,13 +148,30 @@ async def _again(moa: Moa, context: CommandContext, rest: str) -> Result:
     return Said(counsel_view(entry.data))
 
 
+def _recorded(moa: Moa, context: CommandContext) -> Counsel:
+    """The last counsel with answers, as the session has it. Raises UsageError."""
+    answered = [data for data in restore.taken(context.session) if data.get("members")]
+    main = moa.main()
+    try:
+        data = answered[-1]
+        preset = moa.load(data["preset"])
+        history = context.session.history()
+        return restore.counsel(
+            data, preset, account=moa.host.account, history=history, main=main or preset.members[0].model
+        )
+    except (IndexError, KeyError, ValueError, TypeError):
+        raise UsageError(
+            "there are no answers in this session to analyse anew", remedy="take counsel first: /moa ask PROMPT"
+        ) from None
+
+
 # Looking
 
 
 async def _show(moa: Moa, context: CommandContext, rest: str) -> Result:
     from moa.show import counsel_view
 
-    taken = [data for data in context.session.records(record.KIND) if data.get("trigger") != record.REPLAYED]
+    taken = restore.taken(context.session)
     if not taken:
         raise UsageError("no counsel was taken in this session yet", remedy="/moa on, and then ask something")
     number = _number(rest, "show", len(taken), default=len(taken))
@@ -185,11 +198,12 @@ async def _status(moa: Moa, context: CommandContext, rest: str) -> Result:
         )
     )
     rows.append(("tool", moa.tool_mode))
-    if moa.last is not None:
-        last = moa.last
-        rung = last.aggregation.rung if last.aggregation else "none"
-        text = f"step {last.step}: {len(last.answers)} of {len(last.members)} answered, rung {rung}, {last.duration_s:.1f} s"
-        rows.append(("last counsel", f"{text}, {last.cost}"))
+    if recorded := restore.taken(context.session):
+        last = recorded[-1]
+        said = f"step {last['iteration'] - last['age']}: {last['answered']} of {last.get('asked', '?')} answered"
+        cost = last["cost"]["usd"]
+        money = "unknown" if cost is None else f"{'≥ ' if last['cost']['lower_bound'] else ''}${cost:.6f}"
+        rows.append(("last counsel", f"{said}, rung {last['rung'] or 'none'}, {last['duration_s']:.1f} s, {money}"))
     rows.append(("spent", f"{_spent(moa, context)} in this session, main model not counted"))
     rows += [(f"step {receipt.iteration}", str(receipt)) for receipt in moa.receipts.all[-5:]]
     return Said(TableView(title="counsel", columns=("", ""), rows=tuple(rows)))
@@ -210,7 +224,7 @@ async def _quote(moa: Moa, context: CommandContext, rest: str) -> Result:
     from moa.view import render
 
     preset = moa.load(rest or moa.armed or moa.settings.preset)
-    arming.check(preset, moa.host.client, moa.main())
+    arming.check(preset, moa.host.client, moa.main(), moa.host.account.caps)
     view = render(context.session.history())
     priced = quote(preset, moa.host.client, view, moa.main())
     return Said(priced.view(arming.receivers(preset, moa.host.client, moa.main())))
@@ -230,7 +244,7 @@ async def _cancel(moa: Moa, context: CommandContext, rest: str) -> Result:
 
 async def _go(moa: Moa, context: CommandContext, rest: str) -> Result:
     _nothing_more("go", rest)
-    if moa.turn is None or not moa.turn.council.panel.go():
+    if moa.turn is None or not moa.turn.council.go():
         raise UsageError("no counsel is being waited for", remedy="/moa go is for while a panel is at work")
     return _said("Going on with what is in.")
 

@@ -53,6 +53,18 @@ class Council:
         self._lock = asyncio.Lock()
         self._count = 0
         self._said: set[str] = set()
+        self._go: asyncio.Future[None] | None = None
+        self.broken_off: Counsel | None = None
+        """A counsel that was stopped in the middle: its calls have been paid for, so it is recorded, too."""
+
+    def go(self) -> bool:
+        """Go on with what is in: the answers so far, or the answers as they are where they are being compared. False where nothing waits."""
+        if self.panel.go():
+            return True
+        if self._go is None or self._go.done():
+            return False
+        self._go.set_result(None)
+        return True
 
     def begin_turn(self) -> None:
         """A new turn: what was said in the last one may be said again."""
@@ -91,11 +103,18 @@ class Council:
                 members=self.preset.members,
                 calling=self._context(context),
                 main=main,
+                messages=len(history),
                 draft=draft,
                 question=question,
             )
             try:
                 await self._take(counsel, history, emit, tools=tools)
+            except asyncio.CancelledError:
+                counsel.warnings.append("stopped before its end")
+                counsel.cost = counsel.cost.plus(None)
+                counsel.duration_s = time.monotonic() - started
+                self.broken_off = counsel
+                raise
             except Exception as error:
                 # Counsel never breaks a turn: a fault of ours costs the advice, not the answer.
                 counsel.warnings.append(f"counsel broke off ({type(error).__name__}: {error})")
@@ -225,6 +244,7 @@ class Council:
         )
         pulse = Pulse(f"{counsel.id}/aggregator", emit)
         called = len(counsel.answers) > 1  # a single answer has nothing to be compared with
+        name = model.model.rpartition("/")[2]
         if called:
             emit(
                 events.SideStarted(
@@ -232,13 +252,13 @@ class Council:
                     id=pulse.id,
                     group=counsel.id,
                     kind="aggregator",
-                    label=model.model.rpartition("/")[2],
+                    label=name,
                     model=str(model),
                     role=seat.role,
                 )
             )
-        try:
-            found = await aggregate(
+        work = asyncio.create_task(
+            aggregate(
                 self._client,
                 replace(counsel.calling, purpose="aggregator"),
                 spec=spec,
@@ -251,6 +271,9 @@ class Council:
                 memory=self._memory,
                 small=seat.max_tokens <= SMALL_TOKENS,
             )
+        )
+        try:
+            found = await self._in_time(work, pulse, name, counsel, emit)
         except BaseException as error:
             if called:
                 emit(_aggregator_stopped(pulse.id, error))
@@ -258,6 +281,37 @@ class Council:
         if called:
             emit(_aggregator_finished(pulse.id, found))
         return found
+
+    async def _in_time(
+        self, work: asyncio.Task[Aggregation], pulse: Pulse, name: str, counsel: Counsel, emit: Emit
+    ) -> Aggregation:
+        """The analysis, under the preset's own times: past `soft_s` it is said, `go` and `timeout_s` go on with the raw answers."""
+        from moa.aggregator import raw
+
+        preset = self.preset
+        self._go = asyncio.get_running_loop().create_future()
+        try:
+            soft = min(preset.soft_s, preset.timeout_s)
+            either: set[asyncio.Future[Any]] = {work, self._go}
+            await asyncio.wait(either, timeout=soft, return_when=asyncio.FIRST_COMPLETED)
+            if not work.done() and not self._go.done():
+                pulse.beat("soft_deadline")
+                text = f"the aggregator {name} has not answered after {soft:g} s; /moa go goes on with the raw answers"
+                self._say("info", "soft_deadline", text, emit)
+                rest = preset.timeout_s - soft
+                await asyncio.wait(either, timeout=rest, return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                return work.result()
+            hurried = self._go.done()
+        finally:
+            self._go = None
+            if not work.done():
+                work.cancel()
+                await asyncio.gather(work, return_exceptions=True)
+        counsel.cost = counsel.cost.plus(None)  # it was begun, and nobody has said what it cost
+        if hurried:
+            return replace(raw(counsel.answers), note="went on without the analysis (/moa go)")
+        return replace(raw(counsel.answers), error=("timed_out", f"no analysis within {preset.timeout_s:g} s"))
 
     # What is said about it
 

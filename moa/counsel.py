@@ -32,6 +32,8 @@ class Counsel:
     members: tuple[Member, ...]
     calling: CallContext
     main: ModelRef
+    messages: int = 0
+    """How many messages of the history it looked at."""
     view: tuple[Message, ...] = ()
     answers: tuple[Answer, ...] = ()
     failures: tuple[Failure, ...] = ()

@@ -52,7 +52,7 @@ class Moa(Plugin):
     def __init__(self, host: PluginHost, *, env: Mapping[str, str] = os.environ) -> None:
         self.host = host
         self.settings = settings.read(host.settings, host.config_file)
-        self.receipts = Receipts()
+        self._receipts: Receipts | None = None
         self.turn: TurnCounsel | None = None
         self.last: Counsel | None = None
         self._env = env
@@ -139,6 +139,17 @@ class Moa(Plugin):
 
         return disclosure(self, line)
 
+    @property
+    def receipts(self) -> Receipts:
+        """Why counsel was or was not taken in this session, earlier processes included."""
+        if self._receipts is None:
+            self._receipts = Receipts()
+            if self.host.session.records("counsel"):
+                from moa import restore
+
+                restore.receipts(self.host.session, self._receipts)
+        return self._receipts
+
     # Arming
 
     def load(self, name: str) -> Preset:
@@ -159,7 +170,7 @@ class Moa(Plugin):
         """Arm a preset, or with None disarm, for this session from the next turn on. Raises UsageError; nothing changes then."""
         preset = None if name is None else self.load(name)
         if preset is not None:
-            arming.check(preset, self.host.client, self.main())
+            arming.check(preset, self.host.client, self.main(), self.host.account.caps)
         self.armed = name
         self._store()
         return preset
@@ -181,7 +192,7 @@ class Moa(Plugin):
         kept = self._councils.get(name)
         if kept is not None and kept.preset == preset:
             return kept
-        arming.check(preset, self.host.client, self.main())
+        arming.check(preset, self.host.client, self.main(), self.host.account.caps)
         if self._memory is None:
             self._memory = RungMemory.load(self._rungs)
         council = Council(preset, self.host.client, memory=self._memory, run_member=self.host.run_member)

@@ -28,6 +28,8 @@ def full(counsel: Counsel, *, iteration: int, guidance: str | None, receipt: Rec
         "reason": counsel.decision.reason,
         "preset": counsel.preset,
         "asked": len(counsel.members),
+        "main": str(counsel.main),
+        "messages": counsel.messages,
         "answered": len(counsel.answers),
         "failed": [_failed(failure) for failure in counsel.failures],
         "late": [{"slot": a.slot, "step": a.step} for a in counsel.answers if a.slot in counsel.late],
@@ -50,8 +52,8 @@ def full(counsel: Counsel, *, iteration: int, guidance: str | None, receipt: Rec
     return Record(source="moa", kind=KIND, data=data)
 
 
-def replayed(counsel: Counsel, *, iteration: int, form: str, receipt: Receipt) -> Record:
-    """The compact entry: which counsel's guidance went out again, how old it is, and in which form (full or line)."""
+def replayed(counsel: Counsel, *, iteration: int, form: str, guidance: str | None, receipt: Receipt) -> Record:
+    """The compact entry: which counsel's guidance went out again, how old it is, in which form (full or line), and the text as sent."""
     data: dict[str, Any] = {
         "id": counsel.id,
         "iteration": iteration,
@@ -63,7 +65,7 @@ def replayed(counsel: Counsel, *, iteration: int, form: str, receipt: Receipt) -
         "late": [],
         "rung": None if counsel.aggregation is None else counsel.aggregation.rung,
         "analysis": None,
-        "guidance": None,
+        "guidance": guidance,
         "form": form,
         "age": max(0, iteration - counsel.step),
         "duration_s": 0.0,

@@ -113,6 +113,9 @@ class TurnCounsel:
             if isinstance(ended, Counsel):
                 unsent.append(ended)
         await self.council.close()
+        if (broken_off := self.council.broken_off) is not None:
+            unsent.append(broken_off)
+            self.council.broken_off = None
         for counsel in unsent:
             receipt = self._receipts.taken(
                 self._turn.turn, counsel.step, counsel.decision, counsel.cost, counsel.duration_s
@@ -177,14 +180,15 @@ class TurnCounsel:
         if self._force is None:
             return Contribution(None, self._none(call, receipt))
         how = form(self._sent)
-        entry = record.replayed(self._force, iteration=call.iteration, form=how, receipt=receipt)
-        return Contribution(self._text(call.iteration), entry)
+        text = self._text(call.iteration)
+        entry = record.replayed(self._force, iteration=call.iteration, form=how, guidance=text, receipt=receipt)
+        return Contribution(text, entry)
 
     def _none(self, call: ModelCall, receipt: Receipt) -> Record | None:
         """No guidance is in force: the last counsel failed. Its own entry has said so; the receipt alone would add nothing."""
         if self.latest is None:
             return None
-        return record.replayed(self.latest, iteration=call.iteration, form="none", receipt=receipt)
+        return record.replayed(self.latest, iteration=call.iteration, form="none", guidance=None, receipt=receipt)
 
     def _text(self, step: int) -> str | None:
         if self._force is None:

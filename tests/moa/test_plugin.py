@@ -14,7 +14,16 @@ import pytest
 from agent.approval import Approvals, DenyPaths
 from agent.commands import CommandContext, CommandTable, RunTurn, Said
 from agent.errors import UsageError
-from agent.events import AgentEvent, DraftSuperseded, ModelStarted, Notice, Record, SideFinished, TurnFinished
+from agent.events import (
+    AgentEvent,
+    DraftSuperseded,
+    ModelStarted,
+    Notice,
+    Record,
+    SideFinished,
+    SideStarted,
+    TurnFinished,
+)
 from agent.ledger import Ledger
 from agent.llm.endpoint import ModelFacts
 from agent.llm.errors import Overloaded
@@ -137,8 +146,8 @@ class Bench:
         return [request for request in self.client.requests if request.model.model == model]
 
 
-def run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    asyncio.run(asyncio.wait_for(main(), 10))
+def run(main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    return asyncio.run(asyncio.wait_for(main(), 10))
 
 
 def test_counsel_before_each_call_and_its_record(tmp_path: Path) -> None:
@@ -407,59 +416,44 @@ def test_go_and_cancel_while_a_panel_works(tmp_path: Path) -> None:
     bench = Bench(tmp_path, ["done"], script={"fake:one": After(3, "x"), "fake:two": After(3, "x")})
 
     async def main() -> None:
-        turn = asyncio.create_task(bench.turn())
-        await asyncio.sleep(0.2)
-        assert len(bench.client.requests) == 2
-        assert list(bench.moa.commands()[0].complete("cancel ")) == ["cancel 1", "cancel 2"]
-        await bench.say("/moa cancel 1", busy=True)
-        await bench.say("/moa go", busy=True)
-        assert (await turn).status == "done"
-        (data,) = bench.records
-        assert [failed["kind"] for failed in data["failed"]] == ["cancelled"] and data["running"] == ["2"]
-        assert data["cost"]["lower_bound"], "what still runs is not free"
+        context = CommandContext(session=bench.agent.session, emit=bench.seen.append, busy=True)
+        async for event in Turn(bench.agent, "go").events():
+            bench.seen.append(event)
+            if isinstance(event, SideStarted) and event.kind == "aggregator":
+                await asyncio.sleep(0)  # the call is begun
+                await bench.commands.run("/moa go", context)
 
     run(main)
+    assert bench.records[0]["rung"] == "raw"
 
 
-def test_the_consult_tool(tmp_path: Path) -> None:
+def test_a_counsel_that_is_stopped_in_the_middle_is_recorded(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, ["done"], script={"fake:two": After(60, "late")})
+
     async def main() -> None:
-        first = Bench(tmp_path, ["x"], options={})
-        assert "opened the next time" in _text(await first.say("/moa tool force"))
-        ask = tools(("consult", {"question": "is it safe?"}))
-        session = Session.open(tmp_path / "state", _reopened(first))
-        bench = Bench(tmp_path, ["hasty answer", ask, "considered answer"], options={}, session=session)
-        await bench.turn()
-        (draft,) = bench.of(DraftSuperseded)
-        assert draft.message.text == "hasty answer"
-        (data,) = bench.records
-        assert (data["trigger"], data["question"], data["answered"]) == ("consult", "is it safe?", 2)
-        assert "is it safe?" in (bench.to("one")[0].tail or "")
-        assert any("advice one" in message.text for message in session.history() if message.role == "tool")
-        last = bench.seen[-1]
-        assert isinstance(last, TurnFinished) and last.text == "considered answer"
+        turn = Turn(bench.agent, "go")
+        async for event in turn.events():
+            bench.seen.append(event)
+            if isinstance(event, SideFinished) and event.outcome == "answered":
+                turn.cancel()
 
     run(main)
+    (data,) = bench.records
+    assert data["warnings"] == ["stopped before its end"] and data["cost"]["lower_bound"]
 
 
-def test_layers_show_the_last_rounds_answers_under_neutral_names(tmp_path: Path) -> None:
-    bench = Bench(
-        tmp_path,
-        ["done"],
-        'aggregate = "raw"\nlayers = 2',
-        script={"fake:one": ["first of one", "second of one"], "fake:two": ["first of two", "second of two"]},
-    )
+def test_the_last_answers_are_analysed_anew_in_another_process(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, ["done"], JUDGED)
     run(lambda: _turn(bench))
-    first, second = bench.to("one")
-    assert "first of two" not in (first.tail or "")
-    assert "first of two" in (second.tail or "") and "fake" not in (second.tail or "")
-    assert [member["text"] for member in bench.records[0]["members"]] == ["second of one", "second of two"]
-    assert bench.records[0]["cost"]["usd"] == 4e-6
-
-
-def test_settings_are_checked(tmp_path: Path) -> None:
-    from moa.settings import read
-
-    with pytest.raises(UsageError, match=r"moa\.presett") as caught:
-        read({"presett": "x"}, tmp_path / "config.toml")
-    assert "did you mean preset?" in (caught.value.remedy or "")
-    assert read({"armed": True}, tmp_path / "config.toml").armed
+    bench.agent.session.close()
+    session = Session.open(tmp_path / "state", bench.agent.session.id)
+    later = Bench(tmp_path, ["done"], JUDGED, session=session)
+    context = CommandContext(session=session, emit=later.seen.append)
+    run(lambda: later.commands.run("/moa again", context))
+    assert [request.model.model for request in later.client.requests] == ["judge"]
+    (tail,) = [request.tail or "" for request in later.client.requests]
+    assert "advice one" in tail and "advice two" in tail
+    status = run(lambda: later.commands.run("/moa status", context))
+    assert isinstance(status, Said) and isinstance(status.view, TableView)
+    assert "2 of 2 answered, rung json_schema" in dict(status.view.rows)["last counsel"]  # type: ignore[arg-type]
+    assert sum(row[0].startswith("step ") for row in status.view.rows) == 2
