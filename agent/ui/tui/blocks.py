@@ -40,13 +40,15 @@ class Block:
     """A run of lines with a common indent. `body` is the text, or makes it for a width (tables).
 
     `first` stands before the first line (a bullet, a quote's bar), `rest` before the others; `copied` says how many characters of
-    `first` belong to the text that a selection copies (default: all; `rest` never does). `gap` is an empty line before the block, `label` a faint line above it that is no part of the text.
+    `first` belong to the text that a selection copies (default: all; `rest` never does). `gap` is an
+    empty line before the block, with `above` in it; `label` a faint line above the block that is no part of the text.
     """
 
     body: Content | Callable[[int], Content]
     first: Content = EMPTY
     rest: Content = EMPTY
     gap: bool = False
+    above: Content = EMPTY
     label: str = ""
     fill: str = ""
     """A style for the whole lines, to the right edge."""
@@ -101,7 +103,7 @@ class Block:
     def _strips(self, width: int, style: Style, options: RenderOptions, y: int) -> Sequence[Strip]:
         strips: list[Strip] = []
         if self.gap:
-            strips += self.rest.render_strips(max(1, width), 1, style, with_changes(options, selection=None))
+            strips += self.above.render_strips(max(1, width), 1, style, with_changes(options, selection=None))
             y += 1
         if self.label:
             faint = Content.styled(self.label, "$foreground-muted")

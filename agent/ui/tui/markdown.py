@@ -61,7 +61,7 @@ def to_content(markdown: str, *, width: int | None = None) -> Content:
     lines: list[Content] = []
     for block in to_blocks(markdown):
         if block.gap:
-            lines.append(block.rest.rstrip())
+            lines.append(block.above.rstrip())
         if block.label:
             lines.append(Content.assemble(block.rest, (block.label, FAINT)))
         body = block.content(width or 80)
@@ -124,12 +124,16 @@ def render(text: str, tokens: Sequence[Token], place: Place = START) -> list[Blo
     nests: list[Nest] = []
     lists = Lists()
 
+    within: list[Nest] = []  # what the last block stood in
+
     def add(token: Token, body: Content, *, label: str = "", space: bool = False, inset: str = "") -> None:
         marks = Content("").join([nest.take() for nest in nests])
         first = Content.assemble(marks, inset)
         rest = Content("").join([nest.rest for nest in nests] + [Content(inset)])
         apart = (bool(blocks) or place.after) and (space or _blank_before(source, token, place))
-        blocks.append(Block(body, first=first, rest=rest, gap=apart, label=label, copied=len(marks)))
+        above = Content("").join([nest.rest for nest, other in zip(nests, within, strict=False) if nest is other])
+        within[:] = nests
+        blocks.append(Block(body, first=first, rest=rest, gap=apart, above=above, label=label, copied=len(marks)))
 
     index = 0
     while index < len(tokens):

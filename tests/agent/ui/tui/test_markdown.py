@@ -28,6 +28,7 @@ def looks(blocks: list[Block]) -> list[object]:
             block.first.plain,
             block.rest.plain,
             block.gap,
+            block.above.plain,
             block.label,
         )
         for block in blocks
@@ -68,7 +69,14 @@ def test_lists_hang() -> None:
 
 
 def test_quotes_keep_their_bar() -> None:
-    assert plain("> one two three\n>\n> - four", 12).split("\n") == ["▌ one two", "▌ three", "▌", "▌ • four"]
+    assert plain("a\n\n> one two three\n>\n> - four", 12).split("\n") == [
+        "a",
+        "",
+        "▌ one two",
+        "▌ three",
+        "▌",
+        "▌ • four",
+    ]
 
 
 def test_links_show_where_they_lead() -> None:
@@ -151,7 +159,7 @@ WORDS = st.lists(
 @given(WORDS, st.sampled_from([None, 12, 60]))
 def test_no_word_is_lost(parts: list[tuple[str, str, str]], width: int | None) -> None:
     text = "".join(f"{before}{word}{after}" for before, word, after in parts)
-    shown = re.sub(r"\s", "", plain(text, width))
+    shown = re.sub(r"[\s▌]", "", plain(text, width))  # a quote has its bar before each wrapped line
     for _, word, _ in parts:
         assert word in shown
 
