@@ -294,9 +294,11 @@ def _key(side: Side) -> str:
 
 
 def _name(side: Side) -> str:
-    """Its label, without the number that stands in front of it anyway."""
-    key = _key(side)
-    return side.started.label.removeprefix(f"{key} ") if key.strip() else side.started.label
+    """Its label: without the number that stands in front of it anyway; where there is none, with what kind of work it is."""
+    begun, key = side.started, _key(side)
+    if key.strip():
+        return begun.label.removeprefix(f"{key} ")
+    return begun.label if begun.label.startswith(begun.kind) else f"{begun.kind} {begun.label}"
 
 
 def _tokens(side: Side) -> str:

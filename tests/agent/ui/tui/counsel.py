@@ -27,7 +27,7 @@ def started(slot: int, model: str = "vendor/model", *, group: str = GROUP, role:
 
 def aggregator(group: str = GROUP) -> SideStarted:
     return SideStarted(
-        source="moa", id=f"{group}/aggregator", group=group, kind="aggregator", label="aggregator opus", model="x:opus"
+        source="moa", id=f"{group}/aggregator", group=group, kind="aggregator", label="opus", model="x:opus"
     )
 
 

@@ -101,7 +101,8 @@ def test_the_counsel_s_record_ends_its_lines_and_a_late_member_stays_until_it_is
             app.panel.apply(counsel.finished(slot))
         app.panel.apply(counsel.progress(4))
         app.panel.apply(counsel.aggregator())
-        assert len(tick(app).splitlines()) == 6
+        lines = tick(app).splitlines()
+        assert len(lines) == 6 and "aggregator opus" in lines[5], "what has no number says what it is"
         app.panel.apply(counsel.finished("aggregator"))
         app.panel.apply(counsel.record())
         (head, line) = tick(app).splitlines()
