@@ -51,7 +51,7 @@ class FileIndex:
         # As they are typed, and in small letters. One value, since a thread may read it while a refresh replaces it.
         self._names: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
         self._listed: float | None = None
-        self._refreshing = False
+        self._refreshing = asyncio.Lock()
 
     @property
     def entries(self) -> tuple[str, ...]:
@@ -64,11 +64,11 @@ class FileIndex:
         return self._listed is None or time.monotonic() - self._listed > FRESH_S
 
     async def refresh(self) -> None:
-        """List anew. While another refresh is at work this one has nothing to do."""
-        if self._refreshing:
-            return
-        self._refreshing = True
-        try:
+        """List anew. While another refresh is at work this one waits for its end, and has nothing to do then."""
+        at_work = self._refreshing.locked()
+        async with self._refreshing:
+            if at_work:
+                return
             # Here, because the tools are slow to import and a chat may never be asked for a file.
             from agent.tools.base import ToolContext
             from agent.tools.listing import list_files
@@ -77,8 +77,6 @@ class FileIndex:
             self._names = await asyncio.to_thread(_arrange, listing.files)
             self.complete_listing = listing.complete and len(self.entries) < MAX_ENTRIES
             self._listed = time.monotonic()
-        finally:
-            self._refreshing = False
 
     def complete(self, query: str, limit: int = 20) -> list[Found]:
         """The paths that fit best what was typed behind the `@`, best first. An empty query gives the top of the project.

@@ -129,7 +129,11 @@ def test_two_refreshes_at_once_list_once(tmp_path: Path, monkeypatch: pytest.Mon
     made = FileIndex(tmp_path)
 
     async def twice() -> None:
-        await asyncio.gather(made.refresh(), made.refresh())
+        first = asyncio.create_task(made.refresh())
+        await asyncio.sleep(0)
+        await made.refresh()
+        assert made.entries == ("one.txt",)  # the second waited for the first
+        await first
 
     assert made.stale
     asyncio.run(twice())

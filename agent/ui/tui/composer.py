@@ -32,7 +32,7 @@ from agent.ui.tui.paste import Pastes
 from agent.ui.tui.waiting import Waiting
 
 Mode = Literal["message", "shell", "search"]
-MARKS: dict[Mode, str] = {"message": ">", "shell": "!", "search": "?"}
+MARKS: dict[Mode, str] = {"message": ">", "shell": "$", "search": "?"}
 
 
 class Composer(Widget):

@@ -614,7 +614,7 @@ def test_shell_mode_is_marked_and_a_busy_agent_said(bench: Bench) -> None:
         assert "> Enter queues, Ctrl+S steers, Esc stops" in dump(app)
         app.composer.editor.insert("!git status")
         await pilot.pause()
-        assert "│ ! !git status" in dump(app)
+        assert "│ $ !git status" in dump(app)
         assert app.composer.mode == "shell"
         assert app.composer.has_class("-shell")
 
