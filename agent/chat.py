@@ -82,6 +82,11 @@ class Chat:
         """Open the session (emits Opened). Raises UsageError, StateError."""
         self._adopt(self._build(self._options))
 
+    async def reopen(self) -> None:
+        """Build the host anew for the same session: the settings have changed. Raises UsageError, StateError; the old one then stays."""
+        session = self.host.agent.session
+        await self._switch(session.id if session.head is not None else None)
+
     async def submit(self, text: str, images: Sequence[ImagePart] = ()) -> None:
         """A line was entered: a command, `!` and a shell command (`!!`: not told to the model), or a message.
 
@@ -246,7 +251,9 @@ class Chat:
         return True
 
     async def _act(self, entry: Entered, act: Act) -> None:
-        if act.name == "open":
+        if act.name == "open" and act.text == self.host.agent.session.id:
+            self._tell_opened()
+        elif act.name == "open":
             await self._switch(act.text or None)
         elif act.name == "undone":
             self._tell_opened()
@@ -312,9 +319,6 @@ class Chat:
     async def _switch(self, name: str | None) -> None:
         """Go on in another session, or with None in a new one that keeps the model, what is armed and the mode of approval."""
         old = self.host
-        if name == old.agent.session.id:
-            self._tell_opened()
-            return
         inherited = {key: value for key, value in old.agent.session.states().items() if key != todo.STATE}
         options = replace(
             self._options,

@@ -48,23 +48,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _internal(error: Exception) -> ErrorInfo:
     """A mistake of ours: the traceback goes to a file, one line to the user."""
     import os
-    import traceback
 
     from agent.config import Paths
-    from agent.events import ErrorInfo
+    from agent.crash import crashed
 
-    text = "".join(traceback.format_exception(error))
-    remedy = "please report it"
-    try:
-        folder = Paths.from_env(os.environ).state
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "crash.log").write_text(text, "utf-8")
-        remedy += f", with {folder / 'crash.log'}"
-    except OSError:
-        pass
-    return ErrorInfo(
-        kind="internal", message=f"an error of the program itself: {type(error).__name__}: {error}", remedy=remedy
-    )
+    return crashed(error, Paths.from_env(os.environ).state)
 
 
 def _fail(status: TurnStatus, error: ErrorInfo, words: Sequence[str]) -> int:

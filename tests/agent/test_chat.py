@@ -492,6 +492,37 @@ def test_fork_goes_on_in_a_copy(tmp_path: Path) -> None:
     assert [message.text for message in other.all(Opened)[0].history[1:]] == ["hi", "one"]
 
 
+def test_settings_that_changed_take_effect_in_the_same_session(tmp_path: Path) -> None:
+    from tests.support.chatbench import CONFIG
+
+    bench = ChatBench(tmp_path, config="")
+
+    async def set_up() -> None:
+        (tmp_path / "config" / "config.toml").write_text(CONFIG)
+        await bench.chat.reopen()
+
+    async def again() -> None:
+        await bench.chat.reopen()
+
+    bench.run("hi", set_up, "hi", again, "more")
+    assert [event.text for event in bench.all(Refused)] == ["hi"]
+    assert bench.texts == ["hi", "ok", "more", "ok"]
+    assert len({event.session for event in bench.all(Opened)[1:]}) == 1
+
+
+def test_opening_the_session_that_is_open_changes_nothing(tmp_path: Path) -> None:
+    bench = ChatBench(tmp_path)
+
+    async def resume() -> None:
+        host = bench.chat.host
+        await bench.chat.submit(f"/resume {host.agent.session.id}")
+        await bench.chat.idle()
+        assert bench.chat.host is host
+
+    bench.run("hi", resume)
+    assert [len(event.history) for event in bench.all(Opened)] == [0, 3]
+
+
 def test_a_session_that_another_process_has_open_is_told(tmp_path: Path) -> None:
     first = ChatBench(tmp_path)
 
