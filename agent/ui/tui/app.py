@@ -30,6 +30,7 @@ from agent.ui.tui.quit import SecondPress, farewell
 from agent.ui.tui.sidelog import SideLog
 from agent.ui.tui.status import StatusLine
 from agent.ui.tui.transcript import Transcript
+from agent.ui.tui.welcome import Welcome
 
 if TYPE_CHECKING:
     from agent.chat import Chat
@@ -76,6 +77,7 @@ class ChatApp(App[None]):
         """Transcript, roster, composer (or a question in its place), status."""
         root = (self._options.cwd or Path.cwd()).absolute()
         history = History(Paths.from_env(os.environ).state / "history")
+        yield Welcome()
         yield Transcript()
         yield PanelView(self.work_log)
         yield ApprovalBar()
@@ -84,6 +86,7 @@ class ChatApp(App[None]):
 
     def on_mount(self) -> None:
         """The first frame shows an empty chat; then the session is opened."""
+        self.query_one(Transcript).display = False
         with suppress(UsageError):  # an unknown theme is told of when everything is open
             doors.dress(self)
         self.query_one(Composer).focus()
@@ -149,7 +152,15 @@ class ChatApp(App[None]):
         if isinstance(event, TurnStarted | TurnFinished) and event.source == "main":
             self.query_one(Composer).busy = isinstance(event, TurnStarted)
         if isinstance(event, CHANGES_STATUS):
-            self.query_one(StatusLine).show(**glance(self.chat.host))
+            self._look_at_host()
+        empty = not self.query_one(Transcript).items
+        if empty != self.query_one(Welcome).display:
+            self.query_one(Welcome).display, self.query_one(Transcript).display = empty, not empty
+
+    def _look_at_host(self) -> None:
+        facts = glance(self.chat.host)
+        self.query_one(StatusLine).show(**facts)
+        self.query_one(Welcome).tell(model=facts["model"], plugins=facts["plugins"], cwd=facts["cwd"])
 
     def _opened(self, event: Opened) -> None:
         host = self.chat.host
@@ -160,8 +171,7 @@ class ChatApp(App[None]):
             composer.files.deny = host.agent.tools.context.deny_paths
         if composer.history is not None:
             composer.history.redact = host.config.redact
-        if event.history:
-            self.query_one(StatusLine).show(**spent_before(host))
+        self.query_one(StatusLine).show(**spent_before(host))
 
     def _refused(self, event: Refused) -> None:
         composer = self.query_one(Composer)

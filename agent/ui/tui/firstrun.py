@@ -15,7 +15,7 @@ from textual.screen import Screen
 
 from agent import setup
 from agent.errors import StateError, UsageError
-from agent.llm.errors import AuthError, ModelError
+from agent.llm.errors import AuthError, ConnectionFailed, ModelError
 from agent.local.discover import Found, discover
 from agent.ui.tui.form import Form
 from agent.ui.tui.picker import Item
@@ -159,19 +159,25 @@ class FirstRun(Screen[str | None]):
         return await self._model(endpoint, models)
 
     async def _url(self) -> str | None:
+        typed = ""
         while True:
             text = await self._form.line(
                 "Give an address",
                 "The base URL of a server that speaks Chat Completions (llama.cpp, vLLM, LM Studio, a gateway …).",
+                value=typed,
                 placeholder="http://127.0.0.1:8080/v1",
             )
             if text is None:
                 return None
+            typed = text
             try:
                 await self._form.waiting("Give an address", f"Asking {text} for its models …")
                 endpoint, models = await setup.try_address(text, self.config, self.ledger)
             except AuthError:
                 model = await self._with_key(setup.endpoint_at(setup.addresses(text)[0], self.config))
+            except ConnectionFailed as error:
+                self._form.error(error.message, "start the server, or correct the address")
+                continue
             except Problem as error:
                 self._form.error(*_words(error))
                 continue
@@ -267,7 +273,10 @@ class FirstRun(Screen[str | None]):
             )
             items.append(Item(name, name, " · ".join(filter(None, (window, price)))))
         model = await self._form.choose(
-            "It works. Which model?", f"{endpoint.name} offers {len(models)}. /model changes it at any time.", items
+            "It works. Which model?",
+            f"{endpoint.name} offers {len(models)}. /model changes it at any time.",
+            items,
+            filter=True,
         )
         return None if model is None else await self._save(endpoint, model)
 

@@ -14,9 +14,6 @@ from textual.widgets import Input, ProgressBar, Static
 from agent.ui.text import harmless
 from agent.ui.tui.picker import Chooser, Item
 
-FILTER_FROM = 9
-"""A list of so many gets a filter."""
-
 
 class Form(Vertical):
     """Title, text, one question at a time. Answers come back to the worker that asks; `back()` answers None."""
@@ -42,16 +39,18 @@ class Form(Vertical):
         yield Vertical(classes="question")
         yield Static(classes="error empty", markup=False)
 
-    async def choose(self, title: str, text: str, items: Sequence[Item]) -> str | None:
-        """One of several; None for back. To be awaited in a worker, as all of these."""
-        chooser = Chooser(items, filter=len(items) >= FILTER_FROM)
+    async def choose(self, title: str, text: str, items: Sequence[Item], *, filter: bool = False) -> str | None:
+        """One of several, with a filter where the user may know what to look for; None for back. To be awaited in a worker, as all of these."""
+        chooser = Chooser(items, filter=filter)
         await self._show(title, text, chooser)
         chooser.focus_first()
         return await self._wait()
 
-    async def line(self, title: str, text: str, *, placeholder: str = "", password: bool = False) -> str | None:
-        """A line of text, without spaces around it; None for back."""
-        entry = Input(placeholder=placeholder, password=password, classes="line")
+    async def line(
+        self, title: str, text: str, *, value: str = "", placeholder: str = "", password: bool = False
+    ) -> str | None:
+        """A line of text, without spaces around it, beginning with `value`; None for back."""
+        entry = Input(value, placeholder=placeholder, password=password, classes="line", select_on_focus=False)
         await self._show(title, text, entry)
         entry.focus()
         answer = await self._wait()

@@ -15,7 +15,13 @@ from textual.widgets import Input, Static, TextArea
 
 from agent.commands import CommandTable
 
-_NAMES = {"PanelView": "Those at work", "Editor": "Editing", "Entry": "Transcript entry", "ViewEntry": "Shown answer"}
+_NAMES = {
+    "PanelView": "Those at work",
+    "Editor": "Editing",
+    "Entry": "Transcript entry",
+    "ViewEntry": "Shown answer",
+    "ApprovalBar": "A question",
+}
 
 Keys = dict[str, list[str]]
 """Keys by what they do."""
@@ -46,20 +52,20 @@ class Help(ModalScreen[None]):
 
 def page(screen: Screen[object], commands: CommandTable | None) -> Content:
     """The help page for a screen: what works where the focus is, then elsewhere on it, then the commands; the editing of text is last."""
-    display = screen.app.get_key_display
-    here: dict[DOMNode, Keys] = {}
-    for entry in screen.active_bindings.values():
-        binding = entry.binding
-        if binding.description and not binding.system:
-            keys = here.setdefault(entry.node, {})
-            keys.setdefault(entry.tooltip or binding.description, []).append(display(binding))
-    editing = [(_name(node), keys) for node, keys in here.items() if isinstance(node, TextArea | Input)]
-    sections = [(_name(node), keys) for node, keys in here.items() if not isinstance(node, TextArea | Input)]
-    seen = {text for keys in here.values() for text in keys}
+    chain = (
+        []
+        if screen.focused is None
+        else [node for node in screen.focused.ancestors_with_self if node is not screen.app]
+    )
+    editing, sections, seen = list[tuple[str, Keys]](), list[tuple[str, Keys]](), set[str]()
+    for node in [*chain, screen.app]:
+        # All of its keys, also those that a text field takes first and hands on.
+        keys = _of(node, seen)
+        (editing if isinstance(node, TextArea | Input) else sections).append((_name(node), keys))
+        seen |= set(keys)
     for widget in screen.walk_children(Widget):
-        if widget in here or widget.disabled or not widget.can_focus:
-            continue
-        if keys := _of(widget, seen):
+        if widget not in chain and widget.can_focus and not widget.disabled:
+            keys = _of(widget, seen)
             sections.append((f"{_name(widget)} (with the focus there)", keys))
             seen |= set(keys)
     lines = [line for title, keys in sections for line in _section(title, keys)]
