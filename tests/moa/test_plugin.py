@@ -487,35 +487,3 @@ def test_go_ends_the_wait_for_the_aggregator(tmp_path: Path) -> None:
 
     run(main)
     assert bench.records[0]["rung"] == "raw"
-
-
-def test_a_counsel_that_is_stopped_in_the_middle_is_recorded(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, ["done"], script={"fake:two": After(60, "late")})
-
-    async def main() -> None:
-        turn = Turn(bench.agent, "go")
-        async for event in turn.events():
-            bench.seen.append(event)
-            if isinstance(event, SideFinished) and event.outcome == "answered":
-                turn.cancel()
-
-    run(main)
-    (data,) = bench.records
-    assert data["warnings"] == ["stopped before its end"] and data["cost"]["lower_bound"]
-
-
-def test_the_last_answers_are_analysed_anew_in_another_process(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, ["done"], JUDGED)
-    run(lambda: _turn(bench))
-    bench.agent.session.close()
-    session = Session.open(tmp_path / "state", bench.agent.session.id)
-    later = Bench(tmp_path, ["done"], JUDGED, session=session)
-    context = CommandContext(session=session, emit=later.seen.append)
-    run(lambda: later.commands.run("/moa again", context))
-    assert [request.model.model for request in later.client.requests] == ["judge"]
-    (tail,) = [request.tail or "" for request in later.client.requests]
-    assert "advice one" in tail and "advice two" in tail
-    status = run(lambda: later.commands.run("/moa status", context))
-    assert isinstance(status, Said) and isinstance(status.view, TableView)
-    assert "2 of 2 answered, rung json_schema" in dict(status.view.rows)["last counsel"]  # type: ignore[arg-type]
-    assert sum(row[0].startswith("step ") for row in status.view.rows) == 2
