@@ -487,3 +487,47 @@ def test_go_ends_the_wait_for_the_aggregator(tmp_path: Path) -> None:
 
     run(main)
     assert bench.records[0]["rung"] == "raw"
+
+
+def test_the_consult_tool(tmp_path: Path) -> None:
+    async def main() -> None:
+        first = Bench(tmp_path, ["x"], options={})
+        assert "opened the next time" in _text(await first.say("/moa tool force"))
+        ask = tools(("consult", {"question": "is it safe?"}))
+        session = Session.open(tmp_path / "state", _reopened(first))
+        bench = Bench(tmp_path, ["hasty answer", ask, "considered answer"], options={}, session=session)
+        await bench.turn()
+        (draft,) = bench.of(DraftSuperseded)
+        assert draft.message.text == "hasty answer"
+        (data,) = bench.records
+        assert (data["trigger"], data["question"], data["answered"]) == ("consult", "is it safe?", 2)
+        assert "is it safe?" in (bench.to("one")[0].tail or "")
+        assert any("advice one" in message.text for message in session.history() if message.role == "tool")
+        last = bench.seen[-1]
+        assert isinstance(last, TurnFinished) and last.text == "considered answer"
+
+    run(main)
+
+
+def test_layers_show_the_last_rounds_answers_under_neutral_names(tmp_path: Path) -> None:
+    bench = Bench(
+        tmp_path,
+        ["done"],
+        'aggregate = "raw"\nlayers = 2',
+        script={"fake:one": ["first of one", "second of one"], "fake:two": ["first of two", "second of two"]},
+    )
+    run(lambda: _turn(bench))
+    first, second = bench.to("one")
+    assert "first of two" not in (first.tail or "")
+    assert "first of two" in (second.tail or "") and "fake" not in (second.tail or "")
+    assert [member["text"] for member in bench.records[0]["members"]] == ["second of one", "second of two"]
+    assert bench.records[0]["cost"]["usd"] == 4e-6
+
+
+def test_settings_are_checked(tmp_path: Path) -> None:
+    from moa.settings import read
+
+    with pytest.raises(UsageError, match=r"moa\.presett") as caught:
+        read({"presett": "x"}, tmp_path / "config.toml")
+    assert "did you mean preset?" in (caught.value.remedy or "")
+    assert read({"armed": True}, tmp_path / "config.toml").armed
