@@ -26,8 +26,8 @@ def summary(data: Mapping[str, Any]) -> Summary:
     answered = data.get("answered") if isinstance(data.get("answered"), int) else 0
     asked = data.get("asked") if isinstance(data.get("asked"), int) else (answered or 0) + len(failed)
     parts = [_verdict(data, answered or 0, asked or 0), *_tail(data)]
-    details = [f"{_slot(item)} failed: {_text(item, 'message') or _text(item, 'kind')}" for item in failed]
-    running = [one_line(str(slot)) for slot in _list(data, "running")]
+    details = [f"{_who(item)} failed: {_text(item, 'message') or _text(item, 'kind')}" for item in failed]
+    running = [_member(one_line(str(slot))) for slot in _list(data, "running")]
     if running:
         details.append(f"went on without {', '.join(running)}")
     details += _aggregator(data)
@@ -55,7 +55,7 @@ def _tail(data: Mapping[str, Any]) -> list[str]:
     parts = [money(cost.get("usd"), cost.get("lower_bound"))]
     if isinstance(data.get("duration_s"), int | float):
         parts.append(span(data["duration_s"], exact=True))
-    late = [_slot(item) for item in _list(data, "late") if isinstance(item, Mapping)]
+    late = [_who(item) for item in _list(data, "late") if isinstance(item, Mapping)]
     if late:
         parts.append(f"late: {', '.join(late)}")
     age = data.get("age")
@@ -94,8 +94,14 @@ def _text(data: Mapping[str, Any], key: str) -> str:
     return one_line(str(data.get(key) or ""))
 
 
-def _slot(item: Mapping[str, Any]) -> str:
-    return _text(item, "slot") or _text(item, "model") or "?"
+def _who(item: Mapping[str, Any]) -> str:
+    """Who it is: the model, as people know it (without the endpoint), else the place on the panel."""
+    model = _text(item, "model").partition(":")[2] or _text(item, "model")
+    return model or _member(_text(item, "slot"))
+
+
+def _member(slot: str) -> str:
+    return f"member {slot}" if slot.isdigit() else slot or "?"
 
 
 def _plural(number: int, word: str) -> str:

@@ -44,7 +44,7 @@ COUNSEL: dict[str, Any] = {
     "preset": "budget",
     "asked": 4,
     "answered": 3,
-    "failed": [{"slot": "kimi", "kind": "timeout", "message": "no answer after 120 s"}],
+    "failed": [{"slot": "3", "model": "fake:kimi", "kind": "timeout", "message": "no answer after 120 s"}],
     "analysis": {"consensus": ["a", "b", "c", "d", "e"], "contradictions": [{}, {}]},
     "rung": "json_schema",
     "age": 0,
@@ -206,7 +206,7 @@ def test_counsels_look_like_what_they_are() -> None:
         line(trigger="replayed", form="line", age=2)
         == "↻ counsel budget: the last counsel again as one line, 2 calls old"
     )
-    assert "went on without slow" in line(running=["slow"])
+    assert "went on without slow, member 2" in line(running=["slow", "2"])
     assert "late: kimi" in line(late=[{"slot": "kimi", "step": 1}])
     assert "on a draft of the answer" in line(draft="It is done.")
     assert "[/x] is not markup" in line(warnings=["[/x] is not markup"])
