@@ -255,6 +255,7 @@ class Council:
                     label=name,
                     model=str(model),
                     role=seat.role,
+                    go="/moa go",
                 )
             )
         work = asyncio.create_task(
