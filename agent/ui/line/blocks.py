@@ -60,9 +60,10 @@ class Blocks:
         return [block for block in finished if block.strip()]
 
     def close(self) -> list[str]:
-        """What is left at the end."""
-        rest, self._open, self._line = self._open + self._line, "", ""
-        return [rest] if rest.strip() else []
+        """The blocks that are left at the end."""
+        blocks = self.feed("\n") if self._line else []
+        rest, self._open = self._open, ""
+        return [*blocks, rest] if rest.strip() else blocks
 
     def _inside_fence(self, fresh: str) -> bool:
         """True where the open block is code that goes on: a long one is not parsed anew for each of its lines."""

@@ -198,8 +198,8 @@ class LineMode:
 
     def stop(self) -> None:
         """Stop what runs, keep what came, and give back what waited."""
-        for text in self.chat.stop():
-            self.terminal.give_back(text)
+        if texts := self.chat.stop():
+            self.terminal.give_back("\n".join(texts))
 
     def steer(self, text: str) -> None:
         """Say it to the running turn."""

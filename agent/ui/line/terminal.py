@@ -97,6 +97,7 @@ class PromptTerminal:
         self._next = ""
         self._aside = ""
         self._lines: list[str] = []
+        self._closed = False
         self._session: PromptSession[str] = PromptSession(
             message=lambda: [("class:prompt", prompt())],
             bottom_toolbar=self._bottom,
@@ -119,7 +120,9 @@ class PromptTerminal:
         """The next line; None after Ctrl+D, or `close`."""
         text, self._next = self._next, ""
         try:
-            return await self._session.prompt_async(default=text)
+            return await self._session.prompt_async(
+                default=text, pre_run=lambda: self.close() if self._closed else None
+            )
         except EOFError:
             return None
 
@@ -168,8 +171,9 @@ class PromptTerminal:
             self._session.app.invalidate()
 
     def close(self) -> None:
-        """Leave the prompt."""
-        if self._session.app.is_running:
+        """Leave the prompt, the present one or the next."""
+        self._closed = True
+        if self._session.app.is_running and not self._session.app.is_done:
             self._session.app.exit(exception=EOFError())
 
     def columns(self) -> int:

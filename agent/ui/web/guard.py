@@ -72,15 +72,17 @@ class Guard:
 
     def hand_out(self, response: web.StreamResponse) -> None:
         """Give the browser its cookie, for the chat and for files that the chat hands over."""
-        for path in (self.place, "/download"):
-            response.set_cookie(COOKIE, self._cookie, path=path, httponly=True, samesite="Strict")
+        # Two names, because aiohttp keeps one cookie of a name, whatever its path.
+        for name, path in ((COOKIE, self.place), (f"{COOKIE}-download", "/download")):
+            response.set_cookie(name, self._cookie, path=path, httponly=True, samesite="Strict")
 
     def middleware(self) -> Middleware:
         """The checks before every request."""
 
         @web.middleware
         async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-            why = self.refusal(request.method, request.path, request.headers, request.cookies.get(COOKIE))
+            cookie = request.cookies.get(COOKIE) or request.cookies.get(f"{COOKIE}-download")
+            why = self.refusal(request.method, request.path, request.headers, cookie)
             if why is not None:
                 return web.Response(status=403, text=f"{why}\n")
             return await handler(request)

@@ -157,8 +157,8 @@ class WebChat(Server):
             await websocket.close()
             heard.cancel()
             ended.cancel()
-            with contextlib.suppress(asyncio.CancelledError, Exception):
-                await heard
+            with contextlib.suppress(asyncio.CancelledError, ValueError, TypeError, LookupError, AssertionError):
+                await heard  # what is no message of the page's ends the tab, and nothing else
 
     def _session(self, tab: Tab) -> str | None:
         """The session that the tab had open, where anything was said in it."""
