@@ -11,6 +11,7 @@ from agent.builtin.arguments import code, nothing, one_of
 from agent.commands import Act, Command, CommandContext, Result
 from agent.errors import StateError, UsageError
 from agent.snapshots import Change, Snapshots
+from agent.tools import todo
 from agent.views import MarkdownView, TableView
 
 if TYPE_CHECKING:
@@ -143,6 +144,7 @@ async def _undo(host: Host, context: CommandContext, args: str) -> Result:
             host.agent.tools.context.seen.pop(change.path, None)
     undone = session.since(entry)
     session.rewind(before if _says_something(session, before) else None, reason="undo")
+    todo.rewind(session, undone)
     restored = [show(change.path) for change in found.restore] if found else []
     return Act(
         "undone", undone[0].text, MarkdownView(text=_told(undone, restored, [show(change.path) for change in left]))

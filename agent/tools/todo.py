@@ -6,9 +6,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from agent.events import TodoChanged, TodoItem
 from agent.llm.request import ToolSpec
-from agent.tools.base import ToolContext, ToolResult
+from agent.tools.base import ToolContext, ToolError, ToolResult
+from agent.tools.validate import validate
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from agent.llm.messages import Message
     from agent.session import Session
 
 STATE = "todo"
@@ -65,6 +69,21 @@ class Todo:
         context.emit(TodoChanged(items=items))
         lines = [f"{MARKS[item.status]} {item.text}" for item in items]
         return ToolResult("\n".join(lines) or "the list is empty")
+
+
+def rewind(session: Session, undone: Sequence[Message]) -> None:
+    """After messages were taken back: the list as it was before them. Raises StateError."""
+    if not any(call.name == Todo.spec.name for message in undone for call in message.tool_calls):
+        return
+    calls = [call for message in session.history() for call in message.tool_calls if call.name == Todo.spec.name]
+    for call in reversed(calls):
+        try:
+            items = validate(call.arguments, Todo.spec)["items"]
+        except ToolError:
+            continue  # as it was refused then
+        session.set_state(STATE, {"items": items})
+        return
+    session.set_state(STATE, {"items": []})
 
 
 def kept(session: Session) -> tuple[TodoItem, ...]:

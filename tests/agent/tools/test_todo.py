@@ -30,6 +30,15 @@ def test_the_list_is_shown_and_comes_back(tmp_path: Path) -> None:
     assert [opened.todo for opened in again.all(Opened)] == [changed.items, ()]
 
 
+def test_an_undone_turn_takes_its_list_back(tmp_path: Path) -> None:
+    first, second = calls(("todo", {"items": LIST[:1]})), calls(("todo", {"items": LIST}))
+    wrong = calls(("todo", {"items": "nothing"}))
+    bench = ChatBench(tmp_path, [first, wrong, "done", second, "done", "done"], options=Options(cwd=tmp_path))
+    bench.run("a", "b", "c", "/undo", "/undo", "/undo")
+    lengths = [len(opened.todo) for opened in bench.all(Opened)]
+    assert lengths == [0, 2, 1, 0]
+
+
 def test_a_wrong_list_is_told_to_the_model(tmp_path: Path) -> None:
     wrong = calls(("todo", {"items": [{"text": "look", "status": "soon"}]}))
     bench = ChatBench(tmp_path, [wrong, calls(("todo", {"items": []})), "done"])
