@@ -7,17 +7,15 @@ from collections.abc import Iterable
 
 from agent.views import MarkdownView, PlotView, TableView, TabsView, TreeView, View
 
+# C0 and C1 (ESC among them) but for line ends and tabs; and bidirectional overrides, which make a command read as another one.
+_CONTROLS = dict.fromkeys(
+    [*range(0x09), *range(0x0B, 0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
+)
+
 
 def harmless(text: str) -> str:
     """The text without control characters: what a model, a page or a tool says can't steer the terminal."""
-    if text.isprintable():
-        return text
-    return "".join(char for char in text if char in "\n\t" or not _is_control(char))
-
-
-def _is_control(char: str) -> bool:
-    # Cc: C0 and C1, ESC among them. Bidirectional overrides (Cf) can make a command read as another one.
-    return unicodedata.category(char) == "Cc" or char in "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+    return text if text.isprintable() else text.translate(_CONTROLS)
 
 
 def width(text: str) -> int:

@@ -358,13 +358,20 @@ class Composer(Widget):
 
     def _submit(self, *, steer: bool = False) -> None:
         def deliver(text: str, images: tuple[ImagePart, ...]) -> None:
-            self.post_message(self.Submitted(text, images, steer))
+            # Only a message can be said to the running turn; a command does the same on either key.
+            self.post_message(self.Submitted(text, images, steer and not self._is_order(text)))
 
         if self._outbox.send(self.text, deliver):
             # Not as an edit: an undo must not bring back what was sent.
             self.editor.load_text("")
             self._earlier.forget()
             self._completer.be_quiet("")
+
+    def _is_order(self, text: str) -> bool:
+        try:
+            return text.startswith("!") or self.commands.parse(text) is not None
+        except UsageError:
+            return True
 
     def _refused(self, text: str, error: UsageError) -> None:
         self.take_back([text])

@@ -152,6 +152,11 @@ def test_one_key_steers(bench: Bench) -> None:
         (message,) = app.said
         assert isinstance(message, Composer.Submitted)
         assert (message.text, message.steer) == ("no, the other file", True)
+        for text, steers in [("/etc/hosts is it", True), ("/moa go", False), ("/nonsense", False), ("!ls", False)]:
+            app.composer.set_text(text)
+            await pilot.press("ctrl+s")
+            assert isinstance(message := app.said[-1], Composer.Submitted)
+            assert (message.text, message.steer) == (text, steers)
 
     drive(bench, script)
 
