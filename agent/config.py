@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.errors import UsageError
 from agent.llm.endpoint import WELL_KNOWN, Endpoint, ModelFacts, Price
+from agent.llm.secrets import plain_url, redact, spellings
 from agent.toml import Table, load
 
 if TYPE_CHECKING:
@@ -89,20 +90,23 @@ class Config:
     """The faces' own section, unread: `agent.uisettings` checks it."""
     sources: dict[str, str] = field(default_factory=dict)
     """Where each value came from, for doctor."""
+    _spelled: tuple[str, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # Asked for with every string that is written anywhere.
+        object.__setattr__(self, "_spelled", spellings(self.secrets()))
 
     def secrets(self) -> tuple[str, ...]:
-        """Every configured key; they never reach logs, sessions or errors."""
-        return tuple(endpoint.api_key for endpoint in self.endpoints.values() if endpoint.api_key)
+        """Whatever opens a configured endpoint (keys, headers, parts of addresses); none of it reaches logs, sessions or errors."""
+        return tuple(secret for endpoint in self.endpoints.values() for secret in endpoint.secrets())
 
     def secret_names(self) -> frozenset[str]:
         """The environment variables that hold keys; child processes do not get them."""
         return frozenset(endpoint.api_key_env for endpoint in self.endpoints.values() if endpoint.api_key_env)
 
     def redact(self, text: str) -> str:
-        """The text without any configured key in it."""
-        for secret in self.secrets():
-            text = text.replace(secret, "[key]")
-        return text
+        """The text without any configured secret of eight characters or more in it."""
+        return redact(text, self._spelled)
 
     def trusted_project(self, cwd: Path) -> Path | None:
         """The `.moa` folder that governs `cwd`, where the user trusts it."""
@@ -141,7 +145,7 @@ def load_config(env: Mapping[str, str] = os.environ, *, plugins: frozenset[str] 
     trust = top.table("trust")
     trusted = trust.texts("folders")
     trust.done()
-    top.table("mcp")  # foreign servers: read by the tool that starts them
+    _check_mcp(top.table("mcp"))
     model = top.text("model")
     if model is not None and ":" not in model:
         raise top.error("model", f"is {model!r}", "use ENDPOINT:MODEL, for example openrouter:openai/gpt-5.5")
@@ -169,6 +173,20 @@ def load_config(env: Mapping[str, str] = os.environ, *, plugins: frozenset[str] 
         ui=ui,
         sources=sources,
     )
+
+
+def _check_mcp(table: Table) -> None:
+    """Foreign servers are read by the tool that starts them; a misspelt key is told at once."""
+    for _name, server in table.table("servers").tables():
+        for key in ("command", "url"):
+            server.text(key)
+        server.texts("args")
+        for key in ("env", "headers"):
+            values = server.table(key)
+            for name in values.data:
+                values.text(name)
+        server.done()
+    table.done()
 
 
 def _budget(table: Table) -> BudgetSettings:
@@ -205,24 +223,44 @@ def _endpoint(name: str, table: Table, env: Mapping[str, str]) -> Endpoint:
             "base_url", "is missing", f'give the address, for example base_url = "http://127.0.0.1:8080/v1" ({name})'
         )
     if not base_url.startswith(("http://", "https://")):
-        raise table.error("base_url", f"is {base_url!r}", "use an address that starts with http:// or https://")
+        raise table.error(
+            "base_url", f"is {plain_url(base_url)!r}", "use an address that starts with http:// or https://"
+        )
     moved = known is not None and base_url.rstrip("/") != known.base_url
-    headers = table.table("headers")
     models = table.table("models")
     endpoint = Endpoint(
         name=name,
         base_url=base_url.rstrip("/"),
         dialect=table.text("dialect", known.dialect if known else "chat", choices=("chat", "anthropic")),  # type: ignore[arg-type]
         # A key goes to the address that the user named with it: a moved endpoint names its key anew.
-        api_key_env=table.text("api_key_env", known.api_key_env if known and not moved else None),
+        api_key_env=_variable(table, known.api_key_env if known and not moved else None),
         max_concurrency=table.integer("max_concurrency", known.max_concurrency if known else 8, least=1) or 8,
-        headers={key: headers.text(key) or "" for key in headers.data},
+        headers=_headers(table.table("headers")),
         models={key: _model_facts(entry) for key, entry in models.tables()},
         native_tools=table.flag("native_tools", known.native_tools if known else True),
         free=table.flag("free", bool(known and known.free)),
     )
     table.done()
     return _with_key(endpoint, env)
+
+
+def _variable(table: Table, default: str | None) -> str | None:
+    name = table.text("api_key_env", default)
+    if name is not None and not (name.isascii() and name.isidentifier()):
+        # Whoever puts the key itself here must not see it in an error.
+        remedy = 'write the variable\'s name, for example "OPENROUTER_API_KEY", and put the key into that variable'
+        raise table.error("api_key_env", "is no name of an environment variable", remedy)
+    return name
+
+
+def _headers(table: Table) -> dict[str, str]:
+    headers = {}
+    for name in table.data:
+        value = table.text(name) or ""
+        if not (value.isascii() and value.isprintable()):
+            raise table.error(name, "has characters that can't be in a header", "use plain ASCII on one line")
+        headers[name] = value
+    return headers
 
 
 def _model_facts(table: Table) -> ModelFacts:
@@ -250,9 +288,22 @@ def _model_facts(table: Table) -> ModelFacts:
 
 def _with_key(endpoint: Endpoint, env: Mapping[str, str]) -> Endpoint:
     name = endpoint.api_key_env
-    if not name or not env.get(name, "").strip():
+    key = env.get(name, "").strip() if name else ""
+    if not key:
         return endpoint
-    return endpoint.with_(api_key=env[name].strip(), key_source=f"environment: {name}")
+    _check_key(key, f"the environment variable {name}")
+    return endpoint.with_(api_key=key, key_source=f"environment: {name}")
+
+
+def _check_key(key: str, place: str) -> None:
+    """Raises UsageError for what no header could carry; never with the key itself."""
+    if key.isascii() and key.isprintable() and " " not in key:
+        return
+    raise UsageError(
+        f"the key in {place} has a space, a line break or another character in it that no key has",
+        remedy="put in the key alone, without quotes or comments",
+        kind="config",
+    )
 
 
 def _stored_keys(file: Path) -> Mapping[str, StoredKey]:
@@ -268,6 +319,7 @@ def _with_stored(endpoint: Endpoint, keys: Mapping[str, StoredKey], file: Path) 
     found = keys.get(endpoint.name)
     if found is None or endpoint.api_key is not None or found.base_url.rstrip("/") != endpoint.base_url.rstrip("/"):
         return endpoint
+    _check_key(found.key, f"{file} ({endpoint.name})")
     return endpoint.with_(api_key=found.key, key_source=str(file))
 
 

@@ -17,12 +17,16 @@ from typing import TYPE_CHECKING, Any
 
 from agent.errors import StateError, UsageError
 from agent.llm.messages import Message
+from agent.llm.text import whole
 from agent.wire import read_message, to_plain
 
 if TYPE_CHECKING:
     from agent.events import Record
 
 VERSION = 1
+
+# Keys whose values are words of the format itself ("assistant"), whatever somebody's key may be.
+_WORDS = frozenset({"type", "role"})
 
 
 class Session:
@@ -205,7 +209,7 @@ class Session:
         self._count += 1
         name = f"e{self._count}"
         line = {"v": VERSION, "id": name, "parent": self._head, "ts": round(time.time(), 3), "entry": entry}
-        data = self._redact(json.dumps(line, ensure_ascii=False)).encode("utf-8", "surrogatepass") + b"\n"
+        data = json.dumps(self._clean(line), ensure_ascii=False).encode() + b"\n"
         try:
             if self._fd is None:
                 self._fd = self._open_for_writing()
@@ -221,6 +225,16 @@ class Session:
                 remedy="free some space or set MOA_STATE_DIR to a folder that can be written; nothing that was written before is lost",
             ) from error
         return name
+
+    def _clean(self, value: Any) -> Any:
+        """The value as it may be written: secrets are taken out of its texts, never out of the JSON around them."""
+        if isinstance(value, str):
+            return self._redact(whole(value))
+        if isinstance(value, dict):
+            return {whole(key): item if key in _WORDS else self._clean(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [self._clean(item) for item in value]
+        return value
 
     def _open_for_writing(self) -> int:
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -319,6 +319,4 @@ class Call:
             pass
 
     def _scrub(self, text: str) -> str:
-        # Some endpoints repeat the key in their refusal.
-        key = self._endpoint.api_key
-        return text.replace(key, "…") if key and len(key) > 5 else text
+        return self._endpoint.redact(text)

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 from urllib.parse import urlsplit
 
+from agent.llm.secrets import plain_url, redact, secrets_of, spellings
+
 DialectName = Literal["chat", "anthropic"]
 
 
@@ -45,7 +47,7 @@ class Endpoint:
     """
 
     name: str
-    base_url: str
+    base_url: str = field(repr=False)
     dialect: DialectName = "chat"
     api_key: str | None = field(default=None, repr=False)
     api_key_env: str | None = None
@@ -60,6 +62,19 @@ class Endpoint:
     def with_(self, **changes: object) -> Endpoint:
         """A copy with some fields changed."""
         return replace(self, **changes)  # type: ignore[arg-type]
+
+    @property
+    def address(self) -> str:
+        """`base_url` as it may be shown: without user, password and query."""
+        return plain_url(self.base_url)
+
+    def redact(self, text: str) -> str:
+        """The text without anything that opens this endpoint; some repeat the key in their refusal."""
+        return redact(text, spellings(self.secrets()))
+
+    def secrets(self) -> tuple[str, ...]:
+        """The key, the headers' values, and what the address carries beside host and path. Never to be shown."""
+        return tuple(secrets_of(self.api_key, self.base_url, self.headers))
 
     @property
     def is_loopback(self) -> bool:

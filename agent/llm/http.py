@@ -98,12 +98,12 @@ def _proxied(url: str) -> bool:
 def as_model_error(error: httpx.HTTPError | httpx.InvalidURL, endpoint: Endpoint, *, answered: bool) -> ModelError:
     """A transport's failure by its name here. `answered` says whether the endpoint had begun to answer."""
     httpx = load_httpx()
-    what = str(error) or type(error).__name__
+    what = endpoint.redact(str(error)) or type(error).__name__
     if isinstance(error, httpx.ConnectTimeout):
-        return TimedOut(f"no connection to {endpoint.name} ({endpoint.base_url}): {what}", clock="connect")
+        return TimedOut(f"no connection to {endpoint.name} ({endpoint.address}): {what}", clock="connect")
     if answered:
         return StreamBroken(f"the answer of {endpoint.name} broke off: {what}")
-    return ConnectionFailed(f"no answer from {endpoint.name} ({endpoint.base_url}): {what}", remedy=_remedy(endpoint))
+    return ConnectionFailed(f"no answer from {endpoint.name} ({endpoint.address}): {what}", remedy=_remedy(endpoint))
 
 
 def _remedy(endpoint: Endpoint) -> str:

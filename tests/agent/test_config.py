@@ -51,11 +51,11 @@ def test_the_documented_file_is_read(tmp_path: Path) -> None:
         [mcp.servers.x]
         command = "x"
         """,
-        OPENROUTER_API_KEY="sk-1",
+        OPENROUTER_API_KEY="sk-12345",
     )
     openrouter = config.endpoints["openrouter"]
-    assert openrouter.api_key == "sk-1"
-    assert "sk-1" not in repr(config)
+    assert openrouter.api_key == "sk-12345"
+    assert "sk-12345" not in repr(config)
     assert openrouter.max_concurrency == 3
     price = openrouter.models["some/model"].price
     assert price is not None
@@ -63,7 +63,7 @@ def test_the_documented_file_is_read(tmp_path: Path) -> None:
     assert config.endpoints["mine"].base_url == "http://127.0.0.1:9999/v1"
     assert config.budget.turn_usd == 0.5
     assert config.plugins["moa"] == {"preset": "budget"}
-    assert config.redact("key sk-1!") == "key [key]!"
+    assert config.redact("key sk-12345!") == "key [key]!"
 
 
 @pytest.mark.parametrize(
@@ -79,6 +79,9 @@ def test_the_documented_file_is_read(tmp_path: Path) -> None:
         ("[endpoints.mine]\nbase_url = 'http://x'\ndialect = 'soap'", "dialect is 'soap'", "chat, anthropic"),
         ("[endpoints.mine]\nbase_url='http://x'\n[endpoints.mine.models.m]\nprice={prompt=1}", "price lacks", "both"),
         ("[approve]\ndeny_paths = [1]", "approve.deny_paths", "list of strings"),
+        ("[mcp.servers.x]\ncomand = 'x'", "mcp.servers.x.comand is not a known key", "did you mean command?"),
+        ("[mcp.servers.x]\nargs = 'x'", "mcp.servers.x.args is 'x'", "a list of strings"),
+        ("[mcp]\nserver = {}", "mcp.server is not a known key", "servers"),
         ("model =\n[moa]", "line 1", "TOML"),
     ],
 )
@@ -88,6 +91,40 @@ def test_a_wrong_file_is_named_with_key_and_remedy(tmp_path: Path, text: str, sa
     assert str(tmp_path / "config.toml") in caught.value.message
     assert said in caught.value.message
     assert remedy in (caught.value.remedy or "")
+
+
+@pytest.mark.parametrize("key", ["two words", "line\nbreak", "k\u00e9y-of-mine", "tab\there"])
+def test_what_can_be_no_key_is_refused_by_its_variable_and_never_shown(tmp_path: Path, key: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        load(tmp_path, OPENROUTER_API_KEY=key)
+    assert "OPENROUTER_API_KEY" in caught.value.message
+    assert key not in f"{caught.value.message} {caught.value.remedy}"
+
+
+def test_a_key_in_the_place_of_its_variables_name_is_not_shown(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        load(tmp_path, '[endpoints.mine]\nbase_url = "http://x"\napi_key_env = "sk-or-v1-0123456789"')
+    assert "endpoints.mine.api_key_env" in caught.value.message
+    assert "sk-or" not in f"{caught.value.message} {caught.value.remedy}"
+
+
+def test_whatever_opens_an_endpoint_is_taken_out(tmp_path: Path) -> None:
+    config = load(
+        tmp_path,
+        """
+        [endpoints.mine]
+        base_url = "https://some-user:pass%2Fword1@host.example/v1?token=query-token"
+        headers = { Authorization = "Bearer header-token", "X-Title" = "my long title" }
+        """,
+        OPENROUTER_API_KEY="short",
+    )
+    said = (
+        "some-user pass/word1 pass%2Fword1 query-token header-token Bearer header-token my long title short "
+        "c29tZS11c2VyOnBhc3Mvd29yZDE="
+    )
+    assert config.redact(said) == "[key] [key] [key] [key] [key] [key] my long title short [key]"
+    assert config.endpoints["mine"].address == "https://host.example/v1"
+    assert "pass" not in repr(config)
 
 
 def test_a_moved_endpoint_does_not_take_the_well_known_key_along(tmp_path: Path) -> None:

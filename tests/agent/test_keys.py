@@ -77,10 +77,10 @@ def test_a_key_does_not_follow_an_endpoint_to_another_address(store: KeyStore, t
 
 
 def test_an_endpoint_of_the_users_own_gets_its_stored_key(store: KeyStore, tmp_path: Path) -> None:
-    store.put("mine", "http://127.0.0.1:4000/v1/", "abc")
+    store.put("mine", "http://127.0.0.1:4000/v1/", "abcdefgh")
     config = load(tmp_path, '[endpoints.mine]\nbase_url = "http://127.0.0.1:4000/v1"\n')
-    assert config.endpoints["mine"].api_key == "abc"
-    assert config.redact("it is abc") == "it is [key]"
+    assert config.endpoints["mine"].api_key == "abcdefgh"
+    assert config.redact("it is abcdefgh") == "it is [key]"
 
 
 def test_a_stored_openrouter_key_is_enough_to_have_a_model(store: KeyStore, tmp_path: Path) -> None:

@@ -110,6 +110,39 @@ def test_keys_never_reach_the_file(tmp_path: Path) -> None:
     assert "sk-secret" not in session.path.read_text()
 
 
+def test_a_key_that_is_a_word_of_the_format_harms_no_session(tmp_path: Path) -> None:
+    for word in ("text", "role", "message", "assistant", "reasoning"):
+        session = Session.create(tmp_path, redact=lambda text, word=word: text.replace(word, "[key]"))
+        session.add(user(f"say {word}"))
+        session.add(assistant("said"))
+        session.close()
+        again = Session.open(tmp_path, session.id)
+        assert again.notices == []
+        assert [message.text for message in again.history()] == ["say [key]", "said"]
+
+
+def test_a_key_with_quotes_is_found_in_texts_and_in_json_within_them(tmp_path: Path) -> None:
+    from agent.llm.secrets import redact, spellings
+
+    key = 'sk-"quoted"\\slashed'
+    session = Session.create(tmp_path, redact=lambda text: redact(text, spellings([key])))
+    call = ToolCallPart(id="t1", name="write", arguments=json.dumps({"content": key}))
+    session.add(user(f"my key is {key}"))
+    session.add(assistant("", call))
+    written = [json.loads(line)["entry"]["message"]["parts"][0] for line in session.path.read_text().splitlines()]
+    assert written[0]["text"] == "my key is [key]"
+    assert json.loads(written[1]["arguments"]) == {"content": "[key]"}
+
+
+def test_half_a_character_harms_no_session(tmp_path: Path) -> None:
+    session = Session.create(tmp_path)
+    session.add(user("cut \ud83d here, \ud83d\ude00 not here"))
+    session.close()
+    again = Session.open(tmp_path, session.id)
+    assert again.notices == []
+    assert [message.text for message in again.history()] == ["cut \ufffd here, \U0001f600 not here"]
+
+
 def test_sessions_are_found_by_the_beginning_of_their_id(tmp_path: Path) -> None:
     for name in ("20260101-a", "20260101-b", "20260202-c"):
         (tmp_path / f"{name}.jsonl").write_text("")

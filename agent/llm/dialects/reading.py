@@ -127,8 +127,8 @@ def events_of(text: str) -> list[tuple[str, str]]:
 
 def scrub(text: str, endpoint: Endpoint | None = None) -> str:
     """A message with anything that looks like a key, and this endpoint's own, taken out."""
-    if endpoint and endpoint.api_key:
-        text = text.replace(endpoint.api_key, "[key]")
+    if endpoint:
+        text = endpoint.redact(text)
     return re.sub(_KEYLIKE, "[key]", text)
 
 
@@ -140,7 +140,7 @@ def classify(status: int, headers: Mapping[str, str], body: bytes, endpoint: End
     if not error:
         error = {"message": _plain(text) or f"HTTP status {status}"}
     if status == 404 and not payload:
-        where = endpoint.base_url if endpoint else "the endpoint"
+        where = endpoint.address if endpoint else "the endpoint"
         return errors.BadRequest(
             f"{where} has no such address (HTTP status 404)",
             status=404,
