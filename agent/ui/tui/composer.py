@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Self
 
 from textual import events, on, work
 from textual.actions import SkipAction
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal
 from textual.message import Message
 from textual.reactive import reactive
 from textual.widget import Widget
-from textual.widgets import Static, TextArea
+from textual.widgets import TextArea
 
 from agent.commands import CommandTable
 from agent.errors import UsageError
@@ -26,13 +25,12 @@ from agent.ui.tui.completion import Choice
 from agent.ui.tui.earlier import Earlier
 from agent.ui.tui.editor import Editor
 from agent.ui.tui.external import edit_outside
+from agent.ui.tui.field import Field, Mode
+from agent.ui.tui.keyboard import act, actions
 from agent.ui.tui.menu import Menu
 from agent.ui.tui.outbox import Outbox
 from agent.ui.tui.paste import Pastes
 from agent.ui.tui.waiting import Waiting
-
-Mode = Literal["message", "shell", "search"]
-MARKS: dict[Mode, str] = {"message": ">", "shell": "$", "search": "?"}
 
 
 class Composer(Widget):
@@ -45,13 +43,6 @@ class Composer(Widget):
     Composer {
         height: auto;
         layout: vertical;
-        & > Horizontal { height: auto; max-height: 40vh; min-height: 3; border: round $border-blurred; padding: 0 1; }
-        &:focus-within > Horizontal { border: round $border; }
-        #mark { width: 2; height: 1; color: $text-muted; }
-        &.-shell > Horizontal { border: round $warning; }
-        &.-shell #mark { color: $text-warning; text-style: bold; }
-        &.-search > Horizontal { border: round $accent; }
-        &.-search #mark { color: $text-accent; text-style: bold; }
     }
     """
 
@@ -117,9 +108,7 @@ class Composer(Widget):
         """The queue, the menu (which takes no room), and the field with its mark."""
         yield Waiting()
         yield self.menu
-        with Horizontal():
-            yield Static(MARKS["message"], id="mark", markup=False)
-            yield self.editor
+        yield Field(self.editor)
 
     def on_mount(self) -> None:
         """Read the history and list the files, in the background."""
@@ -192,12 +181,7 @@ class Composer(Widget):
         self._show_mode()
 
     def _show_mode(self) -> None:
-        mode = self.mode
-        self.set_class(mode == "shell", "-shell")
-        self.set_class(mode == "search", "-search")
-        self.query_one("#mark", Static).update(MARKS[mode], layout=False)
-        waiting = "Enter queues, Ctrl+S steers, Esc stops" if self.busy else "/ commands  @ files  ! shell"
-        self.editor.placeholder = "search earlier prompts" if mode == "search" else waiting
+        self.query_one(Field).show(self.mode, busy=self.busy)
 
     # What is typed, and the menu
 
@@ -227,15 +211,7 @@ class Composer(Widget):
     # Keys
 
     def _key(self, event: events.Key) -> bool:
-        """Do what a key of ours stands for. False where it is none, or has nothing to do here and is the editor's."""
-        for name in event.aliases:
-            if (action := _ACTIONS.get(name)) is not None:
-                try:
-                    getattr(self, f"action_{action}")()
-                except SkipAction:
-                    return False
-                return True
-        return False
+        return act(self, _ACTIONS, event)
 
     def action_enter(self) -> None:
         """Take the highlighted choice, break the line behind a backslash, or send."""
@@ -382,9 +358,4 @@ class Composer(Widget):
         self.notify(f"{error.message}{remedy}", severity="error", markup=False)
 
 
-_ACTIONS = {
-    key: binding.action
-    for binding in Composer.BINDINGS
-    if isinstance(binding, Binding)
-    for key in binding.key.split(",")
-}
+_ACTIONS = actions(Composer.BINDINGS)

@@ -187,9 +187,4 @@ class Editor(TextArea):
             self.move_cursor(result.end_location)
 
 
-_ACTIONS = {keyboard.XTERM_SHIFT_ENTER: "newline"} | {
-    key: binding.action
-    for binding in (*TextArea.BINDINGS, *Editor.BINDINGS)
-    if isinstance(binding, Binding)
-    for key in binding.key.split(",")
-}
+_ACTIONS = {keyboard.XTERM_SHIFT_ENTER: "newline"} | keyboard.actions([*TextArea.BINDINGS, *Editor.BINDINGS])

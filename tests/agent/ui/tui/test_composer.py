@@ -25,6 +25,7 @@ from agent.inputhistory import History
 from agent.llm.messages import ImagePart
 from agent.ui.tui.composer import Composer
 from agent.ui.tui.editor import Editor
+from agent.ui.tui.field import Field
 from agent.ui.tui.keyboard import XTERM_SHIFT_ENTER
 from agent.ui.tui.paste import Pastes
 from tests.support.screen import dump
@@ -621,7 +622,7 @@ def test_shell_mode_is_marked_and_a_busy_agent_said(bench: Bench) -> None:
         await pilot.pause()
         assert "│ $ !git status" in dump(app)
         assert app.composer.mode == "shell"
-        assert app.composer.has_class("-shell")
+        assert app.query_one(Field).has_class("-shell")
 
     drive(bench, script)
 
