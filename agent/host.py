@@ -35,6 +35,7 @@ from agent.tools.runner import ToolRunner
 if TYPE_CHECKING:
     from agent.approval import Mode
     from agent.commands import Command
+    from agent.events import ErrorInfo
     from agent.llm.endpoint import Endpoint
     from agent.llm.request import Request
     from agent.llm.stream import Reply
@@ -91,6 +92,13 @@ class Host:
                     await result
             except (OSError, StateError):
                 continue
+
+
+def plugin_names() -> tuple[str, ...]:
+    """The names of the installed plugins, without importing one: each may have a section in config.toml."""
+    from importlib.metadata import entry_points
+
+    return tuple(entry.name for entry in entry_points(group=ENTRY_POINTS))
 
 
 def plugin_makers() -> dict[str, Callable[[PluginHost], Plugin]]:
@@ -203,6 +211,7 @@ def build(
         run=run,
         caps=caps,
         max_iterations=options.max_iterations,
+        crashed=partial(_crashed, config),
         max_tokens=config.max_tokens,
     )
     closers: list[Callable[[], Any]] = [tool.aclose for tool in tools if hasattr(tool, "aclose")]
@@ -212,6 +221,12 @@ def build(
     )
     host = Host(config, agent, commands, plugins, model_error, closers)
     return host
+
+
+def _crashed(config: Config, error: BaseException) -> ErrorInfo:
+    from agent.crash import crashed
+
+    return crashed(error, config.paths.state, redact=config.redact)
 
 
 def _builtin_commands(host: Host) -> Iterable[Command]:
@@ -238,8 +253,9 @@ def make_client(
     *,
     notice: Callable[[str, str], None] = lambda _code, _text: None,
     progress: Callable[[Progress], None] = lambda _progress: None,
+    endpoints: Mapping[str, Endpoint] | None = None,
 ) -> ModelClient:
-    """The door to the models for a configuration."""
+    """The door to the models for a configuration; `endpoints` stand in for its own (servers that were found running elsewhere)."""
 
     async def launch_local(model: str) -> Endpoint:
         from agent.local.server import LocalServer
@@ -259,7 +275,7 @@ def make_client(
 
     started: dict[str, LocalServer] = {}
     return ModelClient(
-        config.endpoints,
+        endpoints or config.endpoints,
         ledger,
         catalogue=Catalogue(config.paths.cache),
         launchers={"local": launch_local},

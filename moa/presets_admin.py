@@ -1,56 +1,86 @@
-"""`moa preset …`: list, show, check, new, copy. Each returns a View."""
+"""`moa preset …`: list, show, check, new, copy; and what `moa doctor` says of presets."""
 
 from __future__ import annotations
 
 import asyncio
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from agent import admin
+from agent.doctor import Row
+from agent.llm.money import NANO, show_usd
 from agent.llm.request import ModelRef
-from agent.views import MarkdownView, TableView, View
-from moa import admin, preset, preset_files
+from agent.report import Report
+from agent.views import MarkdownView, TableView
+from agent.wire import to_plain
+from moa import preset, preset_files
 
 if TYPE_CHECKING:
     from agent.llm.client import ModelClient
 
 
-def list_all() -> View:
+PROBE_TOKENS = 256
+
+
+def list_all() -> Report:
     """Every preset with its description, or with what is wrong with it."""
-    config = admin.configuration()
+    found = _described()
     rows = tuple(
-        (found.name, found.origin, f"can't be used: {problem}" if problem else description)
-        for found, description, problem in preset_files.descriptions(
-            config.paths.config, config.trusted_project(Path.cwd())
-        )
+        (each.name, each.origin, f"can't be used: {problem}" if problem else description)
+        for each, description, problem in found
     )
-    return TableView(columns=("preset", "from", "description"), rows=rows)
+    data = [
+        {"name": each.name, "from": each.origin, "file": str(each.path), "description": description, "problem": problem}
+        for each, description, problem in found
+    ]
+    return Report(TableView(columns=("preset", "from", "description"), rows=rows), {"presets": data})
 
 
-def show(name: str) -> View:
+def examined() -> list[Row]:
+    """A row for the presets that can be used, and one for each that can't."""
+    found = _described()
+    good = ", ".join(each.name for each, _, problem in found if problem is None)
+    broken: list[Row] = [
+        (f"preset {each.name}", str(each.path), problem, False) for each, _, problem in found if problem
+    ]
+    return [("presets", good, "moa preset check NAME probes one", True), *broken]
+
+
+def _described() -> list[tuple[preset_files.Found, str, str | None]]:
+    config = admin.configuration()
+    return preset_files.descriptions(config.paths.config, config.trusted_project(Path.cwd()))
+
+
+def show(name: str) -> Report:
     """A preset's file as it stands, comments and all. Raises UsageError where it is unknown or wrong."""
     config = admin.configuration()
     project = config.trusted_project(Path.cwd())
     path, text = preset_files.text_of(name, config_dir=config.paths.config, project_dir=project)
-    preset.read(text, name=name, path=path)
-    return MarkdownView(text=f"# {path}\n\n{text.rstrip()}")
+    read = preset.read(text, name=name, path=path)
+    return Report(
+        MarkdownView(text=f"# {path}\n\n{text.rstrip()}"), {"file": str(path), "text": text, "preset": to_plain(read)}
+    )
 
 
-def new(name: str) -> View:
+def new(name: str) -> Report:
     """A commented beginning of a preset, in the user's folder."""
     path = preset_files.new(name, config_dir=admin.configuration().paths.config)
-    return MarkdownView(text=f"{path} is there; edit it, then: moa preset check {name}")
+    return _made(path, name)
 
 
-def copy(source: str, target: str) -> View:
+def copy(source: str, target: str) -> Report:
     """A copy of a preset under another name, in the user's folder."""
     config = admin.configuration()
     project = config.trusted_project(Path.cwd())
     path = preset_files.copy(source, target, config_dir=config.paths.config, project_dir=project)
-    return MarkdownView(text=f"{path} is there; edit it, then: moa preset check {target}")
+    return _made(path, target)
 
 
-async def check(name: str) -> View:
+def _made(path: Path, name: str) -> Report:
+    return Report(MarkdownView(text=f"{path} is there; edit it, then: moa preset check {name}"), {"file": str(path)})
+
+
+async def check(name: str) -> Report:
     """Ask every member and the aggregator one tiny question: what works, how fast, at what price."""
     from agent.host import make_client
 
@@ -64,45 +94,61 @@ async def check(name: str) -> View:
     if main is not None:
         seats.append(("main", main))
     try:
-        rows = await asyncio.gather(*(_probe(client, where, model) for where, model in seats))
+        probes = await asyncio.gather(*(_probe(client, where, model) for where, model in seats))
     finally:
         await client.aclose()
         books.close()
-    return TableView(
+    view = TableView(
         title=f"{name}: {found.source}",
         columns=("seat", "model", "state", "first token", "cost", "$/M in", "$/M out"),
-        rows=tuple(rows),
+        rows=tuple(_row(probe) for probe in probes),
         align="lllrrrr",
     )
+    return Report(view, {"preset": name, "probes": list(probes)}, ok=all(probe["ok"] for probe in probes))
 
 
-async def _probe(client: ModelClient, where: str, model: ModelRef) -> tuple[str, ...]:
+async def _probe(client: ModelClient, where: str, model: ModelRef) -> dict[str, Any]:
     from agent.errors import UsageError
     from agent.llm.accounting import CallContext
     from agent.llm.errors import EmptyAnswer, ModelError
     from agent.llm.messages import user
-    from agent.llm.money import show_usd
     from agent.llm.request import Request
 
-    started = time.monotonic()
-    cost: int | None = None
-    ttft = ""
+    probe: dict[str, Any] = {
+        "seat": where,
+        "model": str(model),
+        "ok": False,
+        "ttft_s": None,
+        "cost_usd": None,
+        "price": None,
+    }
+    ask = Request(model=model, messages=(user("Answer with the word: ready"),), max_tokens=PROBE_TOKENS)
     try:
-        reply = await client.complete(
-            Request(model=model, messages=(user("Answer with the word: ready"),), max_tokens=256), CallContext("probe")
-        )
+        reply = await client.complete(ask, CallContext("probe"))
     except EmptyAnswer:
-        state = "answers, but spent 256 tokens without a word: give it more max_tokens"
+        return {**probe, "state": f"answers, but spent {PROBE_TOKENS} tokens without a word: give it more max_tokens"}
     except (ModelError, UsageError) as error:
-        state = f"{error.message}" + (f" ({error.remedy})" if error.remedy else "")
-    else:
-        served = reply.model_served or model.model
-        state = "works" if served == model.model else f"works, served as {served}"
-        cost, ttft = reply.cost_nano, f"{reply.ttft_s or time.monotonic() - started:.2f} s"
-        price = client.facts(model).price
-        rates = ("unknown", "unknown") if price is None else (f"{price.prompt:g}", f"{price.completion:g}")
-        return (where, str(model), state, ttft, show_usd(cost), *rates)
-    return (where, str(model), state, ttft, "", "", "")
+        return {**probe, "state": error.message + (f" ({error.remedy})" if error.remedy else "")}
+    served = reply.model_served or model.model
+    return {
+        **probe,
+        "ok": True,
+        "state": "works" if served == model.model else f"works, served as {served}",
+        "ttft_s": reply.ttft_s,
+        "cost_usd": None if reply.cost_nano is None else reply.cost_nano / NANO,
+        "price": admin.facts_json(client.facts(model))["price"],
+    }
+
+
+def _row(probe: dict[str, Any]) -> tuple[str, ...]:
+    seat = (probe["seat"], probe["model"], probe["state"])
+    if not probe["ok"]:
+        return (*seat, "", "", "", "")
+    first = "" if probe["ttft_s"] is None else f"{probe['ttft_s']:.2f} s"
+    cost = None if probe["cost_usd"] is None else round(probe["cost_usd"] * NANO)
+    price = probe["price"]
+    rates = ("unknown", "unknown") if price is None else (f"{price['prompt']:g}", f"{price['completion']:g}")
+    return (*seat, first, show_usd(cost), *rates)
 
 
 VERBS = {"list": list_all, "show": show, "check": check, "new": new, "copy": copy}

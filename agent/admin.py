@@ -1,0 +1,90 @@
+"""What is there, from outside of a conversation: settings, books, conversations."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import asdict
+from typing import Any
+
+from agent.config import Config, load_config
+from agent.errors import UsageError
+from agent.ledger import Ledger
+from agent.report import Report
+from agent.session import Session
+from agent.sessionlist import line, summaries
+from agent.sessionlist import search as find_text
+from agent.views import TableView, TreeView
+
+SEARCH_LIMIT = 200
+"""Messages that a search shows at most."""
+
+
+def configuration() -> Config:
+    """The user's settings. Raises UsageError."""
+    from agent.host import plugin_names
+
+    return load_config(os.environ, plugins=frozenset(plugin_names()))
+
+
+def ledger(config: Config) -> Ledger:
+    """The books, with what a killed process left open closed."""
+    books = Ledger(config.paths.state / "ledger.db", redact=config.redact)
+    books.sweep()
+    return books
+
+
+def sessions(config: Config) -> Report:
+    """All conversations, newest first."""
+    found = summaries(config.paths.sessions)
+    rows = tuple((each.id, _when(each.changed), str(each.messages), line(each.first, 60)) for each in found)
+    view = TableView(columns=("session", "last change", "messages", "first words"), rows=rows, align="llrl")
+    return Report(view, {"sessions": [each._asdict() for each in found]})
+
+
+def search(config: Config, text: str) -> Report:
+    """Messages with a text in them, in all conversations, the last changed first. Raises UsageError for an empty text."""
+    if not text.strip():
+        raise UsageError("there is nothing to look for", remedy="moa session search TEXT")
+    hits = find_text(config.paths.sessions, text, at_most=SEARCH_LIMIT)
+    rows = tuple((hit.session, _when(hit.changed), str(hit.number), hit.role, hit.excerpt) for hit in hits)
+    note = "" if hits else "nothing found"
+    if len(hits) == SEARCH_LIMIT:
+        note = f"the first {SEARCH_LIMIT}; a longer text finds fewer"
+    view = TableView(columns=("session", "last change", "message", "who", "words"), rows=rows, align="llrll", note=note)
+    return Report(view, {"hits": [hit._asdict() for hit in hits], "cut": len(hits) == SEARCH_LIMIT})
+
+
+def session(config: Config, name: str) -> Report:
+    """One conversation as a tree of its messages."""
+    from agent.wire import to_plain
+
+    opened = Session.open(config.paths.sessions, name)
+    history = opened.history()
+    children = []
+    for message in history:
+        label = message.role + (" (incomplete)" if message.incomplete else "")
+        calls = "\n".join(f"→ {call.name} {call.arguments}" for call in message.tool_calls)
+        children.append(TreeView(label=label, text="\n".join(filter(None, (message.text, calls)))))
+    view = TreeView(label=f"session {opened.id}", children=tuple(children))
+    return Report(view, {"session": opened.id, "messages": to_plain(history), "notices": list(opened.notices)})
+
+
+def export(config: Config, name: str, form: str) -> str:
+    """A conversation as a document (md, json, html), secrets masked. Raises UsageError."""
+    from agent.export import export, parse_format
+
+    return export(Session.open(config.paths.sessions, name), parse_format(form), redact=config.redact)
+
+
+def facts_json(facts: Any) -> dict[str, Any]:
+    """What is known of a model, as plain JSON."""
+    data = asdict(facts)
+    data["price"] = (
+        None if facts.price is None else {key: value for key, value in data["price"].items() if key != "tiers"}
+    )
+    return data
+
+
+def _when(changed: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(changed))
