@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
-import traceback
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 from agent.events import ErrorInfo
 
 
-def crashed(error: BaseException, state: Path | None) -> ErrorInfo:
-    """What to tell the user. The traceback is in `crash.log` in the folder `state`, if it can be written."""
+def crashed(error: BaseException, state: Path | None, *, redact: Callable[[str], str] = lambda text: text) -> ErrorInfo:
+    """What to tell the user. The traceback is in `crash.log` in the folder `state`, if it can be written.
+
+    `redact` takes configured secrets out of both; what looks like somebody's key goes in any case. The file is the user's alone.
+    """
+    import traceback
+
+    from agent.masking import mask
+
     remedy = "please report it"
     if state is not None:
+        text = mask(redact("".join(traceback.format_exception(error))))
         try:
-            state.mkdir(parents=True, exist_ok=True)
-            (state / "crash.log").write_text("".join(traceback.format_exception(error)), "utf-8", "replace")
+            _write_private(state / "crash.log", text.encode("utf-8", "replace"))
             remedy += f", with {state / 'crash.log'}"
         except OSError:
             pass
-    message = f"an error of the program itself: {type(error).__name__}: {error}"
+    message = mask(redact(f"an error of the program itself: {type(error).__name__}: {error}"))
     return ErrorInfo(kind="internal", message=message, remedy=remedy)
+
+
+def _write_private(file: Path, data: bytes) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    file.unlink(missing_ok=True)  # an older one may be readable by others
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as log:
+        log.write(data)

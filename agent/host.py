@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from agent.approval import Mode
     from agent.commands import Command
     from agent.events import ErrorInfo
+    from agent.events import ErrorInfo
     from agent.llm.endpoint import Endpoint
     from agent.llm.request import Request
     from agent.llm.stream import Reply
@@ -212,6 +213,7 @@ def build(
         caps=caps,
         max_iterations=options.max_iterations,
         crashed=partial(_crashed, config),
+        crashed=partial(_crashed, config),
         max_tokens=config.max_tokens,
     )
     closers: list[Callable[[], Any]] = [tool.aclose for tool in tools if hasattr(tool, "aclose")]
@@ -221,6 +223,12 @@ def build(
     )
     host = Host(config, agent, commands, plugins, model_error, closers)
     return host
+
+
+def _crashed(config: Config, error: BaseException) -> ErrorInfo:
+    from agent.crash import crashed
+
+    return crashed(error, config.paths.state, redact=config.redact)
 
 
 def _crashed(config: Config, error: BaseException) -> ErrorInfo:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -41,6 +41,12 @@ if TYPE_CHECKING:
     from agent.tools.runner import ToolRunner
 
 
+def _crashed(error: BaseException) -> ErrorInfo:
+    from agent.crash import crashed
+
+    return crashed(error, None)
+
+
 @dataclass(slots=True)
 class Agent:
     """What a turn needs: built once by `agent.host`, used by every face."""
@@ -57,6 +63,8 @@ class Agent:
     caps: tuple[Cap, ...] = ()
     max_iterations: int = 90
     max_tokens: int = 16_000
+    crashed: Callable[[BaseException], ErrorInfo] = _crashed
+    """Keeps the traceback of a mistake of ours and says what to tell the user (`agent.crash`)."""
 
     def begin(self) -> None:
         """Open the conversation, where nothing was said in it yet."""
@@ -139,18 +147,15 @@ class Turn:
         except UsageError as problem:
             status, error = "usage", ErrorInfo(kind=problem.kind, message=problem.message, remedy=problem.remedy)
         except BudgetReached as problem:
-            status, error = (
-                "budget",
-                ErrorInfo(kind=problem.kind, message=problem.message, remedy=problem.remedy),
-            )
+            status, error = "budget", ErrorInfo(kind=problem.kind, message=problem.message, remedy=problem.remedy)
         except ModelError as problem:
             status = "retryable" if problem.retryable else "failed"
             error = ErrorInfo(kind=problem.kind, message=problem.message, remedy=problem.remedy)
         except StateError as problem:
-            status, error = (
-                "failed",
-                ErrorInfo(kind=problem.kind, message=problem.message, remedy=problem.remedy),
-            )
+            status, error = "failed", ErrorInfo(kind=problem.kind, message=problem.message, remedy=problem.remedy)
+        except Exception as problem:
+            # A mistake of ours or of a plugin's: what was said, done and paid so far is kept all the same.
+            status, error = "failed", self.agent.crashed(problem)
         finally:
             self._stop = "too late"
             await self._end_hooks()
@@ -164,8 +169,15 @@ class Turn:
                 self._plugin_failed(plugin, "after_turn", problem)
 
     def _finished(self, status: TurnStatus, error: ErrorInfo | None, duration: float) -> TurnFinished:
-        calls = self.agent.ledger.calls(turn=self.id)
-        total = self.agent.ledger.total(turn=self.id)
+        usage, cost = Usage(), Cost(usd=None, lower_bound=True)
+        try:
+            usage = self.agent.ledger.usage(turn=self.id)
+            total = self.agent.ledger.total(turn=self.id)
+            cost = Cost(usd=total.usd, lower_bound=total.lower_bound)
+        except StateError as problem:
+            if status != "usage":
+                status = "failed"
+            error = error or ErrorInfo(kind=problem.kind, message=problem.message, remedy=problem.remedy)
         if not isinstance(error, ErrorInfo) or error.kind != StateError.kind:
             try:
                 self.agent.session.note("turn_finished", turn=self.id, status=status)
@@ -178,8 +190,8 @@ class Turn:
             text=self._text,
             error=error,
             iterations=self.state.iteration,
-            usage=sum((call.usage for call in calls if call.usage), start=Usage()),
-            cost=Cost(usd=total.usd, lower_bound=total.lower_bound),
+            usage=usage,
+            cost=cost,
             duration_s=duration,
         )
 
@@ -304,18 +316,21 @@ class Turn:
                             return event.reply
                         case _:
                             pass
-        except (ModelError, asyncio.CancelledError):
+        except (Exception, asyncio.CancelledError) as error:
             # What the user has read stays in the conversation, marked as what it is. A half-written tool call does not.
-            self._keep_partial(text, reasoning)
+            partial = error.partial if isinstance(error, ModelError) else None
+            if not "".join(text).strip() and partial is not None:  # it came with the error, in one piece
+                text, reasoning = [partial.text], [partial.reasoning]
+            self._keep_partial("".join(text), "".join(reasoning))
             raise
         raise AssertionError("a call ended without Finished or an error")
 
-    def _keep_partial(self, text: list[str], reasoning: list[str]) -> None:
-        if not "".join(text).strip():
+    def _keep_partial(self, text: str, reasoning: str) -> None:
+        if not text.strip():
             return
-        parts: tuple[Part, ...] = (TextPart(text="".join(text)),)
+        parts: tuple[Part, ...] = (TextPart(text=text),)
         if reasoning:
-            parts = (ReasoningPart(text="".join(reasoning)), *parts)
+            parts = (ReasoningPart(text=reasoning), *parts)
         message = Message(role="assistant", parts=parts, origin=str(self.agent.model), incomplete=True)
         self._text = message.text
         self.agent.session.add(message)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.approval import Approvals, DenyPaths
+from agent.errors import StateError
 from agent.events import (
     AgentEvent,
     DraftSuperseded,
@@ -21,8 +22,8 @@ from agent.events import (
     TurnFinished,
 )
 from agent.ledger import Ledger
-from agent.llm.errors import BadRequest, RateLimited
-from agent.llm.messages import Message, ToolCallPart, assistant, system, user
+from agent.llm.errors import BadRequest, RateLimited, StreamBroken
+from agent.llm.messages import Message, TextPart, ToolCallPart, assistant, system, user
 from agent.llm.request import ModelRef, Request
 from agent.llm.stream import Reply
 from agent.loop import Agent, Turn
@@ -313,3 +314,71 @@ def test_a_slow_answer_can_be_cancelled_before_it_begins(tmp_path: Path) -> None
     end = finished(bench.run(cancel_at=ModelStarted))
     assert end.status == "interrupted"
     assert bench.history[-1].role == "user"
+
+
+class Buggy(ScriptedClient):
+    """Says a few words, then hits a bug of ours."""
+
+    async def stream(self, request, context, *, hold=None):  # type: ignore[no-untyped-def]
+        from agent.llm.stream import Started, TextDelta
+
+        yield Started()
+        yield TextDelta("half an ans")
+        raise ZeroDivisionError("a bug, with sk-or-v1-0123456789abcdef0123456789 in it")
+
+
+def test_a_mistake_of_ours_ends_the_turn_in_order(tmp_path: Path) -> None:
+    from functools import partial
+
+    from agent.crash import crashed
+
+    bench = Bench(tmp_path, ["x"])
+    bench.agent.client = Buggy({})
+    bench.agent.crashed = partial(crashed, state=tmp_path / "state")
+    end = finished(bench.run())
+    assert (end.status, end.text) == ("failed", "half an ans")
+    assert end.error is not None
+    assert end.error.kind == "internal"
+    assert "ZeroDivisionError" in end.error.message
+    assert (bench.history[-1].text, bench.history[-1].incomplete) == ("half an ans", True)
+    log = tmp_path / "state" / "crash.log"
+    assert "ZeroDivisionError: a bug" in log.read_text()
+    assert "sk-or" not in log.read_text() + end.error.message
+    assert log.stat().st_mode & 0o777 == 0o600
+
+
+class Clumsy(Plugin):
+    """Fails after each call, where nothing guards the turn."""
+
+    name = "clumsy"
+
+    async def after_model(self, call: ModelCall, reply: Reply, emit: Emit) -> None:
+        raise KeyError("clumsy")
+
+
+def test_a_plugin_that_breaks_a_turn_loses_nothing_of_it(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, ["hello"], plugins=[Clumsy()])
+    end = finished(bench.run())
+    assert (end.status, end.text, end.error and end.error.kind) == ("failed", "hello", "internal")
+    assert bench.history[-1].text == "hello"
+
+
+def test_books_that_cannot_be_read_any_more_leave_the_answer(tmp_path: Path) -> None:
+    class Damaged(Ledger):
+        def total(self, *scope: object, **scopes: object):  # type: ignore[no-untyped-def]
+            raise StateError("can't use the ledger: it is damaged", remedy="move it away")
+
+    bench = Bench(tmp_path, ["hello"])
+    bench.agent.ledger = Damaged(tmp_path / "state" / "other.db")
+    end = finished(bench.run())
+    assert (end.status, end.text, end.cost.usd, end.cost.lower_bound) == ("failed", "hello", None, True)
+    assert end.error is not None
+    assert end.error.kind == "state"
+
+
+def test_what_came_with_an_error_in_one_piece_is_kept(tmp_path: Path) -> None:
+    partial = Message(role="assistant", parts=(TextPart(text="half of it"),), incomplete=True)
+    bench = Bench(tmp_path, [StreamBroken("cut", partial=partial)])
+    end = finished(bench.run())
+    assert (end.status, end.text) == ("retryable", "half of it")
+    assert (bench.history[-1].text, bench.history[-1].incomplete) == ("half of it", True)

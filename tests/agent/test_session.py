@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -112,7 +114,7 @@ def test_keys_never_reach_the_file(tmp_path: Path) -> None:
 
 def test_a_key_that_is_a_word_of_the_format_harms_no_session(tmp_path: Path) -> None:
     for word in ("text", "role", "message", "assistant", "reasoning"):
-        session = Session.create(tmp_path, redact=lambda text, word=word: text.replace(word, "[key]"))
+        session = Session.create(tmp_path, redact=partial(re.sub, word, "[key]"))
         session.add(user(f"say {word}"))
         session.add(assistant("said"))
         session.close()
