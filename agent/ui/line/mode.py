@@ -18,7 +18,16 @@ from agent.chat import Chat
 from agent.chatevents import Action, Answered, Asked, ChatEvent, Opened, Queued, Refused, Shown
 from agent.commands import CommandContext, Said
 from agent.errors import UsageError
-from agent.events import Cost, Notice, TurnFinished, TurnStarted
+from agent.events import (
+    Cost,
+    Notice,
+    ReasoningDeltaEvent,
+    SideProgress,
+    TextDeltaEvent,
+    ToolProgress,
+    TurnFinished,
+    TurnStarted,
+)
 from agent.filesindex import FileIndex
 from agent.inputhistory import History
 from agent.ui.line.paint import Paint, wants_colour
@@ -37,6 +46,8 @@ if TYPE_CHECKING:
 QUIT_S = 2.0
 """Seconds in which a second Ctrl+C leaves."""
 TICK_S = 1.0
+OFTEN = (TextDeltaEvent, ReasoningDeltaEvent, ToolProgress, SideProgress)
+"""These come many times a second; the line at the bottom shows them at the next tick."""
 ANSWERS = {"1": "once", "y": "once", "yes": "once", "2": "session", "3": "always", "4": "no", "n": "no", "no": "no"}
 
 
@@ -250,7 +261,8 @@ class LineMode:
                 self._notify(event)
             case _:
                 pass
-        self.terminal.refresh()
+        if not isinstance(event, OFTEN):
+            self.terminal.refresh()
 
     def _outside(self, code: str, text: str) -> None:
         """What happens outside of a turn: a model being loaded, a quirk learned."""
