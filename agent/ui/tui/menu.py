@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
 from textual.content import Content, Span
 from textual.message import Message
 from textual.widgets import OptionList
@@ -14,7 +14,8 @@ from agent.ui.text import harmless
 from agent.ui.tui.completion import Choice
 
 ROWS = 8
-LABEL_CELLS = 44
+LABEL_CELLS = 36
+"""A command with a long list of arguments must leave room for what it does; the arguments have a hint of their own."""
 
 
 class Menu(OptionList, can_focus=False):
@@ -69,7 +70,7 @@ class Menu(OptionList, can_focus=False):
             self.close()
             return
         self.choices = choices
-        column = min(LABEL_CELLS, max(cell_len(choice.label) for choice in choices))
+        column = min(LABEL_CELLS, self.app.size.width // 2, max(cell_len(choice.label) for choice in choices))
         self.set_options(Option(_line(choice, column)) for choice in choices)
         self.highlighted = highlighted
         rows = min(len(choices), ROWS, max(2, self.app.size.height - 6))
@@ -103,6 +104,8 @@ def _line(choice: Choice, column: int) -> Content:
     """One choice on one line. Labels are file names, earlier prompts, a plugin's words: never markup."""
     # Character by character, so that positions hold.
     label = "".join(harmless(char) or "·" for char in choice.label.replace("\n", "⏎").replace("\t", " "))
+    if choice.detail and cell_len(label) > column:
+        label = set_cell_size(label, column - 1) + "…"
     marked = Content(label, [Span(at, at + 1, "bold underline") for at in choice.positions if at < len(label)])
     if not choice.detail:
         return marked

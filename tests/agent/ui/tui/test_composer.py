@@ -271,6 +271,18 @@ def test_the_menu_of_commands_with_summaries_that_are_no_markup(bench: Bench) ->
     drive(bench, script)
 
 
+def test_a_long_list_of_arguments_leaves_room_for_what_the_command_does(bench: Bench) -> None:
+    async def script(app: Bench, pilot: Pilot[None]) -> None:
+        app.composer.commands = CommandTable([Command("long", "what it does", _nothing, args_hint="[漢字 | " * 30)])
+        app.composer.editor.insert("/l")
+        await pilot.pause()
+        line = dump(app).splitlines()[-4]
+        assert line.startswith(" /long [漢字 | [漢字")
+        assert line.endswith("…  what it does")
+
+    drive(bench, script)
+
+
 def test_a_command_that_takes_nothing_runs_at_once_and_a_finished_word_is_sent(bench: Bench) -> None:
     async def script(app: Bench, pilot: Pilot[None]) -> None:
         app.composer.editor.insert("/cst")
