@@ -23,11 +23,12 @@ async def list_models(name: str | None) -> Report:
 
     config = configuration()
     running = {} if name else {found.kind: found for found in await discover()}
-    endpoints = {
-        kind: found.endpoint() for kind, found in running.items() if config.endpoints[kind] == WELL_KNOWN[kind]
-    }
+    endpoints: dict[str, Endpoint] = dict(config.endpoints)
+    for kind, found in running.items():
+        if endpoints[kind] == WELL_KNOWN[kind]:
+            endpoints[kind] = found.endpoint()  # at its own address, with what it tells of its models
     books = ledger(config)
-    client = make_client(config, books, endpoints={**config.endpoints, **endpoints})
+    client = make_client(config, books, endpoints=endpoints)
     names = [name] if name else [each for each in config.endpoints if _worth_asking(each, config) or each in running]
     models = local_models(config) if name in (None, "local") else []
     problems: list[str] = []

@@ -12,25 +12,23 @@ from agent import events
 from agent.llm.accounting import Cap
 from agent.llm.money import Total
 from agent.llm.request import ModelRef, Request
+from moa.analyst import Analyst
 from moa.cadence import Decision
 from moa.counsel import Counsel
 from moa.panel import Panel, Round
-from moa.seat import MemberRunner, Pulse
+from moa.seat import MemberRunner
 
 if TYPE_CHECKING:
     from agent.llm.accounting import CallContext
     from agent.llm.client import ModelClient
     from agent.llm.messages import Message
     from agent.plugin import Emit
-    from moa.aggregator import Aggregation, RungMemory
+    from moa.aggregator import RungMemory
     from moa.preset import Member, Preset
 
 SHARE = "counsel"
 WARM_S = 0.05
 """So long after the members were asked (their requests are out by then), what the analysis needs is imported while they think."""
-
-SMALL_TOKENS = 600
-"""An aggregator with no more room than this is held to the small schema, which such an answer can carry whole."""
 
 
 class Council:
@@ -48,23 +46,17 @@ class Council:
         self.preset = preset
         self.panel = Panel(preset, client, run_member)
         self._client = client
-        self._memory = memory
+        self._analyst = Analyst(preset, client, memory)
         self._brief = brief
         self._lock = asyncio.Lock()
         self._count = 0
         self._said: set[str] = set()
-        self._go: asyncio.Future[None] | None = None
         self.broken_off: Counsel | None = None
         """A counsel that was stopped in the middle: its calls have been paid for, so it is recorded, too."""
 
     def go(self) -> bool:
         """Go on with what is in: the answers so far, or the answers as they are where they are being compared. False where nothing waits."""
-        if self.panel.go():
-            return True
-        if self._go is None or self._go.done():
-            return False
-        self._go.set_result(None)
-        return True
+        return self.panel.go() or self._analyst.go()
 
     def begin_turn(self) -> None:
         """A new turn: what was said in the last one may be said again."""
@@ -225,94 +217,10 @@ class Council:
         elif preset.aggregate == "vote":
             counsel.aggregation = aggregator.vote(counsel.answers)
         else:
-            counsel.aggregation = await self._analyse(counsel, emit)
+            counsel.aggregation = await self._analyst.run(counsel, emit, self._say)
             if counsel.aggregation.calls:
                 counsel.cost = counsel.cost.plus(counsel.aggregation.cost_nano)
         counsel.warnings.extend(counsel.aggregation.warnings)
-
-    async def _analyse(self, counsel: Counsel, emit: Emit) -> Aggregation:
-        from moa.aggregator import AggregatorSpec, aggregate
-
-        seat, model = self.preset.aggregator, self.preset.aggregator_model(counsel.main)
-        spec = AggregatorSpec(
-            model=model,
-            fallback=ModelRef.parse(self.preset.fallback) if self.preset.fallback else None,
-            temperature=seat.temperature,
-            reasoning=seat.reasoning,
-            max_tokens=seat.max_tokens,
-            role=seat.role,
-        )
-        pulse = Pulse(f"{counsel.id}/aggregator", emit)
-        called = len(counsel.answers) > 1  # a single answer has nothing to be compared with
-        name = model.model.rpartition("/")[2]
-        if called:
-            emit(
-                events.SideStarted(
-                    source="moa",
-                    id=pulse.id,
-                    group=counsel.id,
-                    kind="aggregator",
-                    label=name,
-                    model=str(model),
-                    role=seat.role,
-                    go="/moa go",
-                )
-            )
-        work = asyncio.create_task(
-            aggregate(
-                self._client,
-                replace(counsel.calling, purpose="aggregator"),
-                spec=spec,
-                view=counsel.view,
-                answers=counsel.answers,
-                draft=counsel.draft,
-                question=counsel.question,
-                seed=counsel.seed,
-                on_event=pulse.on_event,
-                memory=self._memory,
-                small=seat.max_tokens <= SMALL_TOKENS,
-            )
-        )
-        try:
-            found = await self._in_time(work, pulse, name, counsel, emit)
-        except BaseException as error:
-            if called:
-                emit(_aggregator_stopped(pulse.id, error))
-            raise
-        if called:
-            emit(_aggregator_finished(pulse.id, found))
-        return found
-
-    async def _in_time(
-        self, work: asyncio.Task[Aggregation], pulse: Pulse, name: str, counsel: Counsel, emit: Emit
-    ) -> Aggregation:
-        """The analysis, under the preset's own times: past `soft_s` it is said, `go` and `timeout_s` go on with the raw answers."""
-        from moa.aggregator import raw
-
-        preset = self.preset
-        self._go = asyncio.get_running_loop().create_future()
-        try:
-            soft = min(preset.soft_s, preset.timeout_s)
-            either: set[asyncio.Future[Any]] = {work, self._go}
-            await asyncio.wait(either, timeout=soft, return_when=asyncio.FIRST_COMPLETED)
-            if not work.done() and not self._go.done():
-                pulse.beat("soft_deadline")
-                text = f"the aggregator {name} has not answered after {soft:g} s; /moa go goes on with the raw answers"
-                self._say("info", "soft_deadline", text, emit)
-                rest = preset.timeout_s - soft
-                await asyncio.wait(either, timeout=rest, return_when=asyncio.FIRST_COMPLETED)
-            if work.done():
-                return work.result()
-            hurried = self._go.done()
-        finally:
-            self._go = None
-            if not work.done():
-                work.cancel()
-                await asyncio.gather(work, return_exceptions=True)
-        counsel.cost = counsel.cost.plus(None)  # it was begun, and nobody has said what it cost
-        if hurried:
-            return replace(raw(counsel.answers), note="went on without the analysis (/moa go)")
-        return replace(raw(counsel.answers), error=("timed_out", f"no analysis within {preset.timeout_s:g} s"))
 
     # What is said about it
 
@@ -376,26 +284,3 @@ def _merged(first: Round, further: Round) -> Round:
         skipped=first.skipped,
         hurried=further.hurried,
     )
-
-
-def _aggregator_finished(id: str, found: Aggregation) -> events.SideFinished:
-    cost = Total.of([found.cost_nano])
-    error = None if found.error is None else events.ErrorInfo(kind=found.error[0], message=found.error[1])
-    return events.SideFinished(
-        source="moa",
-        id=id,
-        outcome="failed" if error else "answered",
-        text=found.text,
-        error=error,
-        call_id=found.calls[-1] if found.calls else None,
-        model_served=found.model_served,
-        usage=found.usage,
-        cost=events.Cost(usd=cost.usd, lower_bound=cost.lower_bound),
-        duration_s=found.duration_s,
-    )
-
-
-def _aggregator_stopped(id: str, error: BaseException) -> events.SideFinished:
-    stopped = isinstance(error, asyncio.CancelledError)
-    info = None if stopped else events.ErrorInfo(kind="internal", message=f"{type(error).__name__}: {error}")
-    return events.SideFinished(source="moa", id=id, outcome="cancelled" if stopped else "failed", error=info)
