@@ -213,7 +213,6 @@ def build(
         caps=caps,
         max_iterations=options.max_iterations,
         crashed=partial(_crashed, config),
-        crashed=partial(_crashed, config),
         max_tokens=config.max_tokens,
     )
     closers: list[Callable[[], Any]] = [tool.aclose for tool in tools if hasattr(tool, "aclose")]
