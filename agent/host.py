@@ -230,12 +230,6 @@ def _crashed(config: Config, error: BaseException) -> ErrorInfo:
     return crashed(error, config.paths.state, redact=config.redact)
 
 
-def _crashed(config: Config, error: BaseException) -> ErrorInfo:
-    from agent.crash import crashed
-
-    return crashed(error, config.paths.state, redact=config.redact)
-
-
 def _builtin_commands(host: Host) -> Iterable[Command]:
     from agent.builtin import builtin_commands
 
