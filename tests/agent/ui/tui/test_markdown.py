@@ -148,7 +148,7 @@ def test_what_is_nested_deeper_than_the_parser_goes_is_shown_as_it_stands() -> N
 WORDS = st.lists(
     st.tuples(
         st.sampled_from(["", "# ", "- ", "1. ", "> ", "    ", "* ", "| ", "  - ", "```\n", "\n", "**", "[", "![", "~~", "<"]),
-        st.text(alphabet="abcXYZ019äß", min_size=1, max_size=4),
+        st.text(alphabet="abcXYZäß", min_size=1, max_size=4),  # no digits: "00)" begins a list, and shows as "0."
         st.sampled_from(["\n", " ", "\n\n", "**", "](", ")", " | ", "\n---\n", "`", "\n```\n", ">"]),
     ),
     max_size=20,
