@@ -60,7 +60,7 @@ def session(config: Config, name: str) -> Report:
     from agent.wire import to_plain
 
     opened = Session.open(config.paths.sessions, name)
-    history = opened.history()
+    history = opened.transcript()
     children = []
     for message in history:
         label = message.role + (" (incomplete)" if message.incomplete else "")

@@ -277,7 +277,7 @@ class Chat:
         turn = Turn(agent, prompt, options=options)
         status = await self._run(turn)
         session = agent.session
-        if all(message is not prompt for message in session.history()):
+        if all(message is not prompt for message in session.transcript()):
             self._refuse(entry, "the message was not sent")
         elif status == "interrupted":
             session.add(user(STOPPED, synthetic="interrupted"))
@@ -310,7 +310,7 @@ class Chat:
         self._listen(
             Opened(
                 session=session.id,
-                history=session.history(),
+                history=session.transcript(),
                 records=session.placed_records(),
                 todo=todo.kept(session),
             )

@@ -60,7 +60,7 @@ def _json(session: Session, redact: Callable[[str], str]) -> str:
     whole = {
         "schema": SCHEMA,
         "session": session.id,
-        "messages": [_masked(to_plain(message)) for message in session.history()],
+        "messages": [_masked(to_plain(message)) for message in session.transcript()],
         "records": [mask_all(to_plain(record)) for record in session.placed_records()],
     }
     return json.dumps(clean(whole), ensure_ascii=False, indent=2) + "\n"
@@ -76,7 +76,7 @@ def _masked(message: dict[str, Any]) -> dict[str, Any]:
 
 def _markdown(session: Session, clean: Callable[[str], str]) -> Iterator[str]:
     yield f"# Conversation {session.id}"
-    for message in session.history():
+    for message in session.transcript():
         yield f"## {_title(message)}"
         for part in message.parts:
             yield _markdown_part(message, part, clean)
@@ -159,7 +159,7 @@ def _html(session: Session, clean: Callable[[str], str]) -> str:
                 return f'<img alt="image" src="data:{kind};base64,{data}">'
 
     sections = []
-    for message in session.history():
+    for message in session.transcript():
         body = "\n".join(part_of(message, part) for part in message.parts)
         if message.role in ("system", "tool"):
             body = f"<details><summary>{html.escape(_title(message))}</summary>{body}</details>"

@@ -3,6 +3,10 @@
 Each line is `{v, id, parent, ts, entry}`. Message entries form the tree; the *head* is the message that the next one follows. Going
 back (a superseded draft, an undo, a fork) writes a `head` entry and never removes a line. Records of what plugins did hang off the
 message they belong to and are no part of the path, so history sent to a model never contains them.
+
+A *compaction* is a node of the tree like a message: on a path that has one, `history` (what a model is sent) begins with the system
+prompt, the user's own words and a summary, while `transcript` (what people read, search and export) is the whole path. Going back
+behind it undoes it.
 """
 
 from __future__ import annotations
@@ -11,7 +15,7 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +25,7 @@ from agent.llm.text import whole
 from agent.wire import read_message, to_plain
 
 if TYPE_CHECKING:
+    from agent.compacted import Compaction
     from agent.events import Record
 
 VERSION = 1
@@ -42,6 +47,8 @@ class Session:
         self._messages: dict[str, Message] = {}
         self._records: list[tuple[str, dict[str, Any], str | None]] = []
         self._turns: dict[str, str] = {}
+        self._tokens: dict[str, int] = {}
+        self._compactions: dict[str, Compaction] = {}
         self._unwritten: dict[str, dict[str, Any]] = {}
         self._state: dict[str, dict[str, Any]] = {}
         self._head: str | None = None
@@ -80,22 +87,46 @@ class Session:
         return self._parents[entry]
 
     def history(self) -> tuple[Message, ...]:
-        """The messages from the start to the head."""
+        """What a model is sent: the messages from the start to the head, or what the last compaction has made of them."""
+        return tuple(message for _, message in self.steps())
+
+    def steps(self) -> tuple[tuple[str | None, Message], ...]:
+        """`history`, each message with its entry; the words that a compaction repeats have none."""
+        path = self._path()
+        if not self._compactions:
+            return tuple((entry, self._messages[entry]) for entry in path)
+        from agent.compacted import steps
+
+        return steps(path, self._messages, self._compactions)
+
+    def transcript(self) -> tuple[Message, ...]:
+        """Everything that was said from the start to the head, compacted or not; a compaction stands in it as its summary."""
         return tuple(self._messages[entry] for entry in self._path())
+
+    def measured(self) -> tuple[int, tuple[Message, ...]] | None:
+        """The tokens of the last counted request and its answer, and the messages since; None where `history` has none of it."""
+        since: list[Message] = []
+        for entry in reversed(self._path()):
+            if entry in self._compactions:
+                return None
+            if entry in self._tokens:
+                return self._tokens[entry], tuple(reversed(since))
+            since.append(self._messages[entry])
+        return None
 
     def records(self, kind: str) -> list[dict[str, Any]]:
         """What plugins kept, oldest first."""
         return [data for name, data, _ in self._records if name == kind]
 
     def placed_records(self) -> tuple[dict[str, Any], ...]:
-        """The records that belong to the present history: `{kind, data, after}`, in which `after` counts the messages before it."""
+        """The records that belong to the present transcript: `{kind, data, after}`, in which `after` counts the messages before it."""
         places = {entry: number for number, entry in enumerate(self._path(), 1)}
         return tuple(
             {"kind": kind, "data": data, "after": places[head]} for kind, data, head in self._records if head in places
         )
 
     def last_turn(self) -> tuple[str, str, str | None] | None:
-        """The last turn of the present history: its id, the entry of the message that it began with, and the entry before that.
+        """The last turn of the present transcript: its id, the entry of the message that it began with, and the entry before that.
 
         None where there is none. The id is empty for sessions that were written before turns were marked.
         """
@@ -107,7 +138,7 @@ class Session:
         return None if marked is None else (self._turns.get(marked, ""), marked, self._parents[marked])
 
     def since(self, entry: str) -> tuple[Message, ...]:
-        """The messages of the present history from an entry on."""
+        """The messages of the present transcript from an entry on."""
         path = self._path()
         return tuple(self._messages[each] for each in path[path.index(entry) :])
 
@@ -126,19 +157,38 @@ class Session:
 
     # Writing
 
-    def add(self, message: Message, *, call_id: str | None = None, turn: str | None = None) -> str:
-        """A message after the head, which it becomes. `turn`: it begins that turn. Returns the entry's id."""
+    def add(
+        self, message: Message, *, call_id: str | None = None, turn: str | None = None, tokens: int | None = None
+    ) -> str:
+        """A message after the head, which it becomes. `turn`: it begins that turn. `tokens`: what its request and it came to, as the
+        endpoint counted. Returns the entry's id."""
         entry: dict[str, Any] = {"type": "message", "message": to_plain(message)}
         if call_id:
             entry["call_id"] = call_id
         if turn:
             entry["turn"] = turn
+        if tokens:
+            entry["tokens"] = tokens
         name = self._append(entry)
         if turn:
             self._turns[name] = turn
+        if tokens:
+            self._tokens[name] = tokens
         self._parents[name] = self._head
         self._messages[name] = message
         self._head = name
+        return name
+
+    def compact(self, summary: Message, *, words: Sequence[Message], keep_from: str | None) -> str:
+        """From here on `history` is: the system prompt, `words`, `summary`, and the messages from the entry `keep_from` on (None: none).
+
+        One entry, so that a crash leaves all of it or nothing. Returns its id.
+        """
+        plain = [to_plain(message) for message in words]
+        entry = {"type": "compaction", "message": to_plain(summary), "words": plain, "keep_from": keep_from}
+        name = self._append(entry)
+        self._parents[name], self._messages[name], self._head = self._head, summary, name
+        self._compactions[name] = tuple(words), keep_from
         return name
 
     def add_record(self, record: Record, *, turn: str, iteration: int) -> None:
@@ -291,7 +341,7 @@ class Session:
         name, entry = envelope["id"], envelope["entry"]
         self._count = max(self._count, int(name[1:]))
         match entry["type"]:
-            case "message":
+            case "message" | "compaction":
                 message = read_message(entry["message"])
                 parent = envelope["parent"]
                 if parent is not None and parent not in self._messages:
@@ -299,6 +349,11 @@ class Session:
                 self._messages[name], self._parents[name], self._head = message, parent, name
                 if entry.get("turn"):
                     self._turns[name] = entry["turn"]
+                if entry.get("tokens"):
+                    self._tokens[name] = int(entry["tokens"])
+                if entry["type"] == "compaction":
+                    words = tuple(read_message(each) for each in entry["words"])
+                    self._compactions[name] = words, entry.get("keep_from")
             case "head":
                 if entry["to"] is None or entry["to"] in self._messages:
                     self._head = entry["to"]

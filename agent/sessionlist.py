@@ -65,7 +65,7 @@ def messages(path: Path) -> list[dict[str, Any]]:
         try:
             envelope = json.loads(line)
             entry = envelope["entry"]
-            if entry["type"] == "message":
+            if entry["type"] in ("message", "compaction"):
                 head = envelope["id"]
                 found[head], parents[head] = entry["message"], envelope["parent"]
             elif entry["type"] == "head":

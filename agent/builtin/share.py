@@ -91,7 +91,7 @@ def _write_new(path: Path, text: str) -> None:
 
 
 def _copy(session: Session, args: str) -> Result:
-    answers = [message.text for message in session.history() if message.role == "assistant" and message.text.strip()]
+    answers = [message.text for message in session.transcript() if message.role == "assistant" and message.text.strip()]
     if not answers:
         raise UsageError("there is no answer to copy yet", remedy="ask something first")
     if args == "code":

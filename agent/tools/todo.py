@@ -75,7 +75,7 @@ def rewind(session: Session, undone: Sequence[Message]) -> None:
     """After messages were taken back: the list as it was before them. Raises StateError."""
     if not any(call.name == Todo.spec.name for message in undone for call in message.tool_calls):
         return
-    calls = [call for message in session.history() for call in message.tool_calls if call.name == Todo.spec.name]
+    calls = [call for message in session.transcript() for call in message.tool_calls if call.name == Todo.spec.name]
     for call in reversed(calls):
         try:
             items = validate(call.arguments, Todo.spec)["items"]
