@@ -75,7 +75,7 @@ def test_a_dumb_terminal_is_drawn_on_once(program: Program, endpoint: ScriptedEn
     with start(program, term="dumb") as terminal:
         terminal.wait_for("/help")
         terminal.send("write it\n")
-        terminal.wait_for("4 no")
+        terminal.wait_for("2 and 3 allow")
         terminal.send("1\n")
         terminal.wait_for("**Done.**")
         terminal.wait_for("tokens,")

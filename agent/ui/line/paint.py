@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import textwrap
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Literal
 
 from agent.ui.line.blocks import tokens
 from agent.ui.text import harmless, render
-from agent.views import MarkdownView, TabsView, View
+from agent.views import MarkdownView, TableView, TabsView, View
 
 Style = Literal["dim", "bold", "red", "green", "yellow", "cyan"]
 
@@ -70,6 +72,9 @@ class Paint:
                 return self.markdown(view.text)
             case TabsView():
                 return "\n\n".join(f"{self(title, 'bold')}\n{self.view(inner)}" for title, inner in view.tabs)
+            case TableView() if view.note:
+                note = textwrap.fill(harmless(view.note), max(20, self.width() - 1))
+                return f"{render(replace(view, note=''))}\n{note}"
         return render(view)
 
     def diff(self, diff: str, most: int) -> str:

@@ -32,7 +32,6 @@ from agent.ui.line.paint import Paint, Style
 SHOWN_MESSAGES = 30
 """Messages of a reopened session that are printed."""
 DIFF_LINES = 60
-OUTPUT_LINES = 12
 MARKS = {"pending": "[ ]", "in_progress": "[>]", "done": "[x]"}
 STATES: dict[str, Style] = {"info": "dim", "warning": "yellow", "error": "red"}
 
@@ -51,6 +50,7 @@ class Printer:
         self._spoke = False
         self._in_list = False
         self._sides: dict[str, str] = {}
+        self._asked_about: set[str] = set()
 
     def apply(self, event: ChatEvent) -> None:
         """Print what an event says. What only moves (progress, queues) is the toolbar's."""
@@ -133,7 +133,7 @@ class Printer:
             self._problem(event.error.message, event.error.remedy)
         tokens = f"{words.count(event.usage.prompt)} + {words.count(event.usage.completion)} tokens"
         cost = words.money(event.cost)
-        parts = [words.plural(event.iterations, "call"), tokens, *([cost] if cost else []), f"{event.duration_s:.1f} s"]
+        parts = [words.plural(event.iterations, "step"), tokens, *([cost] if cost else []), f"{event.duration_s:.1f} s"]
         self._out(self.paint(f"  {', '.join(parts)}", "dim"))
         self._out("")
 
@@ -143,10 +143,15 @@ class Printer:
         mine = event.source == "user"  # the user's own command: its output is what was asked for
         if event.outcome != "ok":
             self._out(self.paint(f"  {event.outcome}: {words.first_line(event.text, 200)}", "red"))
-        elif event.diff:
-            self._out(self.paint.diff(event.diff, DIFF_LINES))
         if mine and event.text:
             self._out(self.paint(event.text.rstrip("\n"), "dim"))
+        elif event.outcome == "ok" and event.diff:
+            if event.call.id not in self._asked_about:  # the question has shown it
+                self._out(self.paint.diff(event.diff, DIFF_LINES))
+        elif event.outcome == "ok" and event.text.strip():
+            lines = event.text.strip().count("\n")
+            more = f" (and {words.plural(lines, 'more line')})" if lines else ""
+            self._out(self.paint(f"  {words.first_line(event.text.strip().splitlines()[0])}{more}", "dim"))
 
     def _side_finished(self, event: SideFinished) -> None:
         name = self._sides.pop(event.id, event.id)
@@ -173,11 +178,12 @@ class Printer:
     def _asked(self, event: Asked) -> None:
         request, paint = event.request, self.paint
         self._out("")
-        self._out(paint(f"May it run? {request.call.name}: {request.title}", "yellow"))
+        self._out(paint(f"May it run? {request.title or request.call.name}", "yellow"))
         if request.diff:
+            self._asked_about.add(request.call.id)
             self._out(paint.diff(request.diff, DIFF_LINES))
-        self._out(paint(f"1 once · 2 for this session: {request.rule} · 3 always: {request.rule} · 4 no", "yellow"))
-        self._out(paint("(the number and Enter; after a 4 you can say why)", "dim"))
+        self._out(paint("1 once · 2 for this session · 3 always · 4 no (4 because …)", "yellow"))
+        self._out(paint(f"2 and 3 allow: {request.rule}", "dim"))
 
     # The conversation
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from agent.chatevents import Asked, ChatEvent, Opened, Queued
+from agent.chatevents import Answered, Asked, ChatEvent, Opened, Queued
 from agent.events import (
     Cost,
     ModelFinished,
@@ -69,6 +69,8 @@ class Status:
                 self.sides.pop(event.id, None)
             case Asked():
                 self.doing = "asking you"
+            case Answered():
+                self.doing = "working"
             case Queued():
                 self.queued = len(event.texts)
             case TurnFinished():
@@ -87,7 +89,7 @@ class Status:
             parts.append(f"{self.doing} {self.clock() - self._since:.0f} s")
         if self.sides:
             tokens = sum(progress.tokens for progress in self.sides.values() if progress)
-            parts.append(f"{len(self.sides)} at work beside it, {words.count(tokens)} tokens")
+            parts.append(f"{len(self.sides)} at work beside it ({words.count(tokens)} tokens)")
         if self.queued:
             parts.append(f"{self.queued} queued (Esc: take back)")
         elif self.doing:

@@ -221,7 +221,7 @@ def test_a_turn_as_it_is_printed() -> None:
         "--- a\n+++ b\n@@ -1 +1 @@\n-old\n+new",
         "  denied: the user said no",
         "In one piece.",
-        "  2 calls, 12.3k + 67 tokens, ≥ $0.0031, 8.2 s",
+        "  2 steps, 12.3k + 67 tokens, ≥ $0.0031, 8.2 s",
         "",
     ]
 
@@ -311,10 +311,10 @@ def test_drafts_notices_todos_and_problems_look_like_what_they_are() -> None:
         "  did you mean /y?",
         "✗ 401",
         "  set the key",
-        "  0 calls, 0 + 0 tokens, 0.0 s",
+        "  0 steps, 0 + 0 tokens, 0.0 s",
         "",
         "· stopped; what came is kept",
-        "  0 calls, 0 + 0 tokens, 0.0 s",
+        "  0 steps, 0 + 0 tokens, 0.0 s",
         "",
     ]
 
@@ -343,7 +343,7 @@ def test_the_toolbar_tells_what_goes_on() -> None:
     now[0] += 3
     status.apply(SideStarted(id="a", group="g", kind="reference", label="1", model="m"))
     status.apply(SideProgress(id="a", state="writing", elapsed_s=3, tokens=250))
-    assert line().endswith("waiting 3 s · 1 at work beside it, 250 tokens · Esc stops")
+    assert line().endswith("waiting 3 s · 1 at work beside it (250 tokens) · Esc stops")
     status.apply(SideFinished(id="a", outcome="answered"))
     status.apply(Queued(texts=("more",)))
     assert line().endswith("waiting 3 s · 1 queued (Esc: take back)")
@@ -553,7 +553,7 @@ def test_a_question_is_asked_in_line_and_what_was_being_typed_comes_back(tmp_pat
 
     async def script() -> None:
         bench.press("go\rhalf a li")
-        await until(lambda: "4 no" in bench.printed)
+        await until(lambda: "2 and 3 allow" in bench.printed)
         assert bench.typed == ""
         bench.press("sure\r")
         await until(lambda: "1, 2, 3 or 4" in bench.printed)
@@ -574,7 +574,7 @@ def test_a_yes_lets_it_run(tmp_path: Path) -> None:
 
     async def script() -> None:
         bench.press("go\r")
-        await until(lambda: "4 no" in bench.printed)
+        await until(lambda: "2 and 3 allow" in bench.printed)
         bench.press("1\r")
         await until(lambda: "tokens" in bench.printed)
 
