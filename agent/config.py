@@ -85,6 +85,10 @@ class Config:
     deny_paths: tuple[str, ...] = ()
     trusted: tuple[str, ...] = ()
     max_tokens: int = 16_000
+    compact_at: float = 0.8
+    """How full the main model's window may be before the conversation is compacted; 1: not before it overflows."""
+    compact_model: str | None = None
+    """Who writes the summaries; None: the main model."""
     plugins: dict[str, dict[str, Any]] = field(default_factory=dict)
     ui: dict[str, Any] = field(default_factory=dict)
     """The faces' own section, unread: `agent.uisettings` checks it."""
@@ -152,6 +156,17 @@ def load_config(env: Mapping[str, str] = os.environ, *, plugins: frozenset[str] 
     sections = {name: top.table(name).data for name in sorted(plugins)}
     ui = top.table("ui").data
     max_tokens = top.integer("max_tokens", 16_000, least=1) or 16_000
+    context = top.table("context")
+    compact_at, compact_model = context.number("compact_at", 0.8), context.text("model")
+    if compact_at is None or not 0.2 <= compact_at <= 1:
+        raise context.error(
+            "compact_at", f"is {compact_at}", "use a share of the window from 0.2 to 1 (1: only when it overflows)"
+        )
+    if compact_model is not None and ":" not in compact_model:
+        raise context.error(
+            "model", f"is {compact_model!r}", "use ENDPOINT:MODEL, for example openrouter:openai/gpt-5.5"
+        )
+    context.done()
     top.done()
     sources = {"model": f"{file}: model"} if model else {}
     if env.get("MOA_MODEL"):
@@ -169,6 +184,8 @@ def load_config(env: Mapping[str, str] = os.environ, *, plugins: frozenset[str] 
         deny_paths=deny,
         trusted=trusted,
         max_tokens=max_tokens,
+        compact_at=compact_at,
+        compact_model=compact_model,
         plugins=sections,
         ui=ui,
         sources=sources,

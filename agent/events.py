@@ -212,6 +212,23 @@ class Steered(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Compacted(Event):
+    """The conversation was shortened: from here on models are sent `message` in place of what was said before.
+
+    Tokens are those of the next request, about. `model` wrote the summary; null: none did, it is made of heads and tails. Everything
+    stays in the session, and going back behind it undoes it.
+    """
+
+    type: Literal["compacted"] = "compacted"
+    reason: Literal["threshold", "overflow", "command"]
+    before_tokens: int
+    after_tokens: int
+    messages: int
+    model: str | None
+    message: Message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TodoItem:
     """One thing that the agent means to do."""
 
@@ -268,6 +285,7 @@ AgentEvent = (
     | Record
     | DraftSuperseded
     | Steered
+    | Compacted
     | TodoChanged
     | Notice
     | TurnFinished

@@ -9,7 +9,7 @@ from agent.llm.messages import ImagePart, ReasoningPart, TextPart
 
 if TYPE_CHECKING:
     from agent.llm.messages import Message
-    from agent.llm.request import Request
+    from agent.llm.request import Request, ToolSpec
 
 # Tokens for one character, by the length of its UTF-8 form: ASCII; Latin, Greek, Cyrillic, Hebrew, Arabic; the rest (CJK, Indic …).
 ASCII, TWO_BYTES, THREE_BYTES = 0.25, 0.6, 1.5
@@ -36,12 +36,22 @@ def estimate_tokens(text: str) -> int:
     return int(narrow * ASCII + (others - three) * TWO_BYTES + three * THREE_BYTES) + 1
 
 
+def estimate_message(message: Message) -> int:
+    """About how many tokens a message has, images and calls included."""
+    return _message(message) + IMAGE * sum(isinstance(part, ImagePart) for part in message.parts)
+
+
+def estimate_tool(tool: ToolSpec) -> int:
+    """About how many tokens the description of a tool has."""
+    return EACH_MESSAGE + estimate_tokens(tool.name + tool.description) + _json(tool.parameters)
+
+
 def prompt_bound(request: Request, *, emulated: bool = False) -> int:
     """An upper bound, in practice, of a request's prompt tokens: every part of it, times a safety factor."""
     tokens = sum(_message(message) for message in request.messages)
     images = sum(IMAGE for message in request.messages for part in message.parts if isinstance(part, ImagePart))
     for tool in request.tools:
-        tokens += EACH_MESSAGE + estimate_tokens(tool.name + tool.description) + _json(tool.parameters)
+        tokens += estimate_tool(tool)
     if request.schema is not None:
         tokens += _json(request.schema.schema)
     if request.tail is not None:

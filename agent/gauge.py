@@ -1,0 +1,57 @@
+"""How full the main model's window is: what the endpoint counted with the last call, and estimates for what came since."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from agent.llm.tokens import estimate_message, estimate_tool
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from agent.llm.messages import Message
+    from agent.llm.request import ToolSpec
+    from agent.loop import Agent
+
+
+class Gauge(NamedTuple):
+    """Tokens of the next request to the main model. `counted` of them the endpoint has counted itself (0: all is estimated)."""
+
+    used: int
+    window: int | None
+    counted: int = 0
+
+    @property
+    def share(self) -> float | None:
+        """How full the window is, from 0 to 1 and beyond; None where it is not known."""
+        return self.used / self.window if self.window else None
+
+
+def estimate(messages: Iterable[Message], tools: Iterable[ToolSpec] = ()) -> int:
+    """About how many tokens messages and tools have together."""
+    return sum(map(estimate_message, messages)) + sum(map(estimate_tool, tools))
+
+
+def measure(agent: Agent, *, guidance: int = 0) -> Gauge:
+    """What the next request will have.
+
+    The last call's own count holds system prompt, tools and that call's guidance: the next one's is as long, about. Where no call of
+    the present history was counted (a new conversation, a compacted one), all is estimated, with `guidance` tokens for what
+    plugins will add.
+    """
+    window = agent.client.facts(agent.model).context_window if agent.model.model else None
+    found = agent.session.measured()
+    if found is not None:
+        counted, since = found
+        return Gauge(counted + estimate(since), window, counted)
+    history = agent.session.history() or (agent.system,)
+    return Gauge(estimate(history, agent.tools.specs) + guidance, window)
+
+
+def limit(window: int, *, compact_at: float, answer: int) -> int:
+    """The tokens from which on a conversation is to be compacted.
+
+    A share of the window, and less where an answer of its full length (`answer` tokens) would not fit behind it; but never less than
+    half, however long an answer may be.
+    """
+    return min(int(window * compact_at), max(window // 2, window - answer))
