@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from agent.context import build_request
+from agent.ending import INTERRUPTED, Rest, ending_of
 from agent.errors import StateError, UsageError
 from agent.events import (
     AgentEvent,
@@ -27,12 +28,13 @@ from agent.events import (
     TurnStarted,
     TurnStatus,
 )
+from agent.hooks import Hooks
 from agent.llm.accounting import CallContext, Cap
-from agent.llm.errors import BudgetReached, ModelError
+from agent.llm.errors import ModelError
 from agent.llm.messages import Message, Part, ReasoningPart, TextPart, user
 from agent.llm.request import ModelRef, Request
 from agent.llm.stream import Finished, ReasoningDelta, Reply, Retrying, TextDelta, Usage
-from agent.plugin import Contribution, ModelCall, Plugin, TurnState, overrides
+from agent.plugin import Continue, Ending, ModelCall, Plugin, TurnState
 
 if TYPE_CHECKING:
     from agent.ledger import Ledger
@@ -82,7 +84,7 @@ class Turn:
 
     def __init__(self, agent: Agent, prompt: str | Message, *, options: Mapping[str, Any] | None = None) -> None:
         self.agent = agent
-        self.id = f"{agent.session.id}:{time.time_ns() // 1_000_000:x}"
+        self.id = f"{agent.session.id}:{time.time_ns() // 1_000:x}"
         message = user(prompt) if isinstance(prompt, str) else prompt
         self.state = TurnState(
             session=agent.session, turn=self.id, run=agent.run, prompt=message, options=options or {}
@@ -93,8 +95,27 @@ class Turn:
         self._steered: list[Message] = []
         self._stop: Literal["no", "asked", "too late"] = "no"
         self._running = False
+        self._hooks = Hooks(agent.plugins, self.state, self.emit)
+        self._rest = Rest()
+        self._further: Continue | None = None
+        self.state.withdraw = self._withdraw
+        self.others_wait: Callable[[], object] = lambda: False
+        """Whether the user has said something that waits for the end of this turn; after a change of that, call `wake`."""
 
-    async def events(self) -> AsyncIterator[AgentEvent]:
+    @property
+    def further(self) -> Continue | None:
+        """What a plugin wants to begin a turn with next, after this one has ended and the user has nothing to say."""
+        return self._further
+
+    def wake(self) -> None:
+        """The user has something to say: no wait is worth keeping it."""
+        self._rest.wake()
+
+    def _withdraw(self) -> None:
+        self._further = None
+        self._rest.wake()
+
+    async def events(self) -> AsyncGenerator[AgentEvent, None]:
         """Run the turn. Every event of it, hooks' and tools' included, in order; the last is `turn_finished`."""
         self._task = asyncio.create_task(self._run())
         self._task.add_done_callback(lambda _task: self._queue.put_nowait(None))
@@ -118,6 +139,7 @@ class Turn:
     def steer(self, message: Message) -> None:
         """Say something to the turn while it runs: it joins the history before the next call of the main model."""
         self._steered.append(message)
+        self.wake()
 
     @property
     def steered(self) -> tuple[Message, ...]:
@@ -135,38 +157,30 @@ class Turn:
 
     async def _run(self) -> None:
         started = time.monotonic()
-        status: TurnStatus = "interrupted"
-        error: ErrorInfo | None = None
+        ending = INTERRUPTED
         try:
             self._running = True
             if self._stop == "asked":  # before the first step
                 raise asyncio.CancelledError
-            status, error = await self._drive()
+            ending = await self._ended()
         except asyncio.CancelledError:
-            error = ErrorInfo(kind="interrupted", message="stopped by the user", remedy="what was done so far is kept")
-        except UsageError as problem:
-            status, error = "usage", ErrorInfo(kind=problem.kind, message=problem.message, remedy=problem.remedy)
-        except BudgetReached as problem:
-            status, error = "budget", ErrorInfo(kind=problem.kind, message=problem.message, remedy=problem.remedy)
-        except ModelError as problem:
-            status = "retryable" if problem.retryable else "failed"
-            error = ErrorInfo(kind=problem.kind, message=problem.message, remedy=problem.remedy)
-        except StateError as problem:
-            status, error = "failed", ErrorInfo(kind=problem.kind, message=problem.message, remedy=problem.remedy)
-        except Exception as problem:
-            # A mistake of ours or of a plugin's: what was said, done and paid so far is kept all the same.
-            status, error = "failed", self.agent.crashed(problem)
+            self._further = None
         finally:
             self._stop = "too late"
-            await self._end_hooks()
-        self.emit(self._finished(status, error, time.monotonic() - started))
+            self.state.ending = ending
+            await self._hooks.after_turn()
+        self.emit(self._finished(ending.status, ending.error, time.monotonic() - started))
 
-    async def _end_hooks(self) -> None:
-        for plugin in self.agent.plugins:
-            try:
-                await plugin.after_turn(self.state)
-            except Exception as problem:
-                self._plugin_failed(plugin, "after_turn", problem)
+    async def _ended(self) -> Ending:
+        """Drive the turn to its end, and let plugins say what comes of it."""
+        try:
+            ending = await self._drive()
+        except Exception as problem:
+            ending = ending_of(problem, self.agent.crashed)
+        ending, self._further = await self._hooks.next_turn(ending, self._context())
+        if self._further is not None and (until := self._further.wait_until) is not None:
+            await self._rest.until(until, lambda: self._further is None or self._steered or self.others_wait())
+        return ending
 
     def _finished(self, status: TurnStatus, error: ErrorInfo | None, duration: float) -> TurnFinished:
         usage, cost = Usage(), Cost(usd=None, lower_bound=True)
@@ -195,7 +209,7 @@ class Turn:
             duration_s=duration,
         )
 
-    async def _drive(self) -> tuple[TurnStatus, ErrorInfo | None]:
+    async def _drive(self) -> Ending:
         agent, session, state = self.agent, self.agent.session, self.state
         self.emit(TurnStarted(session=session.id, turn=self.id, prompt=state.prompt))
         for notice in session.notices:
@@ -208,18 +222,21 @@ class Turn:
         state.history = session.history()
         while state.iteration < agent.max_iterations:
             state.iteration += 1
-            reply = await self._call_model()
+            try:
+                reply = await self._call_model()
+            except ModelError as problem:
+                if await self._goes_on(await self._hooks.model_failed(problem)):
+                    continue
+                raise
             if reply.message.tool_calls:
                 await self._run_tools(reply.message)
                 continue
-            if not await self._goes_on(reply.message):
+            if not await self._goes_on(await self._hooks.before_stop(self._context()), reply.message):
                 await asyncio.to_thread(session.sync)
-                return "done", None
-        return "limit", ErrorInfo(
-            kind="max_iterations",
-            message=f"stopped after {agent.max_iterations} calls of the main model",
-            remedy="raise --max-iterations, or go on with --session " + session.id,
-        )
+                return Ending("done")
+        told = f"stopped after {agent.max_iterations} calls of the main model"
+        remedy = f"raise --max-iterations, or go on with --session {session.id}"
+        return Ending("limit", ErrorInfo(kind="max_iterations", message=told, remedy=remedy))
 
     # The model
 
@@ -232,11 +249,11 @@ class Turn:
             request = replace(request, tool_choice="none")
         context = self._context()
         call = ModelCall(turn=state, request=request, context=context, iteration=state.iteration)
-        hooks = [plugin for plugin in agent.plugins if overrides(plugin, "before_model")]
+        advised = bool(self._hooks.those_with("before_model"))
         # The answer's own share is set aside before anybody gives advice on it: a panel can't spend the reply.
-        hold = agent.client.hold(request, context, headroom_tokens=GUIDANCE_HEADROOM if hooks else 0)
+        hold = agent.client.hold(request, context, headroom_tokens=GUIDANCE_HEADROOM if advised else 0)
         try:
-            tail = await self._contributions(hooks, call)
+            tail = await self._hooks.before_model(call)
         except BaseException:
             agent.client.release(hold)
             raise
@@ -277,25 +294,6 @@ class Turn:
             self.emit(Steered(message=message))
         self.state.history = self.agent.session.history()
         return bool(messages)
-
-    async def _contributions(self, hooks: Sequence[Plugin], call: ModelCall) -> str | None:
-        texts = []
-        for plugin in hooks:
-            try:
-                contribution: Contribution | None = await plugin.before_model(call, self.emit)
-            except (UsageError, StateError):
-                raise
-            except Exception as problem:
-                self._plugin_failed(plugin, "before_model", problem)
-                continue
-            if contribution is None:
-                continue
-            if contribution.record is not None:
-                self.agent.session.add_record(contribution.record, turn=self.id, iteration=call.iteration)
-                self.emit(contribution.record)
-            if contribution.text:
-                texts.append(contribution.text)
-        return "\n\n".join(texts) or None
 
     async def _stream(self, request: Request, context: CallContext, hold: Any) -> Reply:
         text: list[str] = []
@@ -354,40 +352,26 @@ class Turn:
 
     # The end of a turn
 
-    async def _goes_on(self, reply: Message) -> bool:
-        agent, state = self.agent, self.state
-        for plugin in agent.plugins:
-            if not overrides(plugin, "before_stop"):
-                continue
-            try:
-                further = await plugin.before_stop(state, self._context(), self.emit)
-            except (UsageError, StateError):
-                raise
-            except Exception as problem:
-                self._plugin_failed(plugin, "before_stop", problem)
-                continue
-            if further is None:
-                continue
-            if further.supersede:
-                agent.session.rewind(agent.session.parent_of_head(), reason=further.reason or "superseded")
-                self.emit(DraftSuperseded(message=reply, reason=further.reason))
-            if further.message is not None:
-                agent.session.add(further.message)
-            if further.wait_until is not None:
-                await asyncio.sleep(max(0.0, further.wait_until - time.time()))
-            state.history = agent.session.history()
-            return True
-        return False
+    async def _goes_on(self, further: Continue | None, reply: Message | None = None) -> bool:
+        """Take up what a plugin wants; False where none wants anything."""
+        session = self.agent.session
+        if further is None:
+            return False
+        if further.supersede and reply is not None:
+            session.rewind(session.parent_of_head(), reason=further.reason or "superseded")
+            self.emit(DraftSuperseded(message=reply, reason=further.reason))
+        if further.message is not None:
+            session.add(further.message)
+        if further.wait_until is not None:
+            await self._rest.until(further.wait_until, lambda: self._steered)
+        self.state.history = session.history()
+        return True
 
     def _context(self) -> CallContext:
         agent, state = self.agent, self.state
         return CallContext(
             "main", session=agent.session.id, run=agent.run, turn=self.id, iteration=state.iteration, caps=agent.caps
         )
-
-    def _plugin_failed(self, plugin: Plugin, hook: str, problem: Exception) -> None:
-        text = f"the plugin {plugin.name} failed in {hook} ({type(problem).__name__}: {problem}); the turn goes on without it"
-        self.emit(Notice(level="error", code="plugin_failed", text=text))
 
 
 GUIDANCE_HEADROOM = 3_000

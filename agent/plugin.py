@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agent.commands import Command
-    from agent.events import AgentEvent, Record
+    from agent.events import AgentEvent, ErrorInfo, Record, TurnStatus
     from agent.ledger import Ledger
     from agent.llm.client import ModelClient
+    from agent.llm.errors import ModelError
     from agent.llm.messages import Message, ToolCallPart
     from agent.llm.request import Request
     from agent.llm.stream import Reply
@@ -28,9 +29,19 @@ if TYPE_CHECKING:
 Emit = Callable[["AgentEvent"], None]
 
 
+class Ending(NamedTuple):
+    """How a turn ends: a status of contracts.md, and the error where it is not `done`."""
+
+    status: TurnStatus
+    error: ErrorInfo | None = None
+
+
 @dataclass(slots=True)
 class TurnState:
-    """One turn, as hooks see it. `options` are what the turn was started with, by plugin name (`/moa ask` puts its preset there)."""
+    """One turn, as hooks see it. `options` are what the turn was started with, by plugin name (`/moa ask` puts its preset there).
+
+    `ending` is there once the turn is over. `withdraw()` takes back what `next_turn` asked for, also while it is waited for.
+    """
 
     session: Session
     turn: str
@@ -40,6 +51,8 @@ class TurnState:
     iteration: int = 0
     history: tuple[Message, ...] = ()
     reply: Message | None = None
+    ending: Ending | None = None
+    withdraw: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +79,8 @@ class Contribution:
 
 @dataclass(frozen=True, slots=True)
 class Continue:
-    """Do not end the turn. `message` joins the history; `supersede` keeps the reply as a draft off the path; `wait_until` is a
-    time (Unix seconds) that the driver waits for."""
+    """Go on. `message` joins the history; `supersede` keeps the reply as a draft off the path (`before_stop` alone); `wait_until` is a
+    time (Unix seconds) that is waited for first. The user's own words end such a wait at once."""
 
     message: Message | None = None
     supersede: bool = False
@@ -100,6 +113,12 @@ class Plugin:
     name: str = ""
     records: tuple[str, ...] = ()
     """Kinds of `Record` that it makes; each is a list in the JSON result."""
+    carries_over: bool = True
+    """Whether its state goes along into a new conversation (`/clear`)."""
+
+    def greeting(self) -> str | None:
+        """What the user should know when a conversation is opened."""
+        return None
 
     def commands(self) -> Sequence[Command]:
         """Slash commands."""
@@ -117,6 +136,10 @@ class Plugin:
         """A few words for the status line."""
         return None
 
+    def keep_in_summary(self) -> str | None:
+        """What must stand, word for word, in the summary of a conversation that is compacted now (an active goal)."""
+        return None
+
     def disclosure(self, line: str) -> Disclosure | None:
         """What the user has to agree to before this line (a message or a command) is sent. Only faces that can ask do ask."""
         return None
@@ -125,7 +148,8 @@ class Plugin:
         """A turn is about to begin; raise UsageError to refuse it."""
 
     async def before_model(self, call: ModelCall, emit: Emit) -> Contribution | None:
-        """Before each call of the main model. Must not raise for a failure of its own: counsel never breaks a turn."""
+        """Before each call of the main model. Must not raise for a failure of its own: counsel never breaks a turn. BudgetReached, for
+        a limit that the plugin keeps, ends the turn."""
         return None
 
     async def after_model(self, call: ModelCall, reply: Reply, emit: Emit) -> None:
@@ -142,8 +166,22 @@ class Plugin:
         """The model ended its turn with `turn.reply`."""
         return None
 
+    async def model_failed(self, turn: TurnState, problem: ModelError, emit: Emit) -> Continue | None:
+        """A call of the main model failed, after all retries of its own. Return Continue to make it again, perhaps later."""
+        return None
+
+    async def next_turn(
+        self, turn: TurnState, ending: Ending, context: CallContext, emit: Emit
+    ) -> Continue | Ending | None:
+        """The turn is over, and how; not asked where the user stopped it.
+
+        Continue: its message begins another turn, after everything that the user has to say. Ending: this is how it ends instead
+        (`unmet`: the reply stands and is not what was wanted). A wait belongs to the turn that asks for it: stopping it stops the turn.
+        """
+        return None
+
     async def after_turn(self, turn: TurnState) -> None:
-        """The turn is over, whatever happened; end what is still running."""
+        """The turn is over, whatever happened (`turn.ending`); end what is still running."""
 
 
 def overrides(plugin: Plugin, hook: str) -> bool:
