@@ -90,6 +90,8 @@ class ChatApp(App[None]):
         with suppress(UsageError):  # an unknown theme is told of when everything is open
             doors.dress(self)
         self.query_one(Composer).focus()
+        if not self.is_headless:
+            doors.end_with_terminal(self)
         self.call_after_refresh(self._open)
 
     # The conversation
@@ -101,15 +103,20 @@ class ChatApp(App[None]):
         return self._chat
 
     @property
+    def chat_is_open(self) -> bool:
+        """Whether there is one."""
+        return self._chat is not None
+
+    @property
     def commands(self) -> CommandTable | None:
         """The commands of the open conversation."""
-        return self._chat.host.commands if self._chat is not None else None
+        return self.chat.host.commands if self.chat_is_open else None
 
     def _open(self) -> None:
         from agent.chat import Chat
 
         build = partial(self._build, notice=self._outside, progress=partial(doors.fetching, self))
-        chat = Chat(build, self._options, self._listen)
+        chat = Chat(build, self._options, self.listen)
         try:
             self._chat = chat
             chat.open()
@@ -124,9 +131,10 @@ class ChatApp(App[None]):
 
     def _outside(self, code: str, text: str) -> None:
         """What happens outside a turn: a model being loaded, a quirk learned."""
-        self._listen(Notice(level="info", code=code, text=text))
+        self.listen(Notice(level="info", code=code, text=text))
 
-    def _listen(self, event: ChatEvent) -> None:
+    def listen(self, event: ChatEvent) -> None:
+        """One event of the conversation, in order."""
         self.query_one(PanelView).apply(event)
         self.query_one(StatusLine).apply(event)
         if not doors.is_session_list(event):
@@ -188,7 +196,7 @@ class ChatApp(App[None]):
 
     @work(group="send", exit_on_error=False)
     async def _send(self, event: Composer.Submitted) -> None:
-        if self._chat is None:
+        if not self.chat_is_open:
             self.query_one(Composer).take_back([event.text])
             return
         if doors.is_message(self.chat, event.text) and (why := doors.missing(self.chat.host)) is not None:
@@ -211,12 +219,12 @@ class ChatApp(App[None]):
 
     @on(Composer.StopRequested)
     def _stop(self) -> None:
-        if self._chat is not None and (self.chat.busy or self.chat.queue):
+        if self.chat_is_open and (self.chat.busy or self.chat.queue):
             self.query_one(Composer).take_back(self.chat.stop())
 
     @on(Composer.RecallRequested)
     def _recall(self) -> None:
-        if self._chat is not None and (text := self.chat.take_back()) is not None:
+        if self.chat_is_open and (text := self.chat.take_back()) is not None:
             self.query_one(Composer).take_back([text])
 
     @on(ApprovalBar.Answered)
@@ -309,12 +317,12 @@ class ChatApp(App[None]):
         if self._leaving.press():
             await self.action_quit()
         else:
-            busy = self._chat is not None and self.chat.busy
+            busy = self.chat_is_open and self.chat.busy
             self.notify("Again to quit" + (" (this stops the turn)" if busy else ""), timeout=2, markup=False)
 
     async def action_quit(self) -> None:
         """End what runs, keep the conversation, and go."""
-        if self._chat is not None:
+        if self.chat_is_open:
             session = self.chat.host.agent.session
             await self.chat.aclose()
             self.farewell = farewell(session.id, began=bool(session.history()))

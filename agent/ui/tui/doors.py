@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import signal
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -50,6 +52,16 @@ def dress(app: ChatApp) -> None:
         app.theme = check(app, app.settings.theme)
     if app.settings.reduced_motion:
         app.animation_level = "none"
+
+
+def end_with_terminal(app: ChatApp) -> None:
+    """A terminal that is closed, or a polite kill, ends the program in order: the session is kept, children are ended."""
+    loop = asyncio.get_running_loop()
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None:
+            with contextlib.suppress(NotImplementedError, ValueError):  # Windows; not the main thread
+                loop.add_signal_handler(number, lambda: app.run_worker(app.action_quit(), exit_on_error=False))
 
 
 # The clipboard

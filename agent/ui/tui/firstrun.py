@@ -52,13 +52,13 @@ class FirstRun(Screen[str | None]):
         ledger: Ledger,
         *,
         missing: str | None = None,
-        look: Callable[[], Awaitable[list[Found]]] = discover,
+        look: Callable[[], Awaitable[list[Found]]] | None = None,
     ) -> None:
         super().__init__()
         self.config = config
         self.ledger = ledger
         self._missing = missing
-        self._look = look
+        self._look = look or discover
         self._fetching: asyncio.Task[object] | None = None
 
     def compose(self) -> ComposeResult:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent.events import Cost
@@ -19,9 +20,15 @@ def glance(host: Host) -> dict[str, Any]:
         "model": "no model" if host.model_error else str(agent.model),
         "plugins": tuple(words for plugin in host.plugins if (words := plugin.status())),
         "mode": agent.tools.approvals.mode,
-        "cwd": str(agent.tools.context.cwd),
+        "cwd": _short(agent.tools.context.cwd),
         "window": window,
     }
+
+
+def _short(folder: Path) -> str:
+    """A folder as people write it."""
+    home = Path.home()
+    return f"~/{folder.relative_to(home)}".removesuffix("/.") if folder.is_relative_to(home) else str(folder)
 
 
 def spent_before(host: Host) -> dict[str, Any]:
