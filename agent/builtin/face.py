@@ -83,9 +83,10 @@ def _approve(host: Host, args: str) -> Result:
 def _help(host: Host, args: str) -> Result:
     table = host.commands.commands
     if not args:
-        rows = tuple((f"/{command.name} {command.args_hint}".strip(), command.summary) for command in table.values())
+        # The arguments last: one long list of verbs would push what everything does off the screen.
+        rows = tuple((f"/{command.name}", command.summary, command.args_hint) for command in table.values())
         others = "!COMMAND runs a shell command and tells the model, !!COMMAND does not · @FILE names a file"
-        return Said(TableView(columns=("command", "does"), rows=rows, note=others))
+        return Said(TableView(columns=("command", "does", "arguments"), rows=rows, note=others))
     name = args.lstrip("/").split()[0]
     command = table.get(name)
     if command is None:
