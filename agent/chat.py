@@ -34,11 +34,13 @@ HOLDS_QUEUE = frozenset({"failed", "usage", "budget", "retryable"})
 
 
 class Entered(NamedTuple):
-    """A line as it was typed. With `options` it is a message as it stands, whatever it begins with."""
+    """A line as it was typed. With `options` it is a message as it stands, whatever it begins with. `turn`: not typed at all, but what a
+    plugin wants to go on with."""
 
     text: str
     images: tuple[ImagePart, ...] = ()
     options: Mapping[str, Any] | None = None
+    turn: Turn | None = None
 
 
 class Chat:
@@ -59,6 +61,7 @@ class Chat:
         self._worker: asyncio.Task[None] | None = None
         self._job: asyncio.Task[bool] | None = None
         self._turn: Turn | None = None
+        self._ended: Turn | None = None
 
     @property
     def host(self) -> Host:
@@ -173,19 +176,20 @@ class Chat:
             self._tell_queue()
 
     def _tell_queue(self) -> None:
+        if self._turn is not None and self._waiting:
+            self._turn.wake()
         if (texts := self.queue) != self._told:
             self._told = texts
             self._listen(Queued(texts=texts))
 
     async def _work(self) -> None:
         try:
-            while self._waiting:
-                entry = self._waiting.pop(0)
+            while (entry := self._next()) is not None:
                 self._tell_queue()
                 begun: list[Entered] = []
                 self._job = asyncio.create_task(self._begin(entry, begun))
                 await asyncio.wait([self._job])
-                if not begun:
+                if not begun and entry.turn is None:
                     self._refuse(entry, "stopped before it began")
                 if not self._job.cancelled() and not self._job.result():
                     break
@@ -195,6 +199,18 @@ class Chat:
         if self._waiting:
             text = f"{len(self._waiting)} messages wait: they go out after your next one; Esc takes them back"
             self._listen(Notice(level="warning", code="queue_waits", text=text))
+
+    def _next(self) -> Entered | None:
+        """What the user has to say, and after that what a plugin wants to go on with."""
+        if self._waiting:
+            return self._waiting.pop(0)
+        further = self._ended.further if self._ended is not None else None
+        self._ended = None
+        if further is None or further.message is None:
+            return None
+        # It counts as running from here on, so that Esc stops it and its plugin hears of that.
+        self._turn = Turn(self.host.agent, further.message)
+        return Entered("", turn=self._turn)
 
     async def _begin(self, entry: Entered, begun: list[Entered]) -> bool:
         begun.append(entry)
@@ -218,6 +234,8 @@ class Chat:
         self._listen(Refused(text=entry.text, message=message, remedy=remedy, images=entry.images))
 
     async def _do(self, entry: Entered) -> bool:
+        if entry.turn is not None:
+            return await self._run(entry.turn) not in HOLDS_QUEUE
         if entry.options is not None:
             return await self._message(entry, entry.text, entry.options)
         if entry.text.startswith("!"):
@@ -276,16 +294,14 @@ class Chat:
         prompt = Message(role="user", parts=(*((TextPart(text=text),) if text else ()), *entry.images))
         turn = Turn(agent, prompt, options=options)
         status = await self._run(turn)
-        session = agent.session
-        if all(message is not prompt for message in session.transcript()):
+        if not _began(turn):
             self._refuse(entry, "the message was not sent")
-        elif status == "interrupted":
-            session.add(user(STOPPED, synthetic="interrupted"))
         return status not in HOLDS_QUEUE
 
     async def _run(self, turn: Turn) -> str:
         status = "failed"
         self._turn = turn
+        turn.others_wait = lambda: self._waiting
         try:
             async for event in turn.events():
                 self._listen(event)
@@ -296,14 +312,20 @@ class Chat:
         finally:
             self._turn = None
             self._waiting[:0] = [Entered(message.text, options={}) for message in turn.unsent()]
+        self._ended = turn
+        if status == "interrupted" and _began(turn):
+            turn.agent.session.add(user(STOPPED, synthetic="interrupted"))
         return status
 
     # Sessions
 
     def _adopt(self, host: Host) -> None:
         host.agent.tools.approvals.approver = self._questions
-        self._host = host
+        self._host, self._ended = host, None
         self._tell_opened()
+        for plugin in host.plugins:
+            if text := plugin.greeting():
+                self._listen(Notice(level="info", code="greeting", text=text, source=plugin.name))
 
     def _tell_opened(self) -> None:
         session = self.host.agent.session
@@ -319,7 +341,8 @@ class Chat:
     async def _switch(self, name: str | None) -> None:
         """Go on in another session, or with None in a new one that keeps the model, what is armed and the mode of approval."""
         old = self.host
-        inherited = {key: value for key, value in old.agent.session.states().items() if key != todo.STATE}
+        stays = {todo.STATE, *(plugin.name for plugin in old.plugins if not plugin.carries_over)}
+        inherited = {key: value for key, value in old.agent.session.states().items() if key not in stays}
         options = replace(
             self._options,
             session=name,
@@ -330,3 +353,8 @@ class Chat:
         new = self._build(options)  # where it fails, the old one is still open
         self._adopt(new)
         await old.aclose()
+
+
+def _began(turn: Turn) -> bool:
+    """Whether the turn came as far as its own message."""
+    return any(message is turn.state.prompt for message in turn.agent.session.transcript())
