@@ -12,6 +12,7 @@ from textual.content import Content
 from textual.widgets import Input, ProgressBar, Static
 
 from agent.ui.text import harmless
+from agent.ui.tui.markdown import FAINT
 from agent.ui.tui.picker import Chooser, Item
 
 
@@ -75,7 +76,7 @@ class Form(Vertical):
         place = self.query_one(".error", Static)
         content = Content(harmless(message))
         if remedy:
-            content += Content.styled(f"\n→ {harmless(remedy)}", "$text-muted")
+            content += Content.styled(f"\n→ {harmless(remedy)}", FAINT)
         place.update(content)
         place.remove_class("empty")
 

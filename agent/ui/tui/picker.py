@@ -18,6 +18,7 @@ from textual.widgets.option_list import Option
 
 from agent.fuzzy import rank
 from agent.ui.text import harmless
+from agent.ui.tui.markdown import FAINT
 
 MOST = 200
 """Rows shown at once; typing reaches the others."""
@@ -132,7 +133,7 @@ def _line(item: Item, positions: tuple[int, ...]) -> Content:
         if position < len(label):
             content = content.stylize("bold underline", position, position + 1)
     note = harmless(item.note).replace("\n", " ")
-    return content + Content.styled(f"  {note}", "$text-muted") if note else content
+    return content + Content.styled(f"  {note}", FAINT) if note else content
 
 
 class Picker(ModalScreen[str | None]):

@@ -6,13 +6,14 @@ from textual.content import Content
 from textual.widgets import Static
 
 from agent.ui.tui.cells import one_line
+from agent.ui.tui.markdown import FAINT
 
 
 class Welcome(Static):
     """Fills the transcript's place until something is said."""
 
     DEFAULT_CSS = """
-    Welcome { height: 1fr; padding: 1 3; content-align: left bottom; color: $text-muted; }
+    Welcome { height: 1fr; padding: 1 3; content-align: left bottom; color: $foreground; }
     """
 
     def tell(self, *, model: str, plugins: tuple[str, ...], cwd: str) -> None:
@@ -20,6 +21,6 @@ class Welcome(Static):
         counsel = ", ".join(map(one_line, plugins)) or "off"
         rows = [("model", one_line(model)), ("counsel", counsel), ("folder", one_line(cwd))]
         lines = [Content.styled("moa", "bold $text-primary")]
-        lines += [Content.assemble((f"{name:<9}", "$text-muted"), (value, "$foreground")) for name, value in rows]
-        lines.append(Content("\n/ commands · @ files · ! shell · F1 all keys"))
+        lines += [Content.assemble((f"{name:<9}", FAINT), (value, "")) for name, value in rows]
+        lines.append(Content.styled("\n/ commands · @ files · ! shell · F1 all keys", FAINT))
         self.update(Content("\n").join(lines))
