@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
 
-from moa import __version__
+from moa import __version__, console
 
+TYPE_CHECKING = False  # as typing's, whose import takes long enough for a Ctrl+C to fall into it
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Sequence
+    from typing import Any
 
     from agent.approval import Mode
     from agent.events import ErrorInfo, TurnStatus
@@ -23,6 +24,19 @@ RECORDS = ("counsel",)
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command. Returns the exit code of contracts.md: 0, 1, 2, 3, 75 or 130."""
     words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        console.prepare()
+        code = _told(words)
+        console.finish()
+        return code
+    except KeyboardInterrupt:
+        return _interrupted(words)
+    except OSError as error:
+        return console.give_up(error)
+
+
+def _told(words: Sequence[str]) -> int:
+    """Do what the command line says; every failure is told in the format that it asks for, but for those of standard output."""
     if words in (["--version"], ["-V"]):  # before argparse: scripts ask this often
         print(f"moa {__version__}")
         return 0
@@ -35,24 +49,40 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail("usage", ErrorInfo(kind=error.kind, message=error.message, remedy=error.remedy), words)
     except StateError as error:
         return _fail("failed", ErrorInfo(kind=error.kind, message=error.message, remedy=error.remedy), words)
-    except KeyboardInterrupt:
-        return _fail("interrupted", ErrorInfo(kind="interrupted", message="stopped by the user"), words)
-    except BrokenPipeError:
-        # The reader went away (`moa … | head`); nothing more can be said to it.
-        sys.stderr.close()
-        return 1
     except Exception as error:
+        # The reader went away (`moa … | head`), or the disk is full: there is nobody to tell more to.
+        if isinstance(error, OSError) and console.output_lost(error):
+            raise
         return _fail("failed", _internal(error), words)
+
+
+def _interrupted(words: Sequence[str]) -> int:
+    """Ctrl+C before there was anything to stop in order."""
+    console.deaf()
+    from agent.events import ErrorInfo
+
+    try:
+        code = _fail("interrupted", ErrorInfo(kind="interrupted", message="stopped by the user"), words)
+        console.finish()
+        return code
+    except OSError as error:
+        console.give_up(error)
+        return 130
 
 
 def _internal(error: Exception) -> ErrorInfo:
     """A mistake of ours: the traceback goes to a file, one line to the user."""
     import os
 
-    from agent.config import Paths
+    from agent.config import Paths, load_config
     from agent.crash import crashed
+    from agent.errors import UsageError
 
-    return crashed(error, Paths.from_env(os.environ).state)
+    try:
+        redact = load_config(os.environ, plugins=frozenset({"moa"})).redact
+    except (UsageError, OSError):  # then no key was read either
+        return crashed(error, Paths.from_env(os.environ).state)
+    return crashed(error, Paths.from_env(os.environ).state, redact=redact)
 
 
 def _fail(status: TurnStatus, error: ErrorInfo, words: Sequence[str]) -> int:
@@ -174,10 +204,11 @@ def _run(arguments: argparse.Namespace) -> int:
     import asyncio
 
     from agent.errors import UsageError
+    from agent.llm.text import whole
 
     at_terminal = sys.stdin.isatty() and sys.stderr.isatty() and arguments.output_format == "text"
     options = _agent_options(arguments, "ask" if at_terminal else "deny")
-    prompt = _read_prompt(arguments.prompt)
+    prompt = whole(_read_prompt(arguments.prompt))
     if not prompt.strip():
         raise UsageError("the prompt is empty", remedy="give it in quotes, or - to read standard input")
     return asyncio.run(_run_async(options, prompt, _output(arguments.output_format, quiet=arguments.quiet)))
@@ -190,6 +221,9 @@ def _agent_options(arguments: argparse.Namespace, approve: Mode) -> Options:
     from agent.errors import UsageError
     from agent.host import Options
 
+    for option in ("model", "preset", "session", "cwd"):
+        if getattr(arguments, option) == "":
+            raise UsageError(f"--{option} is empty", remedy="give it a value, or leave it out")
     if arguments.preset and arguments.no_moa:
         raise UsageError("--preset and --no-moa contradict each other", remedy="give one of them")
     counsel = {"preset": arguments.preset} if arguments.preset else {"off": True} if arguments.no_moa else {}
@@ -211,6 +245,7 @@ async def _run_async(options: Options, prompt: str, output: Output) -> int:
     from agent.host import build
     from agent.ui import headless
     from agent.ui.ask import TerminalApprover
+    from agent.ui.interrupts import release
 
     approver = TerminalApprover() if options.approve in ("ask", "edits") and output.live else None
     from agent.ui.progress import FetchBar
@@ -229,6 +264,9 @@ async def _run_async(options: Options, prompt: str, output: Output) -> int:
         beside.cancel()
         await asyncio.gather(beside, return_exceptions=True)
         await host.aclose()
+        # What there is to say has been said: a late Ctrl+C must not add to it.
+        release()
+        console.deaf()
 
 
 def _read_prompt(word: str) -> str:

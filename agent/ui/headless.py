@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import signal
 import sys
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from agent.commands import Act, CommandContext, RunTurn, Said
-from agent.errors import UsageError
+from agent.errors import StateError, UsageError
 from agent.events import (
     AgentEvent,
     Cost,
@@ -29,6 +29,7 @@ from agent.events import (
     TurnStatus,
 )
 from agent.loop import Turn
+from agent.ui.interrupts import Interrupts
 from agent.ui.result import EXIT_CODES, result
 from agent.ui.text import harmless, render
 
@@ -55,13 +56,19 @@ class Output:
     def say(self, text: str) -> None:
         """A line on standard error, unless quiet."""
         if not self.quiet:
-            print(harmless(text), file=self.err, flush=True)
+            try:
+                print(harmless(text), file=self.err, flush=True)
+            except OSError:  # nobody reads it; the run is worth more than its commentary
+                self.quiet = True
 
     def problem(self, error: ErrorInfo) -> None:
         """An error on standard error, quiet or not."""
-        print(f"moa: {harmless(error.message)}", file=self.err)
-        if error.remedy:
-            print(f"     {harmless(error.remedy)}", file=self.err, flush=True)
+        try:
+            print(f"moa: {harmless(error.message)}", file=self.err, flush=True)
+            if error.remedy:
+                print(f"     {harmless(error.remedy)}", file=self.err, flush=True)
+        except OSError:  # the exit code says it all the same
+            pass
 
     def json(self, value: dict[str, Any]) -> None:
         """One JSON value on a line of its own."""
@@ -69,7 +76,24 @@ class Output:
 
 
 async def run(host: Host, prompt: str, output: Output) -> int:
-    """Run a prompt, or a slash command, to its end. Returns the exit code. Ctrl+C stops the turn in order."""
+    """Run a prompt, or a slash command, to its end. Returns the exit code. Ctrl+C stops it in order, from now until the loop closes.
+
+    Raises OSError where standard output can't be written; the turn is stopped in order then, too.
+    """
+    task = asyncio.current_task()
+    assert task is not None
+    interrupts = Interrupts(task)
+    interrupts.listen()
+    try:
+        return await _run(host, prompt, output, interrupts)
+    except asyncio.CancelledError:
+        if not interrupts.stopped:
+            raise
+        problem = ErrorInfo(kind="interrupted", message="stopped by the user")
+        return fail("interrupted", problem, output, session=_session_id(host))
+
+
+async def _run(host: Host, prompt: str, output: Output, interrupts: Interrupts) -> int:
     records: list[Record] = []
     options: dict[str, Any] = {}
     context = CommandContext(session=host.agent.session, emit=lambda event: _show(event, output))
@@ -89,7 +113,7 @@ async def run(host: Host, prompt: str, output: Output) -> int:
     except UsageError as error:
         problem = ErrorInfo(kind=error.kind, message=error.message, remedy=error.remedy)
         return fail("usage", problem, output, session=_session_id(host))
-    finished = await _turn(host, prompt, options, output, records)
+    finished = await _turn(Turn(host.agent, prompt, options=options), output, records, interrupts)
     if output.format == "text":
         if finished.error is not None:
             output.problem(finished.error)
@@ -97,7 +121,10 @@ async def run(host: Host, prompt: str, output: Output) -> int:
             print(finished.text, file=output.out, flush=True)
         _say_cost(host, finished, output)
     else:
-        calls = [call.as_json() for call in host.agent.ledger.calls(turn=finished.turn)]
+        try:
+            calls = [call.as_json() for call in host.agent.ledger.calls(turn=finished.turn)]
+        except StateError:  # the turn's own end says so
+            calls = []
         output.json(
             result(
                 status=finished.status,
@@ -113,16 +140,11 @@ async def run(host: Host, prompt: str, output: Output) -> int:
     return EXIT_CODES[finished.status]
 
 
-async def _turn(
-    host: Host, prompt: str, options: dict[str, Any], output: Output, records: list[Record]
-) -> TurnFinished:
-    turn = Turn(host.agent, prompt, options=options)
-    loop = asyncio.get_running_loop()
-    for signum in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(signum, turn.cancel)
+async def _turn(turn: Turn, output: Output, records: list[Record], interrupts: Interrupts) -> TurnFinished:
+    interrupts.turn = turn
     finished: TurnFinished | None = None
-    try:
-        async for event in turn.events():
+    async with aclosing(turn.events()) as events:
+        async for event in events:
             if isinstance(event, Record):
                 records.append(event)
             elif isinstance(event, TurnFinished):
@@ -133,9 +155,6 @@ async def _turn(
                 output.json(to_plain(event))
             elif output.format == "text":
                 _show(event, output)
-    finally:
-        for signum in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(signum)
     if finished is None:
         raise AssertionError("a turn ended without turn_finished")
     return finished
@@ -177,8 +196,11 @@ def _end_command(host: Host, said: Said, output: Output) -> None:
 
 
 def _say_cost(host: Host, finished: TurnFinished, output: Output) -> None:
-    calls = host.agent.ledger.calls(turn=finished.turn)
-    total = host.agent.ledger.total(turn=finished.turn)
+    try:
+        calls = host.agent.ledger.calls(turn=finished.turn)
+        total = host.agent.ledger.total(turn=finished.turn)
+    except StateError:
+        return
     output.say(
         f"{len(calls)} calls, {finished.usage.prompt:,} + {finished.usage.completion:,} tokens, {total}, "
         f"{finished.duration_s:.1f} s · session {host.agent.session.id}"

@@ -64,7 +64,11 @@ def pieces(text: str) -> Iterator[str]:
 
 def line(payload: Mapping[str, Any]) -> bytes:
     """One data line. Not escaped to ASCII: U+2028 goes out raw, which is valid JSON and breaks readers that split lines there."""
-    return b"data: " + json.dumps(payload, ensure_ascii=False).encode() + b"\n\n"
+    try:
+        data = json.dumps(payload, ensure_ascii=False).encode()
+    except UnicodeEncodeError:  # half a character can only be written as an escape
+        data = json.dumps(payload).encode()
+    return b"data: " + data + b"\n\n"
 
 
 # --- Chat Completions -----------------------------------------------------------------------------------------------------------
