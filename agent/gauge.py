@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from agent.llm.messages import Message
     from agent.llm.request import ToolSpec
+    from agent.llm.stream import Reply
     from agent.loop import Agent
 
 
@@ -46,6 +47,29 @@ def measure(agent: Agent, *, guidance: int = 0) -> Gauge:
         return Gauge(counted + estimate(since), window, counted)
     history = agent.session.history() or (agent.system,)
     return Gauge(estimate(history, agent.tools.specs) + guidance, window)
+
+
+def counted(reply: Reply) -> int | None:
+    """What a request and its answer came to, as the endpoint counted; None where it did not.
+
+    Reasoning that the answer does not carry is not sent again, and does not count.
+    """
+    usage = reply.usage
+    if usage is None or not usage.prompt:
+        return None
+    hidden = 0 if reply.message.reasoning or reply.message.extra else usage.reasoning
+    return usage.prompt + max(0, usage.completion - hidden)
+
+
+def nearly_full(agent: Agent) -> bool:
+    """Whether the conversation is to be compacted before the next call. Where the window is not known there is no telling."""
+    if agent.compact_at >= 1:
+        return False
+    facts = agent.client.facts(agent.model)
+    if facts.context_window is None:
+        return False
+    answer = agent.max_tokens if facts.max_output is None else min(agent.max_tokens, facts.max_output)
+    return measure(agent).used >= limit(facts.context_window, compact_at=agent.compact_at, answer=answer)
 
 
 def limit(window: int, *, compact_at: float, answer: int) -> int:

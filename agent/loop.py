@@ -28,9 +28,10 @@ from agent.events import (
     TurnStarted,
     TurnStatus,
 )
+from agent.gauge import counted, nearly_full
 from agent.hooks import Hooks
 from agent.llm.accounting import CallContext, Cap
-from agent.llm.errors import ModelError
+from agent.llm.errors import ContextOverflow, ModelError
 from agent.llm.messages import Message, Part, ReasoningPart, TextPart, user
 from agent.llm.request import ModelRef, Request
 from agent.llm.stream import Finished, ReasoningDelta, Reply, Retrying, TextDelta, Usage
@@ -65,6 +66,10 @@ class Agent:
     caps: tuple[Cap, ...] = ()
     max_iterations: int = 90
     max_tokens: int = 16_000
+    compact_at: float = 0.8
+    """How full the window may be before the conversation is compacted (`agent.compaction`); 1: not before it overflows."""
+    compact_model: ModelRef | None = None
+    """Who sums it up; None: the main model."""
     crashed: Callable[[BaseException], ErrorInfo] = _crashed
     """Keeps the traceback of a mistake of ours and says what to tell the user (`agent.crash`)."""
 
@@ -243,6 +248,7 @@ class Turn:
     async def _call_model(self) -> Reply:
         agent, state = self.agent, self.state
         self._join_steered()
+        await self._make_room("threshold")
         request = build_request(state.history, model=agent.model, tools=agent.tools.specs, max_tokens=agent.max_tokens)
         rounds = agent.client.facts(agent.model).tool_rounds
         if rounds is not None and state.iteration > rounds:
@@ -261,9 +267,15 @@ class Turn:
             request = replace(request, messages=tuple(state.history))
         request = replace(request, tail=tail)
         self.emit(ModelStarted(iteration=state.iteration, model=str(agent.model), guidance=tail))
-        reply = await self._stream(request, context, hold)
+        try:
+            reply = await self._stream(request, context, hold)
+        except ContextOverflow as problem:  # adapted once; a second one is the error that it is
+            if not await self._make_room("overflow"):
+                raise
+            self.emit(ModelRetrying(reason=problem.message, delay_s=0.0, adapted=True))
+            reply = await self._stream(replace(request, messages=tuple(state.history)), context, None)
         self._text = reply.message.text or self._text
-        agent.session.add(reply.message, call_id=reply.call_id)
+        agent.session.add(reply.message, call_id=reply.call_id, tokens=counted(reply))
         state.history, state.reply = agent.session.history(), reply.message
         self.emit(
             ModelFinished(
@@ -286,6 +298,16 @@ class Turn:
         for plugin in agent.plugins:
             await plugin.after_model(call, reply, self.emit)
         return reply
+
+    async def _make_room(self, reason: Literal["threshold", "overflow"]) -> bool:
+        """Compact the conversation where the window is nearly full, or has overflowed. Whether that was done."""
+        if reason == "threshold" and not nearly_full(self.agent):
+            return False
+        from agent.compaction import compact
+
+        done = await compact(self.agent, self._context(), self.emit, reason=reason)
+        self.state.history = self.agent.session.history()
+        return done is not None
 
     def _join_steered(self) -> bool:
         messages = self.unsent()
