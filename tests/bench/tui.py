@@ -18,7 +18,7 @@ from tests.bench.figures import Figure, median
 from tests.support.endpoint import ScriptedEndpoint
 from tests.support.program import Program, endpoint_config
 from tests.support.script import Behaviour, Say, Script
-from tests.support.terminal import Terminal
+from tests.support.timed_terminal import Terminal
 
 ROUNDS = 5
 TOKENS = 2_000

@@ -11,7 +11,7 @@ from rich.cells import cell_len
 from textual.content import Content
 from textual.widget import Widget
 
-from agent.chat import Opened, Queued
+from agent.chatevents import Opened, Queued
 from agent.events import Cost, ModelFinished, ModelStarted, SideFinished, TurnFinished
 from agent.ui.tui.cells import count, fit, money, one_line
 from agent.ui.tui.plot import bar
