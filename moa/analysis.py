@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from moa.loose_json import find_object, snake
+from agent.llm.loose_json import find_object, snake
 from moa.quoting import clean
 
 MIN_QUOTE_CHARS = 20

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agent.llm.loose_json import find_object
 from moa.analysis import (
     Analysis,
     Contradiction,
@@ -23,7 +24,6 @@ from moa.analysis import (
     read_noting,
     relabel,
 )
-from moa.loose_json import find_object
 
 WHOLE = Analysis(
     consensus=["Run the tests first."],
