@@ -185,8 +185,12 @@ def messages(program: Program) -> dict[str, list[str]]:
 
 
 def drawn(page: Browser) -> bool:
-    """The program has drawn something into the page's terminal."""
-    return bool(page.run("return document.body.classList.contains('-first-byte')"))
+    """The program has drawn its first frames into the page's terminal, and the session is open: nothing changes any more."""
+    if not page.run("return document.body !== null && document.body.classList.contains('-first-byte')"):
+        return False
+    before = page.screenshot()
+    time.sleep(0.5)
+    return page.screenshot() == before
 
 
 @pytest.mark.slow
