@@ -29,7 +29,7 @@ from agent.llm.request import ModelRef
 from agent.loop import Agent
 from agent.plugin import Plugin, PluginHost, Registry
 from agent.session import Session, latest
-from agent.tools.base import Tool, ToolContext
+from agent.tools.base import Tool, ToolContext, ToolResult
 from agent.tools.runner import ToolRunner
 
 if TYPE_CHECKING:
@@ -170,6 +170,10 @@ def build(
             request, context, max_calls=max_calls, on_event=on_event
         )
 
+    async def run_shell(command: str, timeout_s: float) -> ToolResult:
+        shell = next(tool for tool in builtin if tool.spec.name == "shell")
+        return await shell.run(tool_context, {"command": command, "timeout_s": max(1.0, timeout_s)})
+
     registry = Registry()
     run = f"r{time.time_ns() // 1_000_000:x}{secrets.token_hex(2)}"
     caps = _caps(config, options)
@@ -190,6 +194,7 @@ def build(
                 options=options.plugins.get(name, {}),
                 session=session,
                 account=account,
+                run_shell=run_shell,
             )
         )
         for name, maker in makers.items()

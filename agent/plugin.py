@@ -6,9 +6,9 @@ that takes a `PluginHost` and returns a `Plugin`.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from agent.llm.accounting import CallContext
 
@@ -21,11 +21,12 @@ if TYPE_CHECKING:
     from agent.llm.client import ModelClient
     from agent.llm.errors import ModelError
     from agent.llm.messages import Message, ToolCallPart
-    from agent.llm.request import Request
+    from agent.llm.request import Effort, ModelRef, Request
     from agent.llm.stream import Reply
     from agent.session import Session
     from agent.tools.base import Tool, ToolResult
 
+T = TypeVar("T")
 Emit = Callable[["AgentEvent"], None]
 
 
@@ -189,16 +190,53 @@ def overrides(plugin: Plugin, hook: str) -> bool:
     return getattr(type(plugin), hook) is not getattr(Plugin, hook)
 
 
+class JudgeSeat(NamedTuple):
+    """One of several judges of a goal: who, with what brief, and how it is asked. Seconds; None leaves a setting out of the call."""
+
+    label: str
+    model: ModelRef
+    role: str | None = None
+    temperature: float | None = None
+    reasoning: Effort | None = None
+    max_tokens: int = 4_000
+    timeout_s: float = 120.0
+
+
+class Offers(Generic[T]):
+    """Things by name, from whoever has one of that name. Nothing is loaded before somebody asks for it."""
+
+    def __init__(self) -> None:
+        self._sources: list[tuple[Callable[[str], T | None], Callable[[], Iterable[str]]]] = []
+
+    def add(self, find: Callable[[str], T | None], names: Callable[[], Iterable[str]]) -> None:
+        """A source: `find` gives the thing of a name, or None where it has none (it may raise UsageError); `names` lists them."""
+        self._sources.append((find, names))
+
+    def find(self, name: str) -> T | None:
+        """The first thing of that name, or None."""
+        return next((found for find, _ in self._sources if (found := find(name)) is not None), None)
+
+    def names(self) -> list[str]:
+        """All names, for completion and for errors."""
+        return sorted({name for _, names in self._sources for name in names()})
+
+
 @dataclass(slots=True)
 class Registry:
-    """What the core asks plugins for by name, without knowing them: `judges` for /goal, `profiles` for delegate."""
+    """What the core asks plugins for by name, without knowing them: `judges` (panels of them) for /goal, `profiles` for delegate."""
 
-    judges: dict[str, Any] = field(default_factory=dict)
+    judges: Offers[Sequence[JudgeSeat]] = field(default_factory=Offers)
     profiles: dict[str, Any] = field(default_factory=dict)
 
 
 MemberRunner = Callable[["Request", "CallContext", Sequence[str], int, Any], Awaitable["Reply"]]
 """`run_member(request, context, tool_names, max_calls, on_event)`: a model call that may use read-only tools on the way."""
+
+
+async def _no_shell(_command: str, _timeout_s: float) -> ToolResult:
+    from agent.tools.base import ToolError
+
+    raise ToolError("there is no shell here")
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,3 +261,5 @@ class PluginHost:
     session: Session
     account: CallContext = CallContext("main")  # noqa: RUF009 - frozen
     """Who pays for what a command asks outside a turn: session, run and the user's caps (change purpose, slot and share)."""
+    run_shell: Callable[[str, float], Awaitable[ToolResult]] = _no_shell
+    """`run_shell(command, timeout_s)`: a command of the user's own, run as the shell tool runs one but unasked. Raises ToolError."""
