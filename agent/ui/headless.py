@@ -217,7 +217,7 @@ def _show(event: AgentEvent, output: Output) -> None:
         case ModelRetrying():
             output.say(f"· {event.reason}; trying again in {event.delay_s:.1f} s")
         case ToolStarted():
-            output.say(f"· {event.title or event.call.name}")
+            output.say(f"· {_first_line(event.title or event.call.name)}")
         case ToolFinished() if event.outcome != "ok":
             output.say(f"· {event.call.name} {event.outcome}: {_first_line(event.text)}")
         case SideStarted():
