@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from agent.approval import Mode
     from agent.commands import Command
     from agent.events import ErrorInfo
-    from agent.events import ErrorInfo
     from agent.llm.endpoint import Endpoint
     from agent.llm.request import Request
     from agent.llm.stream import Reply
@@ -213,17 +212,21 @@ def build(
         model=model,
         tools=ToolRunner(tools, tool_context, approvals),
         plugins=plugins,
-        system=system(system_prompt(cwd, user_dir=config.paths.config)),
+        system=system(
+            system_prompt(cwd, user_dir=config.paths.config, project_dir=config.trusted_project(cwd), deny=deny_paths)
+        ),
         run=run,
         caps=caps,
         max_iterations=options.max_iterations,
         crashed=partial(_crashed, config),
         max_tokens=config.max_tokens,
+        compact_at=config.compact_at,
+        compact_model=_compact_model(config, client),
     )
     closers: list[Callable[[], Any]] = [tool.aclose for tool in tools if hasattr(tool, "aclose")]
     closers += [client.aclose, session.close, ledger.close]
     commands = CommandTable(
-        (command for plugin in plugins for command in plugin.commands()), later=lambda: _builtin_commands(host)
+        (command for plugin in plugins for command in plugin.commands()), later=lambda: _more_commands(host, notice)
     )
     host = Host(config, agent, commands, plugins, model_error, closers)
     return host
@@ -235,10 +238,31 @@ def _crashed(config: Config, error: BaseException) -> ErrorInfo:
     return crashed(error, config.paths.state, redact=config.redact)
 
 
-def _builtin_commands(host: Host) -> Iterable[Command]:
+def _more_commands(host: Host, notice: Callable[[str, str], None]) -> Iterable[Command]:
+    from agent import usercommands
     from agent.builtin import builtin_commands
 
-    return builtin_commands(host)
+    yield from builtin_commands(host)
+    context, paths = host.agent.tools.context, host.config.paths
+    yield from usercommands.commands(
+        paths.config,
+        host.config.trusted_project(context.cwd),
+        taken=host.commands.commands,
+        deny=context.deny_paths,
+        notice=notice,
+    )
+
+
+def _compact_model(config: Config, client: ModelClient) -> ModelRef | None:
+    """Who sums up conversations. Raises UsageError for an endpoint that there is not."""
+    if config.compact_model is None:
+        return None
+    try:
+        model = ModelRef.parse(config.compact_model)
+    except ValueError as error:
+        raise UsageError(f"{config.paths.config_file}: context.model: {error}", remedy="write ENDPOINT:MODEL") from None
+    client.endpoint(model.endpoint)
+    return model
 
 
 def _keep_snapshot(folder: Path, turn: str, path: Path, data: bytes) -> None:
