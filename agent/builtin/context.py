@@ -1,31 +1,65 @@
-"""/context: what the model's window holds, and what fills it."""
+"""/context: what the model's window holds, and what fills it; /compact: making room in it."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from agent.builtin.arguments import nothing
+from agent.builtin.arguments import code, nothing, said
 from agent.commands import Command, CommandContext, Result, Said
+from agent.errors import UsageError
+from agent.gauge import limit, measure
+from agent.llm.accounting import CallContext
 from agent.llm.messages import ImagePart, ReasoningPart, TextPart, ToolCallPart
 from agent.llm.tokens import IMAGE, estimate_tokens
 from agent.views import PlotView, TableView, TabsView, View
 
 if TYPE_CHECKING:
+    from agent.gauge import Gauge
     from agent.host import Host
     from agent.llm.messages import Message
     from agent.session import Session
 
 
 def commands(host: Host) -> tuple[Command, ...]:
-    """The one command. Looking is possible at any time."""
+    """The two of them. Looking is possible at any time."""
 
-    async def run(context: CommandContext, args: str) -> Result:
+    async def look(context: CommandContext, args: str) -> Result:
         nothing("context", args)
-        return Said(_view(host, context.session))
+        table, plot = _view(host, context.session)
+        tabs: list[tuple[str, View]] = [("table", table), ("plot", plot)]
+        if taken_in := await asyncio.to_thread(_taken_in, host, context.session):
+            tabs.append(("instructions", taken_in))
+        return Said(TabsView(tabs=tuple(tabs)))
 
-    return (Command("context", "how full the model's window is, and what fills it", run, busy_ok=True),)
+    async def compact(context: CommandContext, args: str) -> Result:
+        return await _compact(host, context, args)
+
+    return (
+        Command("context", "how full the model's window is, and what fills it", look, busy_ok=True),
+        Command("compact", "sum up the conversation so far, to make room", compact, args_hint="[WHAT TO KEEP]"),
+    )
+
+
+async def _compact(host: Host, context: CommandContext, args: str) -> Result:
+    from agent.compaction import compact
+    from agent.export import fenced
+
+    if host.model_error:
+        raise host.model_error
+    agent = host.agent
+    account = CallContext("compaction", session=context.session.id, run=agent.run, caps=agent.caps)
+    done = await compact(agent, account, context.emit, reason="command", keep=args)
+    if done is None:
+        raise UsageError("there is not enough to sum up yet", remedy="/context says what fills the window")
+    who = code(done.model) if done.model else "no model: heads and tails stand in for a summary"
+    return said(
+        f"About {done.before_tokens:,} tokens became {done.after_tokens:,}: {done.messages} messages are summed up (by {who}), your own "
+        f"words and the last steps stay. Nothing is lost: an /undo goes back behind it, /export writes it all. The model now reads:\n\n"
+        f"{fenced(done.message.text)}"
+    )
 
 
 def shares(host: Host, session: Session) -> dict[str, int]:
@@ -37,7 +71,8 @@ def shares(host: Host, session: Session) -> dict[str, int]:
             estimate_tokens(tool.name + tool.description + json.dumps(tool.parameters, ensure_ascii=False))
             for tool in host.agent.tools.specs
         ),
-        "your messages": _texts(history, "user"),
+        "your messages": _texts([message for message in history if message.synthetic != "summary"], "user"),
+        "summary": _texts([message for message in history if message.synthetic == "summary"], "user"),
         "answers": _texts(history, "assistant"),
         "reasoning": _parts(history, ReasoningPart),
         "tool calls": _parts(history, ToolCallPart),
@@ -75,24 +110,57 @@ def _guidance(host: Host, session: Session) -> int:
     return estimate_tokens(texts[-1]) if texts and isinstance(texts[-1], str) else 0
 
 
-def _view(host: Host, session: Session) -> View:
+def _view(host: Host, session: Session) -> tuple[TableView, PlotView]:
     found = shares(host, session)
-    total = sum(found.values())
-    window = None if host.model_error else host.agent.client.facts(host.agent.model).context_window
+    gauge = measure(host.agent, guidance=found.get("guidance", 0))
+    window = gauge.window
     rows = [(name, f"≈ {tokens:,}", _percent(tokens, window)) for name, tokens in found.items()]
-    rows.append(("all", f"≈ {total:,}", _percent(total, window)))
+    rows.append(("the next call", f"≈ {gauge.used:,}", _percent(gauge.used, window)))
     if window is not None:
-        rows.append(("free", f"≈ {max(0, window - total):,}", _percent(max(0, window - total), window)))
+        free = max(0, window - gauge.used)
+        rows.append(("free", f"≈ {free:,}", _percent(free, window)))
     table = TableView(
         title=_title(host, window),
         columns=("", "tokens", "of the window"),
         rows=tuple(rows),
         align="lrr",
-        note=_measured(host, session),
+        note="; ".join(filter(None, (_measured(host, session, gauge), _threshold(host, window)))),
     )
     bars = tuple((name, float(tokens)) for name, tokens in found.items())
-    plot = PlotView(title="what fills the window", unit="tokens, about", bars=bars)
-    return TabsView(tabs=(("table", table), ("plot", plot)))
+    return table, PlotView(title="what fills the window", unit="tokens, about", bars=bars)
+
+
+def _threshold(host: Host, window: int | None) -> str:
+    agent = host.agent
+    if window is None or agent.compact_at >= 1:
+        return "compacted when it overflows, or with /compact"
+    most = agent.client.facts(agent.model).max_output
+    answer = agent.max_tokens if most is None else min(agent.max_tokens, most)
+    return f"compacted from {limit(window, compact_at=agent.compact_at, answer=answer):,} tokens on, or with /compact"
+
+
+def _taken_in(host: Host, session: Session) -> TableView | None:
+    """The files that the system prompt has, or does not have and why; None where there are none. Blocking."""
+    from agent.context import heading, instructions
+
+    context, config = host.agent.tools.context, host.config
+    prompt = next((message.text for message in session.history() if message.role == "system"), host.agent.system.text)
+    rows = []
+    for source in instructions(context.cwd, user_dir=config.paths.config, deny=context.deny_paths):
+        told = source.problem
+        if source.text and heading(source.path) not in prompt:
+            told = "; ".join(filter(None, (told, "came later: a new conversation will have it")))
+        rows.append(("instructions", str(source.path), f"{len(source.text):,}" if source.text else "", told))
+    from agent import skills
+
+    for skill in skills.discover(config.paths.config, config.trusted_project(context.cwd), deny=context.deny_paths):
+        told = skill.problem or skill.description
+        if not skill.problem and str(skill.path) not in prompt:
+            told = f"came later: a new conversation will have it; {told}"
+        rows.append((f"skill {skill.name}", str(skill.path), "", told))
+    if not rows:
+        return None
+    return TableView(columns=("", "file", "characters", ""), rows=tuple(rows), align="llrl")
 
 
 def _title(host: Host, window: int | None) -> str:
@@ -105,11 +173,12 @@ def _percent(tokens: int, window: int | None) -> str:
     return "" if not window else f"{100 * tokens / window:.1f} %"
 
 
-def _measured(host: Host, session: Session) -> str:
+def _measured(host: Host, session: Session, gauge: Gauge) -> str:
     """The endpoint's own figure for the last call of the main model: it counts, ours is a guess."""
+    if not gauge.counted:
+        return "estimates: the endpoint has counted no call of this yet"
+    since = "" if gauge.used == gauge.counted else f", and ≈ {gauge.used - gauge.counted:,} came since"
     calls = [call for call in host.agent.ledger.calls(session=session.id) if call.purpose == "main"]
-    counted = [call for call in calls if call.prompt_tokens is not None]
-    if not counted:
-        return "estimates: no call was counted by the endpoint yet"
-    last = counted[-1]
-    return f"the last call had {last.prompt_tokens:,} tokens, {last.cached_tokens or 0:,} of them cached, as the endpoint counted"
+    counted = next((call for call in reversed(calls) if call.prompt_tokens is not None), None)
+    cached = "" if counted is None else f" ({counted.cached_tokens or 0:,} of them from the cache)"
+    return f"the last call came to {gauge.counted:,} tokens{cached}, as the endpoint counted, guidance included{since}"
