@@ -25,6 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command. Returns the exit code of contracts.md: 0, 1, 2, 3, 75 or 130."""
     words = list(sys.argv[1:] if argv is None else argv)
     try:
+        console.hold()
         console.prepare()
         code = _told(words)
         console.finish()
@@ -67,7 +68,9 @@ def _interrupted(words: Sequence[str]) -> int:
         return code
     except OSError as error:
         console.give_up(error)
-        return 130
+    except Exception:  # an import was cut short: it can't be said, and the exit code says it
+        pass
+    return 130
 
 
 def _internal(error: Exception) -> ErrorInfo:
@@ -115,6 +118,8 @@ def _dispatch(words: Sequence[str]) -> int:
     from moa.options import parse
 
     arguments = parse(words)
+    if arguments.handler != "run":  # which loads what it needs first
+        console.hear()
     return HANDLERS[arguments.handler](arguments)
 
 
@@ -208,10 +213,12 @@ def _run(arguments: argparse.Namespace) -> int:
 
     at_terminal = sys.stdin.isatty() and sys.stderr.isatty() and arguments.output_format == "text"
     options = _agent_options(arguments, "ask" if at_terminal else "deny")
+    output = _output(arguments.output_format, quiet=arguments.quiet)
+    console.hear()
     prompt = whole(_read_prompt(arguments.prompt))
     if not prompt.strip():
         raise UsageError("the prompt is empty", remedy="give it in quotes, or - to read standard input")
-    return asyncio.run(_run_async(options, prompt, _output(arguments.output_format, quiet=arguments.quiet)))
+    return asyncio.run(_run_async(options, prompt, output))
 
 
 def _agent_options(arguments: argparse.Namespace, approve: Mode) -> Options:

@@ -58,6 +58,27 @@ def _let_go(stream: TextIO) -> None:
     os.close(nothing)
 
 
+_held: list[int] = []
+
+
+def hold() -> None:
+    """Keep a Ctrl+C until `hear`: one that cuts an import short leaves modules behind that can't be imported again."""
+    import signal
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, lambda signum, _frame: _held.append(signum))
+
+
+def hear() -> None:
+    """Hear Ctrl+C again. Raises KeyboardInterrupt where there was one meanwhile."""
+    import signal
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if _held:
+        _held.clear()
+        raise KeyboardInterrupt
+
+
 def deaf() -> None:
     """Hear no further Ctrl+C: what ends the program has been decided, and is said once."""
     import signal

@@ -6,6 +6,7 @@ ones (https://sqlite.org/pragma.html#pragma_synchronous).
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from agent.errors import StateError
+from agent.llm.text import whole_value
 
 # "moal": tells our files from other programs' SQLite files (https://sqlite.org/pragma.html#pragma_application_id).
 APPLICATION_ID = 0x6D6F616C
@@ -83,6 +85,16 @@ _EXPLANATIONS = {
 }
 
 
+def _make_private(path: Path) -> None:
+    """The file as its owner's alone, one that exists already, too; SQLite gives what it keeps beside it the same mode."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        if path.stat().st_mode & 0o077:
+            path.chmod(0o600)
+    except OSError:
+        pass  # SQLite says what is wrong with it
+
+
 class Database:
     """One open connection. Statements commit by themselves outside `transaction`."""
 
@@ -90,11 +102,12 @@ class Database:
         """Open the file, and make or bring up to date its tables. Raises StateError."""
         self.path = path
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
             raise StateError(
                 f"can't make the folder of the ledger {path}: {error.strerror or error}", remedy=_ELSEWHERE
             ) from error
+        _make_private(path)
         with explained(path):
             self._connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)
         try:
@@ -111,7 +124,10 @@ class Database:
     def write(self, sql: str, values: Sequence[object] = ()) -> int:
         """Run a statement and return how many rows it changed. Raises StateError."""
         with explained(self.path):
-            return self._connection.execute(sql, values).rowcount
+            try:
+                return self._connection.execute(sql, values).rowcount
+            except UnicodeEncodeError:  # half a character, which SQLite can't store
+                return self._connection.execute(sql, [whole_value(value) for value in values]).rowcount
 
     @contextmanager
     def transaction(self, kind: Literal["IMMEDIATE", "DEFERRED"] = "IMMEDIATE") -> Iterator[None]:

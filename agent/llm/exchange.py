@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from agent.llm.http import as_model_error, load_httpx
+from agent.llm.http import IDENTITY, as_model_error, joined, load_httpx
 
 if TYPE_CHECKING:
     import httpx
@@ -53,13 +53,9 @@ class Exchange:
         httpx = load_httpx()
         try:
             client = http.client(endpoint, url)
-            headers = {
-                # A compressed stream would wait in the compressor's buffer.
-                "accept-encoding": "identity",
-                "content-type": "application/json",
-                **self._headers,
-                **dialect.headers(endpoint),
-            }
+            # A compressed stream would wait in the compressor's buffer.
+            ours = {"accept-encoding": "identity", "content-type": "application/json"}
+            headers = joined(IDENTITY, ours, self._headers, dialect.headers(endpoint))
             outgoing = client.build_request(
                 "POST", url, content=body, headers=headers, timeout=httpx.Timeout(None, connect=connect_s)
             )

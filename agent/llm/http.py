@@ -11,12 +11,17 @@ from agent.llm.errors import ConnectionFailed, ModelError, StreamBroken, TimedOu
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Mapping
     from types import ModuleType
 
     import httpx
 
     from agent.llm.dialects.base import Dialect
     from agent.llm.endpoint import Endpoint
+
+
+IDENTITY = {"user-agent": "moa/0.1.0"}
+"""Who asks. Written out, because asking for the version of an installed package takes longer than a whole start may."""
 
 
 def load_httpx() -> ModuleType:
@@ -69,12 +74,17 @@ class Http:
                         await client.aclose()
 
 
+def joined(*sets: Mapping[str, str]) -> dict[str, str]:
+    """Headers as one set in which each name stands once, however it is written; the last one holds."""
+    return {name.lower(): value for headers in sets for name, value in headers.items()}
+
+
 async def get(http: Http, endpoint: Endpoint, dialect: Dialect, url: str, connect_s: float) -> httpx.Response:
     """One GET with the endpoint's own headers; `connect_s` in seconds. Raises ModelError where no answer comes."""
     httpx = load_httpx()
     try:
         return await http.client(endpoint, url).get(
-            url, headers=dialect.headers(endpoint), timeout=httpx.Timeout(None, connect=connect_s)
+            url, headers=joined(IDENTITY, dialect.headers(endpoint)), timeout=httpx.Timeout(None, connect=connect_s)
         )
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise as_model_error(error, endpoint, answered=False) from error

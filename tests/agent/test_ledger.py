@@ -169,6 +169,29 @@ def test_secrets_are_taken_out_of_error_messages_before_they_are_cut(tmp_path: P
     assert row.as_json()["error"] == {"kind": "auth", "message": row.error}
 
 
+def test_half_a_character_of_an_endpoint_harms_no_book(ledger: Ledger) -> None:
+    call = ledger.reserve(ModelRef("openrouter", "odd\ud83d"), MAIN, BOUND)
+    ledger.sent(call, generation_id="gen-\ud83d")
+    ledger.settle(call, Settlement("failed", cost_nano=0, model_served="m\udc00", error_kind="auth", error="no \ud83d"))
+    (row,) = ledger.calls()
+    assert (row.model_requested, row.generation_id, row.model_served, row.error) == (
+        "odd\ufffd",
+        "gen-\ufffd",
+        "m\ufffd",
+        "no \ufffd",
+    )
+
+
+def test_the_file_is_the_users_alone_and_so_it_is_made_where_it_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "state" / "ledger.db"
+    for _ in range(2):
+        ledger = Ledger(path)
+        ledger.sent(ledger.reserve(MODEL, MAIN, BOUND))
+        assert {file.stat().st_mode & 0o077 for file in (path.parent, *path.parent.iterdir())} == {0}
+        ledger.close()
+        path.chmod(0o644)
+
+
 def test_groups_add_up_to_the_total(ledger: Ledger) -> None:
     for number, (endpoint, slot, cost) in enumerate(
         [("a", None, 5), ("b", "one", 7), ("b", "two", None), ("a", None, 1)]

@@ -48,11 +48,7 @@ class AnthropicDialect:
 
     def headers(self, endpoint: Endpoint) -> dict[str, str]:
         """The key in `x-api-key`, the API's version, and the endpoint's own headers."""
-        headers = {
-            "Content-Type": "application/json",
-            "Accept": "text/event-stream",
-            "anthropic-version": "2023-06-01",
-        }
+        headers = {"Accept": "text/event-stream", "anthropic-version": "2023-06-01"}
         if endpoint.api_key:
             headers["x-api-key"] = endpoint.api_key
         return {**headers, **endpoint.headers}

@@ -11,6 +11,7 @@ from agent.llm.dialects.reading import (
     as_count,
     as_dict,
     as_list,
+    as_name,
     as_str,
     error_in_stream,
     events_of,
@@ -56,7 +57,7 @@ class AnthropicDecoder:
             return self._delta(payload.get("index"), as_dict(payload.get("delta")))
         elif kind == "message_delta":
             self._usage(as_dict(payload.get("usage")))
-            self._finish(as_str(as_dict(payload.get("delta")).get("stop_reason")))
+            self._finish(as_name(as_dict(payload.get("delta")).get("stop_reason")))
         return []
 
     def feed_body(self, body: bytes) -> list[StreamEvent]:
@@ -73,7 +74,7 @@ class AnthropicDecoder:
         events: list[StreamEvent] = []
         for index, block in enumerate(as_list(message.get("content"))):
             events += self._block(index, as_dict(block), whole=True)
-        self._finish(as_str(message.get("stop_reason")))
+        self._finish(as_name(message.get("stop_reason")))
         return events
 
     def finish(self) -> Reply:
@@ -97,8 +98,8 @@ class AnthropicDecoder:
 
     def _begin(self, message: dict[str, Any]) -> None:
         answer = self._answer
-        answer.generation_id = as_str(message.get("id")) or None
-        answer.model_served = as_str(message.get("model")) or None
+        answer.generation_id = as_name(message.get("id")) or None
+        answer.model_served = as_name(message.get("model")) or None
         self._usage(as_dict(message.get("usage")))
 
     def _block(self, index: object, block: dict[str, Any], *, whole: bool) -> list[StreamEvent]:
@@ -118,7 +119,7 @@ class AnthropicDecoder:
             given = block.get("input")
             arguments = json.dumps(given, ensure_ascii=False) if given or whole else ""
             return answer.call(
-                key, arguments, id=as_str(block.get("id")) or None, name=as_str(block.get("name")) or None
+                key, arguments, id=as_name(block.get("id")) or None, name=as_name(block.get("name")) or None
             )
         return []
 

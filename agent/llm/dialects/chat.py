@@ -28,7 +28,7 @@ class ChatDialect:
 
     def headers(self, endpoint: Endpoint) -> dict[str, str]:
         """A bearer key, where there is one, and the endpoint's own headers."""
-        headers = {"Content-Type": "application/json", "Accept": "text/event-stream"}
+        headers = {"Accept": "text/event-stream"}
         if endpoint.api_key:
             headers["Authorization"] = f"Bearer {endpoint.api_key}"
         return {**headers, **endpoint.headers}

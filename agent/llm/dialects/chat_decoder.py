@@ -11,6 +11,7 @@ from agent.llm.dialects.reading import (
     as_count,
     as_dict,
     as_list,
+    as_name,
     as_nano,
     as_str,
     error_in_stream,
@@ -106,9 +107,9 @@ class ChatDecoder:
 
     def _identity(self, chunk: dict[str, Any]) -> None:
         answer = self._answer
-        answer.model_served = as_str(chunk.get("model")) or answer.model_served
-        answer.provider = as_str(chunk.get("provider")) or answer.provider
-        answer.generation_id = answer.generation_id or as_str(chunk.get("id")) or None
+        answer.model_served = as_name(chunk.get("model")) or answer.model_served
+        answer.provider = as_name(chunk.get("provider")) or answer.provider
+        answer.generation_id = answer.generation_id or as_name(chunk.get("id")) or None
 
     def _delta(self, delta: dict[str, Any]) -> list[StreamEvent]:
         answer = self._answer
@@ -129,7 +130,7 @@ class ChatDecoder:
 
     def _tool_call(self, call: dict[str, Any], position: int) -> list[StreamEvent]:
         function = as_dict(call.get("function"))
-        id, name = as_str(call.get("id")) or None, as_str(function.get("name")) or None
+        id, name = as_name(call.get("id")) or None, as_name(function.get("name")) or None
         arguments = function.get("arguments")
         if isinstance(arguments, dict | list):
             arguments = json.dumps(arguments, ensure_ascii=False)
@@ -141,10 +142,10 @@ class ChatDecoder:
         return events
 
     def _finish(self, choice: dict[str, Any]) -> None:
-        word = as_str(choice.get("finish_reason"))
+        word = as_name(choice.get("finish_reason"))
         if not word:
             return
-        native = as_str(choice.get("native_finish_reason"))
+        native = as_name(choice.get("native_finish_reason"))
         finish = finish_reason(word)
         if finish is None or (native and finish == "stop" and finish_reason(native) is None):
             fault = native if finish else word

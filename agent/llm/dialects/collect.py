@@ -10,6 +10,7 @@ from agent.llm.errors import EmptyAnswer, ModelError, StreamBroken
 from agent.llm.messages import Message, Part, ReasoningPart, TextPart, ToolCallPart
 from agent.llm.request import Request
 from agent.llm.stream import FinishReason, ReasoningDelta, Reply, StreamEvent, TextDelta, ToolCallDelta, Usage
+from agent.llm.text import whole, whole_value
 
 # Every provider's words for the ends that are ends. Whatever is in none of these sets and names a fault is a broken stream.
 _STOP = frozenset({"stop", "end_turn", "stop_sequence", "eos", "eos_token", "completed"})
@@ -46,11 +47,19 @@ class Piece:
     name: str | None = None
     index: int = 0
     extra: dict[str, Any] | None = None
+    half: str = ""
 
     @property
     def text(self) -> str:
         """What has arrived of it."""
-        return "".join(self.chunks)
+        return whole("".join(self.chunks))
+
+    def take(self, chunk: str) -> str:
+        """More of it. Returns what can be shown: a character that was cut in two waits for its other half."""
+        self.chunks.append(chunk)
+        chunk = self.half + chunk
+        self.half = chunk[-1] if "\ud800" <= chunk[-1] <= "\udbff" else ""
+        return whole(chunk.removesuffix(self.half))
 
 
 class Collector:
@@ -71,15 +80,15 @@ class Collector:
         """More of the answer."""
         if not text:
             return []
-        self.piece(key, "text").chunks.append(text)
-        return [TextDelta(text)]
+        text = self.piece(key, "text").take(text)
+        return [TextDelta(text)] if text else []
 
     def reasoning(self, key: Hashable, text: str) -> list[StreamEvent]:
         """More of what the model thinks aloud."""
         if not text:
             return []
-        self.piece(key, "reasoning").chunks.append(text)
-        return [ReasoningDelta(text)]
+        text = self.piece(key, "reasoning").take(text)
+        return [ReasoningDelta(text)] if text else []
 
     def call(
         self, key: Hashable, arguments: str, *, id: str | None = None, name: str | None = None
@@ -91,7 +100,7 @@ class Collector:
         named = name if name and piece.name is None else None
         piece.name = piece.name or name
         if arguments:
-            piece.chunks.append(arguments)
+            arguments = piece.take(arguments)
         return [ToolCallDelta(piece.index, named, arguments)] if fresh or named or arguments else []
 
     def piece(self, key: Hashable, kind: Literal["text", "reasoning", "call"]) -> Piece:
@@ -167,7 +176,7 @@ class Collector:
             role="assistant",
             parts=tuple(parts),
             origin=str(self._request.model),
-            extra=self.extra or None,
+            extra=whole_value(self.extra) or None,
             incomplete=incomplete,
         )
 
@@ -178,11 +187,11 @@ def _part(piece: Piece, taken: set[str], round: int) -> Part | None:
     if piece.kind == "text":
         return TextPart(text=text) if text else None
     if piece.kind == "reasoning":
-        return ReasoningPart(text=text, extra=piece.extra) if text or piece.extra else None
+        return ReasoningPart(text=text, extra=whole_value(piece.extra)) if text or piece.extra else None
     if not piece.name:
         return None
     id = piece.id
     if not id or id in taken:
         id = f"call_{round}_{piece.index}"
     taken.add(id)
-    return ToolCallPart(id=id, name=piece.name, arguments=text or "{}", extra=piece.extra)
+    return ToolCallPart(id=id, name=piece.name, arguments=text or "{}", extra=whole_value(piece.extra))

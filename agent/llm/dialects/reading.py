@@ -11,6 +11,7 @@ from agent.llm import errors
 from agent.llm.endpoint import Endpoint
 from agent.llm.errors import ModelError
 from agent.llm.quirks import overflows, refused
+from agent.llm.text import whole
 
 # Words that stand where a status should (OpenAI, Anthropic, OpenRouter's `error_type`, gateways), and the status they mean.
 _STATUS_OF = {
@@ -62,6 +63,11 @@ def as_list(value: object) -> list[Any]:
 def as_str(value: object) -> str:
     """The value if it is a string, else an empty one."""
     return value if isinstance(value, str) else ""
+
+
+def as_name(value: object) -> str:
+    """The value if it is a string, without halves of characters: an id or a name goes into files and tables."""
+    return whole(as_str(value))
 
 
 def as_count(value: object) -> int:
@@ -138,7 +144,10 @@ def classify(status: int, headers: Mapping[str, str], body: bytes, endpoint: End
     payload = first_object(text)
     error = _envelope(payload) if payload else {}
     if not error:
-        error = {"message": _plain(text) or f"HTTP status {status}"}
+        plain = _plain(text)
+        error = {
+            "message": plain if any(char.isalnum() for char in plain) and plain != "null" else f"HTTP status {status}"
+        }
     if status == 404 and not payload:
         where = endpoint.address if endpoint else "the endpoint"
         return errors.BadRequest(
@@ -168,7 +177,7 @@ def error_of(
     if upstream:
         upstream = upstream if isinstance(upstream, str) else json.dumps(upstream, ensure_ascii=False)
         message = f"{message}: {_plain(upstream)}"
-    message = scrub(message, endpoint)[:2000]
+    message = whole(scrub(message, endpoint)[:2000])
     words = [
         word.lower()
         for word in (

@@ -376,3 +376,20 @@ def test_a_key_goes_to_its_endpoint_and_nowhere_else() -> None:
     assert headers["Authorization"] == "Bearer secret-123"
     assert headers["X-A"] == "b"
     assert "Authorization" not in ChatDialect().headers(endpoint.with_(api_key=None))
+
+
+@given(st.text(st.characters(min_codepoint=0xD7FE, max_codepoint=0xE001), min_size=1), st.integers(1, 3))
+def test_characters_that_are_cut_in_two_come_together_and_lone_halves_harm_nobody(text: str, size: int) -> None:
+    """JSON escapes let an endpoint send half a character in a chunk; what is shown and what is kept have a UTF-8 form and agree."""
+    units = text.encode("utf-16-le", "surrogatepass")
+    halves = [chr(int.from_bytes(units[at : at + 2], "little")) for at in range(0, len(units), 2)]
+    chunks = ["".join(halves[at : at + size]) for at in range(0, len(halves), size)]
+    decoding = decoder()
+    shown = ""
+    for chunk in (*chunks, "."):
+        data = {"id": "gen-\ud83d", "model": "m\ud83d", "choices": [{"index": 0, "delta": {"content": chunk}}]}
+        shown += "".join(event.text for event in decoding.feed("", json.dumps(data)) if isinstance(event, TextDelta))
+    decoding.feed("", json.dumps({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}))
+    reply = decoding.finish()
+    assert reply.message.text == shown == units.decode("utf-16-le", "replace") + "."
+    assert (reply.generation_id, reply.model_served) == ("gen-\ufffd", "m\ufffd")

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import pytest
@@ -50,6 +50,24 @@ def test_a_call_streams_and_is_settled_once() -> None:
         (settled,) = it.books.settled
         assert (settled.outcome, settled.cost_nano, settled.generation_id) == ("done", 70_000, "gen-1")
         assert it.requests[0].url == "http://127.0.0.1:9/v1/chat"
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("dialect", ["chat", "anthropic"])
+def test_each_header_goes_out_once_and_says_who_asks(dialect: Literal["chat", "anthropic"]) -> None:
+    from moa import __version__
+
+    async def main() -> None:
+        mine = {"content-type": "application/json; charset=utf-8", "X-Mine": "1"}
+        it = door(answer(b"", 400), endpoint=ENDPOINT.with_(dialect=dialect, headers=mine), dialects={})
+        with pytest.raises(ModelError):
+            await it.ask()
+        sent = it.requests[0].headers
+        names = [name for name, _ in sent.multi_items()]
+        assert sorted(set(names)) == sorted(names)
+        assert sent["user-agent"] == f"moa/{__version__}"
+        assert (sent["content-type"], sent["x-mine"]) == ("application/json; charset=utf-8", "1")
 
     asyncio.run(main())
 
