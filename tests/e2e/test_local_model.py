@@ -42,7 +42,7 @@ def test_a_panel_of_three_counsels_the_real_model(local: Program) -> None:
     result = done.result
     assert result["status"] in ("done", "limit"), (result, done.err)
     assert result["counsel"][0]["failed"] == []
-    assert len(result["counsel"][0]["answered"]) == 3
+    assert result["counsel"][0]["answered"] == 3
     assert result["counsel"][0]["rung"] == "json_schema"
     assert result["counsel"][0]["analysis"]["consensus"]
     assert result["counsel"][0]["guidance"]
