@@ -133,7 +133,7 @@ def _type_of(schema: object) -> str:
 
 def _schema(request: Request) -> Schema:
     limit = bound(request)
-    text: dict[str, Any] = {"type": "string"}
+    text: dict[str, Any] = {"type": "string", "minLength": 1}  # an empty answer is a failure
     if limit:
         text["maxLength"] = limit
     # Where no tool may be called they stay described all the same: what went before must not change, or the cache is lost.
