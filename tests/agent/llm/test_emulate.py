@@ -76,7 +76,7 @@ def test_tools_are_described_and_the_answer_is_held_to_two_forms() -> None:
     assert "- read(path: string, offset?: integer): Read a file." in sent.messages[0].text
     assert sent.schema is not None
     forms = sent.schema.schema["anyOf"]
-    assert forms[0]["properties"] == {"answer": {"type": "string"}}
+    assert forms[0]["properties"] == {"answer": {"type": "string", "minLength": 1}}
     arguments = forms[1]["properties"]["arguments"]
     assert arguments["properties"] == {"path": {"type": "string"}, "offset": {"type": "integer"}}
     assert arguments["required"] == ["path"]
