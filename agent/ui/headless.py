@@ -13,6 +13,7 @@ from agent.commands import Act, CommandContext, RunTurn, Said
 from agent.errors import StateError, UsageError
 from agent.events import (
     AgentEvent,
+    Compacted,
     Cost,
     ErrorInfo,
     ModelFinished,
@@ -203,7 +204,7 @@ def _say_cost(host: Host, finished: TurnFinished, output: Output) -> None:
         return
     output.say(
         f"{len(calls)} calls, {finished.usage.prompt:,} + {finished.usage.completion:,} tokens, {total}, "
-        f"{finished.duration_s:.1f} s · session {host.agent.session.id}"
+        f"{finished.duration_s:.1f} s · go on with: moa --resume {host.agent.session.id}"
     )
 
 
@@ -230,6 +231,10 @@ def _show(event: AgentEvent, output: Output) -> None:
             )
         case SideFinished():
             output.say(f"  {output.labels.pop(event.id, event.id)} {_side_finished(event)}")
+        case Compacted() if event.reason != "command":
+            from agent.ui.words import compacted
+
+            output.say(f"· {compacted(event)}")
         case Notice():
             output.say(f"· {event.text}")
         case _:

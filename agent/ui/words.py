@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from agent.events import Cost
+from agent.events import Compacted, Cost
 from agent.llm.money import NANO, show_usd
 
 REPLAYED = "replayed"
@@ -24,6 +24,13 @@ def money(cost: Cost) -> str:
     if cost.usd is None or not math.isfinite(cost.usd):
         return ""
     return ("≥ " if cost.lower_bound else "") + show_usd(round(cost.usd * NANO))
+
+
+def compacted(event: Compacted) -> str:
+    """What a compaction did, on a line."""
+    by = f" by {event.model}" if event.model else " without a model"
+    figures = f"{count(event.before_tokens)} → {count(event.after_tokens)} tokens, about"
+    return f"made room: {figures}; {plural(event.messages, 'message')} summed up{by}"
 
 
 def count(number: int) -> str:

@@ -29,6 +29,7 @@ from agent.events import (
     TurnStarted,
 )
 from agent.filesindex import FileIndex
+from agent.gauge import measure
 from agent.inputhistory import History
 from agent.ui.line.paint import Paint, wants_colour
 from agent.ui.line.printer import Printer
@@ -310,17 +311,18 @@ class LineMode:
         self._cost = Cost(usd=total.usd, lower_bound=total.lower_bound)
         with contextlib.suppress(UsageError):
             self._window = agent.client.facts(agent.model).context_window
+            if agent.session.head is not None and not self.status.moving:
+                self.status.context = measure(agent).used
 
     def _prompt(self) -> str:
         return "1-3 › " if self._choosing else "1-4 › " if self._asked else "› "
 
     def _toolbar(self) -> str:
         host = self.chat.host
-        plugins = [words for plugin in host.plugins if (words := plugin.status())]
         return toolbar(
             self.status,
             model=f"{host.agent.model}" if host.model_error is None else "no model",
-            plugins=plugins,
+            plugins=list(host.status()),
             cost=self._cost,
             window=self._window,
             approve=host.agent.tools.approvals.mode,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from agent.chatevents import Action, Answered, Asked, ChatEvent, Opened, Queued, Refused, Shown
 from agent.events import (
+    Compacted,
     DraftSuperseded,
     ModelFinished,
     ModelRetrying,
@@ -79,6 +80,8 @@ class Printer:
                 out(paint(words.counsel(event.data), "yellow" if event.data.get("failed") else "cyan"))
             case DraftSuperseded():
                 out(paint(f"· that was a draft, kept aside: {event.reason}", "yellow"))
+            case Compacted() if event.reason != "command":
+                out(paint(f"· {words.compacted(event)}", "dim"))
             case Steered():
                 self._said(event.message, "» ")
             case TodoChanged():

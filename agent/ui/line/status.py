@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from agent.chatevents import Answered, Asked, ChatEvent, Opened, Queued
 from agent.events import (
+    Compacted,
     Cost,
     ModelFinished,
     ModelStarted,
@@ -55,6 +56,8 @@ class Status:
             case ModelFinished():
                 if event.usage is not None:
                     self.context = event.usage.prompt + event.usage.completion
+            case Compacted():
+                self.context = event.after_tokens
             case ToolStarted():
                 if not self.doing:
                     self._since = self.clock()

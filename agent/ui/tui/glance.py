@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent.events import Cost
+from agent.gauge import measure
 from agent.llm.money import NANO, Total
 
 if TYPE_CHECKING:
@@ -13,12 +14,12 @@ if TYPE_CHECKING:
 
 
 def glance(host: Host) -> dict[str, Any]:
-    """Model, what plugins say of themselves, mode of approval, folder, and the model's window."""
+    """Model, what sandbox and plugins say of themselves, mode of approval, folder, and the model's window."""
     agent = host.agent
     window = None if host.model_error else agent.client.facts(agent.model).context_window
     return {
         "model": "no model" if host.model_error else str(agent.model),
-        "plugins": tuple(words for plugin in host.plugins if (words := plugin.status())),
+        "plugins": host.status(),
         "mode": agent.tools.approvals.mode,
         "cwd": _short(agent.tools.context.cwd),
         "window": window,
@@ -32,11 +33,10 @@ def _short(folder: Path) -> str:
 
 
 def spent_before(host: Host) -> dict[str, Any]:
-    """What an opened session has cost so far, and how much of the window its last call took. Reads the ledger."""
+    """What an opened session has cost so far, and how much of the window the next call takes. Reads the ledger."""
     calls = host.agent.ledger.calls(session=host.agent.session.id)
     total = Total.of(call.cost_nano for call in calls)
     spent: dict[str, Any] = {"cost": Cost(usd=total.nano / NANO, lower_bound=total.lower_bound)}
-    main = next((call for call in reversed(calls) if call.purpose == "main" and call.prompt_tokens is not None), None)
-    if main is not None:
-        spent["used"] = (main.prompt_tokens or 0) + (main.completion_tokens or 0)
+    if host.agent.session.head is not None:
+        spent["used"] = measure(host.agent).used
     return spent

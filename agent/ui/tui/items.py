@@ -166,6 +166,8 @@ def user_item(message: Message, how: str = "") -> Item:
     """A message of role user: typed, or written by the program."""
     if message.synthetic == "shell":
         return ToolRun(id="", title="shell", outcome="ok", text=message.text, open=True)
+    if message.synthetic == "summary":
+        return ToolRun(id="", title="summed up here, to make room", outcome="ok", text=message.text)
     if message.synthetic is not None:
         return Note(level="faint", text=f"{message.synthetic}: {message.text}")
     images = sum(isinstance(part, ImagePart) for part in message.parts)

@@ -12,7 +12,7 @@ from textual.content import Content
 from textual.widget import Widget
 
 from agent.chatevents import Opened, Queued
-from agent.events import Cost, ModelFinished, ModelStarted, SideFinished, TurnFinished
+from agent.events import Compacted, Cost, ModelFinished, ModelStarted, SideFinished, TurnFinished
 from agent.ui.tui.cells import count, fit, money, one_line
 from agent.ui.tui.plot import bar
 
@@ -82,6 +82,8 @@ class StatusLine(Widget):
                 self._spend(event.cost)
                 if event.usage is not None:
                     self.show(used=event.usage.prompt + event.usage.completion)
+            case Compacted():
+                self.show(used=event.after_tokens)
             case SideFinished():
                 self._spend(event.cost)
             case TurnFinished() if event.source == "main":

@@ -9,6 +9,7 @@ from typing import Literal
 
 from agent.chatevents import ChatEvent, Refused, Shown
 from agent.events import (
+    Compacted,
     DraftSuperseded,
     ModelFinished,
     ModelRetrying,
@@ -25,6 +26,7 @@ from agent.events import (
     TurnFinished,
     TurnStarted,
 )
+from agent.ui import words
 from agent.ui.tui.cells import count, money, span
 from agent.ui.tui.items import (
     Answer,
@@ -97,6 +99,9 @@ class Teller:
                 self._new(change, CounselTaken(data=event.data))
             case DraftSuperseded():
                 self._superseded(change, event)
+            case Compacted() if event.reason != "command":
+                title = words.compacted(event)
+                self._new(change, ToolRun(id="", title=title, outcome="ok", text=event.message.text))
             case TodoChanged():
                 before = self._todo.items if self._todo else ()
                 self._todo = Todo(items=event.items, before=before)
