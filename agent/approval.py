@@ -101,7 +101,7 @@ class Approvals:
         self.deny_paths = deny_paths
         self.approver = approver
         self.remember = remember
-        self.rules = [Rule.parse(text, file=file, key=f"approve.allow[{at}]") for at, text in enumerate(rules)]
+        self.rules = [Rule.parse(text, file=file, key=f"approve.allow[{at}]") for at, text in enumerate(rules, 1)]
         self.session_rules: list[Rule] = []
         self._protected = tuple(folder.resolve() for folder in protected)
         self._asking = asyncio.Lock()

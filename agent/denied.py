@@ -37,7 +37,7 @@ class DenyPaths:
         self._anchored: list[tuple[str, Glob]] = []
         self._absolute: list[tuple[str, Glob]] = []
         self._folders: dict[tuple[Parts, bool], str | None] = {}
-        for index, pattern in enumerate(self.patterns):
+        for index, pattern in enumerate(self.patterns, 1):
             where = f"{file}: {key}[{index}]"
             if not isinstance(pattern, str) or not pattern.strip("/ "):
                 raise UsageError(f"{where} is {pattern!r}, which is no path pattern", remedy='for example ".env"')

@@ -140,7 +140,7 @@ def build(
     client = make_client(config, ledger, notice=notice, progress=progress)
     session = _session(config, options)
     main = options.model or config.model
-    deny_paths = DenyPaths((*config.deny_paths, *_own_secrets(config)), cwd)
+    deny_paths = DenyPaths((*config.deny_paths, *_own_secrets(config)), cwd, file=str(config.paths.config_file))
     scratch = config.paths.state / "scratch" / session.id
     snapshots = config.paths.state / "snapshots" / session.id
     tool_context = ToolContext(

@@ -153,8 +153,14 @@ class Moa(Plugin):
     # Arming
 
     def load(self, name: str) -> Preset:
-        """A preset by name. Raises UsageError."""
-        return load(name, config_dir=self.host.config_dir, project_dir=self.host.project_dir)
+        """A preset by name. Raises UsageError, which names config.toml where that is what names the preset."""
+        try:
+            return load(name, config_dir=self.host.config_dir, project_dir=self.host.project_dir)
+        except UsageError as error:
+            if name != self.settings.preset or name == self.host.options.get("preset"):
+                raise
+            text = f"{self.host.config_file}: moa.preset is {name!r}: {error.message}"
+            raise UsageError(text, remedy=error.remedy, kind=error.kind) from error
 
     def main(self) -> ModelRef | None:
         """The main model as far as it is known: of the last call, else as it was named at the start."""

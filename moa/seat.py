@@ -241,6 +241,8 @@ class Seat:
     def _cut_off(self, kind: str, message: str, error: ModelError | None = None) -> Outcome:
         """The call broke in the middle: what was said so far is paid for, and stands as an incomplete answer."""
         text = "".join(self._text).strip()
+        if not text and error is not None and error.partial is not None:
+            text = error.partial.text.strip()  # it came in one piece, or together with the error
         if not text:
             return self._failure(kind, message, error)
         return Answer(

@@ -100,7 +100,7 @@ def test_a_project_inside_a_denied_name_is_usable(tmp_path: Path) -> None:
 
 def test_a_pattern_that_is_none_names_file_and_key(tmp_path: Path) -> None:
     for wrong in ("", "/", "{a,b}" * 20):
-        with pytest.raises(UsageError, match=r"config\.toml: approve\.deny_paths\[1\]"):
+        with pytest.raises(UsageError, match=r"config\.toml: approve\.deny_paths\[2\]"):
             DenyPaths([".env", wrong], tmp_path)
 
 
@@ -224,7 +224,7 @@ def test_which_files_a_rule_covers(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "shell(", "shell()", "two words", "edit({a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b})", 7])
 def test_a_rule_that_is_none_names_file_key_and_remedy(tmp_path: Path, text: str) -> None:
-    with pytest.raises(UsageError, match=r"config\.toml: approve\.allow\[1\]") as caught:
+    with pytest.raises(UsageError, match=r"config\.toml: approve\.allow\[2\]") as caught:
         make(tmp_path, "ask", "shell(ls *)", text)
     assert caught.value.remedy
 

@@ -103,6 +103,25 @@ def test_a_malformed_config_is_named_by_file_and_key(program: Program, text: str
     assert "config.toml" in said
 
 
+@pytest.mark.parametrize(
+    ("section", "key"),
+    [
+        ('[moa]\narmed = true\npreset = "nope"\n', "moa.preset"),
+        ('[approve]\ndeny_paths = [".env", ""]\n', "approve.deny_paths[2]"),
+        ('[approve]\nallow = ["shell(ls)", "shell("]\n', "approve.allow[2]"),
+    ],
+)
+def test_a_setting_that_only_its_user_can_check_is_named_by_file_and_key(
+    program: Program, endpoint: ScriptedEndpoint, section: str, key: str
+) -> None:
+    file = program.config_dir / "config.toml"
+    program.config(endpoint_config(endpoint.base_url) + section)
+    error = checked(program.run("hello"), "usage")["error"]
+    assert f"{file}: {key}" in error["message"]
+    assert error["remedy"]
+    assert endpoint.calls() == []
+
+
 def test_nothing_configured_names_the_three_ways_on(program: Program) -> None:
     program.config("")
     error = checked(program.run("hello"), "usage")["error"]

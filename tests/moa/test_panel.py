@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from agent import events
 from agent.llm.accounting import CallContext
 from agent.llm.errors import BudgetReached, Overloaded, RateLimited, StreamBroken
-from agent.llm.messages import assistant, user
+from agent.llm.messages import Message, TextPart, assistant, user
 from agent.llm.request import Request
 from agent.llm.stream import ReasoningDelta, Reply, Started, StreamEvent, TextDelta
 from moa.outcome import Answer
@@ -133,6 +133,15 @@ def test_what_was_said_before_the_end_of_time_stands_as_incomplete_and_progress_
         progress = [event for event in said if isinstance(event, events.SideProgress) and event.id == "g/1"]
         assert 3 <= len(progress) <= 8
         assert all(event.last_words.isprintable() and len(event.last_words) <= 120 for event in progress)
+
+    run(main)
+
+
+def test_what_came_with_an_error_in_one_piece_stands_as_incomplete() -> None:
+    async def main() -> None:
+        partial = Message(role="assistant", parts=(TextPart(text="half of it"),), incomplete=True)
+        found = await Table([StreamBroken("cut", partial=partial)]).round()
+        assert [(answer.text, answer.incomplete) for answer in found.answers] == [("half of it", True)]
 
     run(main)
 
