@@ -37,8 +37,8 @@ def ledger(config: Config) -> Ledger:
 def sessions(config: Config) -> Report:
     """All conversations, newest first."""
     found = summaries(config.paths.sessions)
-    rows = tuple((each.id, _when(each.changed), str(each.messages), line(each.first, 60)) for each in found)
-    view = TableView(columns=("session", "last change", "messages", "first words"), rows=rows, align="llrl")
+    rows = tuple((each.id, each.name, _when(each.changed), str(each.messages), line(each.first, 60)) for each in found)
+    view = TableView(columns=("session", "name", "last change", "messages", "first words"), rows=rows, align="lllrl")
     return Report(view, {"sessions": [each._asdict() for each in found]})
 
 
@@ -59,15 +59,31 @@ def session(config: Config, name: str) -> Report:
     """One conversation as a tree of its messages."""
     from agent.wire import to_plain
 
-    opened = Session.open(config.paths.sessions, name)
+    opened = Session.open(config.paths.sessions, name, redact=config.redact)
     history = opened.transcript()
     children = []
     for message in history:
         label = message.role + (" (incomplete)" if message.incomplete else "")
         calls = "\n".join(f"→ {call.name} {call.arguments}" for call in message.tool_calls)
         children.append(TreeView(label=label, text="\n".join(filter(None, (message.text, calls)))))
-    view = TreeView(label=f"session {opened.id}", children=tuple(children))
-    return Report(view, {"session": opened.id, "messages": to_plain(history), "notices": list(opened.notices)})
+    lost = opened.unrecorded()
+    if lost:
+        answers = tuple(TreeView(label=str(side.get("outcome")), text=str(side.get("text"))) for side in lost)
+        label = "answers of side work whose request never ended: the program was killed"
+        children.append(TreeView(label=label, children=answers))
+    label = f"session {opened.id}" + (f" ({opened.name})" if opened.name else "")
+    if opened.origin:
+        label += f", a copy of {opened.origin}"
+    view = TreeView(label=label, text="\n".join(opened.notices), children=tuple(children))
+    data = {
+        "session": opened.id,
+        "name": opened.name,
+        "origin": opened.origin,
+        "messages": to_plain(history),
+        "unrecorded": list(lost),
+        "notices": list(opened.notices),
+    }
+    return Report(view, data)
 
 
 def export(config: Config, name: str, form: str) -> str:

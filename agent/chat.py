@@ -19,6 +19,7 @@ from agent.llm.errors import ModelError
 from agent.llm.messages import ImagePart, Message, TextPart, user
 from agent.loop import Turn
 from agent.questions import Questions
+from agent.session import NAME
 from agent.tools import todo
 
 if TYPE_CHECKING:
@@ -341,7 +342,7 @@ class Chat:
     async def _switch(self, name: str | None) -> None:
         """Go on in another session, or with None in a new one that keeps the model, what is armed and the mode of approval."""
         old = self.host
-        stays = {todo.STATE, *(plugin.name for plugin in old.plugins if not plugin.carries_over)}
+        stays = {NAME, todo.STATE, *(plugin.name for plugin in old.plugins if not plugin.carries_over)}
         inherited = {key: value for key, value in old.agent.session.states().items() if key not in stays}
         options = replace(
             self._options,
@@ -350,6 +351,8 @@ class Chat:
             approve=old.agent.tools.approvals.mode,
             inherit={} if name else inherited,
         )
+        if name == old.agent.session.id:  # its lock is for one; where building fails, its next entry takes it again
+            await asyncio.to_thread(old.agent.session.close)
         new = self._build(options)  # where it fails, the old one is still open
         self._adopt(new)
         await old.aclose()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,6 +22,7 @@ from agent.events import (
     ModelStarted,
     Notice,
     ReasoningDeltaEvent,
+    SideFinished,
     Steered,
     TextDeltaEvent,
     TurnFinished,
@@ -158,6 +159,9 @@ class Turn:
 
     def emit(self, event: AgentEvent) -> None:
         """Put an event into the turn's stream."""
+        if isinstance(event, SideFinished):
+            with suppress(StateError, UsageError):  # the turn's own next entry tells of a full disk
+                self.agent.session.add_side(event, turn=self.id, iteration=self.state.iteration)
         self._queue.put_nowait(event)
 
     async def _run(self) -> None:
@@ -220,6 +224,9 @@ class Turn:
         for notice in session.notices:
             self.emit(Notice(level="warning", code="session_damaged", text=notice))
         session.notices.clear()
+        if lost := sum(side.get("outcome") == "answered" for side in session.newly_unrecorded()):
+            text = f"the program was killed in mid-counsel; what was in by then is kept ({lost}): moa session show {session.id}"
+            self.emit(Notice(level="info", code="side_work_kept", text=text))
         for plugin in agent.plugins:
             await plugin.before_turn(state, self.emit)
         agent.begin()
@@ -359,15 +366,20 @@ class Turn:
 
     async def _run_tools(self, message: Message) -> None:
         agent, state = self.agent, self.state
-        results: list[Message] = []
+        kept: set[str | None] = set()
+
+        def keep(result: Message) -> None:
+            agent.session.add(result)
+            kept.add(result.tool_call_id)
+
         try:
-            async with aclosing(agent.tools.run(message.tool_calls, state, agent.plugins, self.emit)) as stream:
-                async for result in stream:
-                    results.append(result)
-                    agent.session.add(result)
+            run = agent.tools.run(message.tool_calls, state, agent.plugins, self.emit, keep=keep)
+            async with aclosing(run) as stream:
+                async for _result in stream:
+                    pass
         finally:
             # Stopped in the middle: a call without its result would make the whole conversation unsendable.
-            for result in agent.tools.unfinished(message.tool_calls[len(results) :]):
+            for result in agent.tools.unfinished([call for call in message.tool_calls if call.id not in kept]):
                 agent.session.add(result)
             state.history = agent.session.history()
         await asyncio.to_thread(agent.session.sync)

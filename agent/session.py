@@ -12,7 +12,6 @@ behind it undoes it.
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,30 +21,36 @@ from typing import TYPE_CHECKING, Any
 from agent.errors import StateError, UsageError
 from agent.llm.messages import Message
 from agent.llm.text import whole
+from agent.sessionfile import VERSION, Line, SessionFile, read_lines
 from agent.wire import read_message, to_plain
 
 if TYPE_CHECKING:
     from agent.compacted import Compaction
-    from agent.events import Record
+    from agent.events import Record, SideFinished
 
-VERSION = 1
+NAME = "name"
+"""The state in which a session keeps the name that the user gave it."""
 
 # Keys whose values are words of the format itself ("assistant"), whatever somebody's key may be.
 _WORDS = frozenset({"type", "role"})
 
 
 class Session:
-    """One conversation. Nothing is written before the first entry, and every entry is on its way to disk when `append` returns."""
+    """One conversation. Nothing is written before the first entry, and every entry is on its way to disk when it was added."""
 
     def __init__(self, path: Path, *, redact: Callable[[str], str] = lambda text: text) -> None:
         self.path = path
         self.id = path.stem
         self.notices: list[str] = []
+        self.origin: str | None = None
+        """The session that this one is a copy of."""
         self._redact = redact
-        self._fd: int | None = None
+        self._file = SessionFile(path)
         self._parents: dict[str, str | None] = {}
         self._messages: dict[str, Message] = {}
         self._records: list[tuple[str, dict[str, Any], str | None]] = []
+        self._sides: list[dict[str, Any]] = []
+        self._sides_told = 0
         self._turns: dict[str, str] = {}
         self._tokens: dict[str, int] = {}
         self._compactions: dict[str, Compaction] = {}
@@ -61,14 +66,23 @@ class Session:
         return cls(folder / f"{name}.jsonl", redact=redact)
 
     @classmethod
-    def open(cls, folder: Path, name: str, *, redact: Callable[[str], str] = lambda text: text) -> Session:
-        """Read a session. `name` is an id or an unambiguous beginning of one.
+    def open(
+        cls, folder: Path, name: str, *, redact: Callable[[str], str] = lambda text: text, claim: bool = False
+    ) -> Session:
+        """Read a session. `name` is an id, the name that the user gave it, or an unambiguous beginning of one.
 
-        A torn last line (the program was killed while writing) is dropped and told in `notices`; everything before it is kept.
-        Raises UsageError where there is none or several, StateError where the file can't be read.
+        `claim`: to go on with it; without, it is only read, which is possible while another process writes it. A torn last line (the
+        program was killed while writing) is dropped and told in `notices`; everything before it is kept. Raises UsageError where there
+        is none, or several, or a newer version wrote it, or, with `claim`, another process has it; StateError where the file can't be read.
         """
         session = cls(find(folder, name), redact=redact)
-        session._read()
+        if claim:  # before it is read: nobody adds a line in between
+            session._file.claim()
+        try:
+            session._read()
+        except BaseException:
+            session.close()
+            raise
         return session
 
     # Reading
@@ -142,6 +156,19 @@ class Session:
         path = self._path()
         return tuple(self._messages[each] for each in path[path.index(entry) :])
 
+    @property
+    def name(self) -> str:
+        """What the user calls it; empty where it has no name."""
+        return str((self._state.get(NAME) or {}).get("name", ""))
+
+    def rename(self, name: str) -> None:
+        """Give it a name. An empty session gets it with its first entry."""
+        data = {"name": name}
+        if self._head is None and not self._count:
+            self.inherit({NAME: data})
+        else:
+            self.set_state(NAME, data)
+
     def get_state(self, name: str) -> dict[str, Any] | None:
         """What a plugin last stored under its name."""
         return self._state.get(name)
@@ -153,7 +180,27 @@ class Session:
             path.append(entry)
             entry = self._parents[entry]
         path.reverse()
+        return self._in_order(path)
+
+    def _in_order(self, path: list[str]) -> list[str]:
+        """The results of a reply's calls in the order of the calls: they were written as they came, so that none could be lost."""
+        places: dict[str, int] = {}
+        at, count = 0, len(path)
+        while at < count:
+            message = self._messages[path[at]]
+            at += 1
+            if message.role != "tool":
+                places = {call.id: place for place, call in enumerate(message.tool_calls)}
+                continue
+            start = at - 1
+            while at < count and self._messages[path[at]].role == "tool":
+                at += 1
+            if at - start > 1:
+                path[start:at] = sorted(path[start:at], key=lambda entry: self._place(entry, places))
         return path
+
+    def _place(self, entry: str, places: Mapping[str, int]) -> int:
+        return places.get(self._messages[entry].tool_call_id or "", len(places))
 
     # Writing
 
@@ -204,6 +251,29 @@ class Session:
             }
         )
         self._records.append((record.kind, record.data, self._head))
+        self._recorded({"turn": turn, "iteration": iteration})
+
+    def add_side(self, finished: SideFinished, *, turn: str, iteration: int) -> None:
+        """What side work has come to, before anybody is shown it. A record of the same request takes its place (`unrecorded`)."""
+        entry = {"type": "side", "turn": turn, "iteration": iteration, "data": to_plain(finished)}
+        self._append(entry)
+        self._sides.append(entry)
+
+    def unrecorded(self) -> tuple[dict[str, Any], ...]:
+        """What side work had come to when the program was killed before it was recorded (in mid-counsel), oldest first."""
+        return tuple(entry["data"] for entry in self._sides)
+
+    def newly_unrecorded(self) -> tuple[dict[str, Any], ...]:
+        """Those of them that came after the last turn that ended: nobody was told of them yet."""
+        return self.unrecorded()[self._sides_told :]
+
+    def _ended(self, turn: Any) -> None:
+        self._sides = [side for side in self._sides if side.get("turn") != turn]
+        self._sides_told = len(self._sides)
+
+    def _recorded(self, record: Mapping[str, Any]) -> None:
+        of = (record.get("turn"), record.get("iteration"))
+        self._sides = [side for side in self._sides if (side.get("turn"), side.get("iteration")) != of]
 
     def set_state(self, name: str, data: dict[str, Any]) -> None:
         """A plugin's own state, which comes back when the session is opened again."""
@@ -221,8 +291,10 @@ class Session:
         self._unwritten.update(states)
 
     def note(self, entry_type: str, **data: Any) -> None:
-        """A plain fact about the session (a turn's start and end, its folder)."""
+        """A plain fact about the session (a turn's end, its folder)."""
         self._append({"type": entry_type, **data})
+        if entry_type == "turn_finished":
+            self._ended(data.get("turn"))
 
     def rewind(self, to: str | None, *, reason: str) -> None:
         """Make an earlier message (None: the start) the head. The lines after it stay in the file."""
@@ -231,26 +303,31 @@ class Session:
 
     def copy(self) -> str:
         """Make a new session that begins as this one, and return its id. Blocking. Raises StateError."""
-        twin = Session.create(self.path.parent)
+        twin = Session.create(self.path.parent, redact=self._redact)
+        partial = twin.path.with_suffix(".part")
         try:
-            twin.path.write_bytes(self.path.read_bytes())
-            twin.path.chmod(0o600)
+            partial.touch(mode=0o600)
+            partial.write_bytes(self.path.read_bytes())
+            partial.rename(twin.path)  # never half a copy under a session's name
         except OSError as error:
+            partial.unlink(missing_ok=True)
             raise StateError(
                 f"can't copy the session to {twin.path}: {error.strerror or error}", remedy="free some space"
             ) from error
+        twin._count, twin._head = self._count, self._head
+        twin.note("origin", session=self.id)
+        if self.name:
+            twin.set_state(NAME, {"name": f"{self.name} (fork)"})
+        twin.close()
         return twin.id
 
     def sync(self) -> None:
-        """Wait until what was written is on the disk. Blocking: call it in a thread."""
-        if self._fd is not None:
-            os.fsync(self._fd)
+        """Wait until what was written is on the disk. Blocking: call it in a thread. Raises StateError."""
+        self._file.sync()
 
     def close(self) -> None:
-        """Let go of the file."""
-        if self._fd is not None:
-            os.close(self._fd)
-            self._fd = None
+        """Bring what was written to the disk and let go of the file."""
+        self._file.close()
 
     def _append(self, entry: dict[str, Any]) -> str:
         inherited, self._unwritten = self._unwritten, {}
@@ -259,21 +336,11 @@ class Session:
         self._count += 1
         name = f"e{self._count}"
         line = {"v": VERSION, "id": name, "parent": self._head, "ts": round(time.time(), 3), "entry": entry}
-        data = json.dumps(self._clean(line), ensure_ascii=False).encode() + b"\n"
         try:
-            if self._fd is None:
-                self._fd = self._open_for_writing()
-            start = os.fstat(self._fd).st_size
-            written = os.write(self._fd, data)
-            if written < len(data):  # a full disk takes a part: leave no torn line in the middle of the file
-                os.ftruncate(self._fd, start)
-                raise OSError(28, "No space left on device")
-        except OSError as error:
+            self._file.append(json.dumps(self._clean(line), ensure_ascii=False).encode() + b"\n")
+        except (StateError, UsageError):
             self._count -= 1
-            raise StateError(
-                f"can't write the session {self.path}: {error.strerror or error}",
-                remedy="free some space or set MOA_STATE_DIR to a folder that can be written; nothing that was written before is lost",
-            ) from error
+            raise
         return name
 
     def _clean(self, value: Any) -> Any:
@@ -286,94 +353,75 @@ class Session:
             return [self._clean(item) for item in value]
         return value
 
-    def _open_for_writing(self) -> int:
-        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_CLOEXEC", 0), 0o600)
-        try:
-            self._lock(fd)
-            self._mend_end(fd)
-        except BaseException:
-            os.close(fd)
-            raise
-        return fd
-
-    def _lock(self, fd: int) -> None:
-        try:
-            import fcntl
-        except ImportError:  # Windows: no advisory locks
-            return
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UsageError(
-                f"session {self.id} is open in another process",
-                remedy="wait for it to end, or start a new session",
-                kind="session_busy",
-            ) from None
-
-    def _mend_end(self, fd: int) -> None:
-        """A torn last line gets its own end, so that the next entry starts on a fresh line."""
-        size = os.fstat(fd).st_size
-        if size and os.pread(fd, 1, size - 1) != b"\n":
-            os.write(fd, b"\n")
-
     def _read(self) -> None:
-        try:
-            raw = self.path.read_bytes()
-        except OSError as error:
-            raise StateError(
-                f"can't read the session {self.path}: {error.strerror or error}", remedy="check the file's permissions"
-            ) from error
-        lines = raw.split(b"\n")
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
+        lines, problems = read_lines(self.path)
+        for line in lines:
             try:
-                envelope = json.loads(line)
-                self._take(envelope)
+                self._take(line)
             except (ValueError, KeyError, TypeError) as error:
-                what = "cut short" if number >= len(lines) - 1 else f"damaged ({error})"
-                self.notices.append(f"session {self.id}: line {number} is {what} and was left out")
+                problems.append(
+                    f"the entry {line.name} can't be understood ({str(error).splitlines()[0][:100]}) and was left out"
+                )
+        self.notices += [f"session {self.id}: {problem}" for problem in problems]
 
-    def _take(self, envelope: dict[str, Any]) -> None:
-        if envelope["v"] > VERSION:
-            raise ValueError(f"written by a newer version of the program (format {envelope['v']})")
-        name, entry = envelope["id"], envelope["entry"]
-        self._count = max(self._count, int(name[1:]))
+    def _take(self, line: Line) -> None:
+        name, parent, entry = line
+        self._count = max(self._count, int(name[1:].partition(".")[0]))
         match entry["type"]:
             case "message" | "compaction":
                 message = read_message(entry["message"])
-                parent = envelope["parent"]
-                if parent is not None and parent not in self._messages:
-                    parent = self._head  # the line it followed was damaged: keep what there is
-                self._messages[name], self._parents[name], self._head = message, parent, name
-                if entry.get("turn"):
-                    self._turns[name] = entry["turn"]
-                if entry.get("tokens"):
-                    self._tokens[name] = int(entry["tokens"])
+                compaction = None
                 if entry["type"] == "compaction":
-                    words = tuple(read_message(each) for each in entry["words"])
-                    self._compactions[name] = words, entry.get("keep_from")
+                    compaction = tuple(read_message(each) for each in entry["words"]), entry.get("keep_from")
+                if parent is not None and parent not in self._messages:
+                    parent = self._head  # what it followed could not be understood: keep what there is
+                self._messages[name], self._parents[name], self._head = message, parent, name
+                if turn := entry.get("turn"):
+                    self._turns[name] = str(turn)
+                if isinstance(tokens := entry.get("tokens"), int) and tokens > 0:
+                    self._tokens[name] = tokens
+                if compaction is not None:
+                    self._compactions[name] = compaction
             case "head":
                 if entry["to"] is None or entry["to"] in self._messages:
                     self._head = entry["to"]
             case "record":
-                self._records.append((entry["kind"], entry["data"], envelope["parent"]))
+                self._records.append((str(entry["kind"]), _table(entry["data"]), parent))
+                self._recorded(entry)
             case "state":
-                self._state[entry["name"]] = entry["data"]
+                self._state[str(entry["name"])] = _table(entry["data"])
+            case "side":
+                _table(entry["data"])
+                self._sides.append(entry)
+            case "turn_finished":
+                self._ended(entry.get("turn"))
+            case "origin":
+                self.origin = str(entry["session"])
+            case _:
+                pass  # a plain fact, or something that another version wrote: it stays in the file
+
+
+def _table(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError("its data is no table")
+    return value
 
 
 def find(folder: Path, name: str) -> Path:
-    """The file of a session, by its id or an unambiguous beginning of it. Raises UsageError."""
+    """The file of a session, by its id, the name that the user gave it, or an unambiguous beginning of one. Raises UsageError."""
     exact = folder / f"{name}.jsonl"
-    if "/" not in name and exact.is_file():
+    if "/" not in name and "\0" not in name and exact.is_file():
         return exact
     matches = sorted(path for path in files(folder) if path.stem.startswith(name))
+    if not matches:
+        from agent.sessionlist import named
+
+        matches = named(folder, name)
     if len(matches) == 1:
         return matches[0]
     if matches:
         raise UsageError(
-            f"{name!r} is the beginning of {len(matches)} sessions",
+            f"{name!r} means {len(matches)} sessions",
             remedy="give more of it: " + ", ".join(path.stem for path in matches[:5]),
             kind="unknown_session",
         )
@@ -384,8 +432,10 @@ def find(folder: Path, name: str) -> Path:
 
 def latest(folder: Path) -> str | None:
     """The id of the session that was written last."""
-    paths = sorted(files(folder), key=lambda path: path.stat().st_mtime)
-    return paths[-1].stem if paths else None
+    from agent.sessionlist import newest
+
+    found = newest(folder)
+    return found[0][0].stem if found else None
 
 
 def files(folder: Path) -> Iterator[Path]:

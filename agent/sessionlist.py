@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from agent.session import files
+from agent.errors import StateError, UsageError
+from agent.session import NAME, files
+from agent.sessionfile import Line, read_lines
 
 
 class Summary(NamedTuple):
-    """One conversation. `changed` is Unix seconds, `messages` counts those on its path, `first` is the user's first message."""
+    """One conversation. `changed` is Unix seconds, `messages` counts those on its path, `first` is the user's first message.
+
+    `name` is what the user calls it, `origin` the session that it is a copy of; each may be empty.
+    """
 
     id: str
     changed: float
     messages: int
     first: str
+    name: str = ""
+    origin: str = ""
 
 
 class Hit(NamedTuple):
@@ -35,14 +41,14 @@ AROUND = 40
 
 def summaries(folder: Path, at_most: int | None = None) -> list[Summary]:
     """The conversations of a folder, the last changed first. Blocking."""
-    return [_summary(path, changed) for path, changed in _newest(folder)[:at_most]]
+    return [_summary(path, changed) for path, changed in newest(folder)[:at_most]]
 
 
 def search(folder: Path, text: str, *, at_most: int = 200) -> list[Hit]:
     """Messages (and calls of tools) with a text in them, upper and lower case alike, the last changed session first. Blocking."""
     wanted = text.casefold()
     hits: list[Hit] = []
-    for path, changed in _newest(folder):
+    for path, changed in newest(folder):
         for number, message in enumerate(messages(path), 1):
             if message["role"] == "system":
                 continue
@@ -58,33 +64,69 @@ def search(folder: Path, text: str, *, at_most: int = 200) -> list[Hit]:
 
 def messages(path: Path) -> list[dict[str, Any]]:
     """The messages on a session's path as plain JSON; a damaged line is passed over, a file that can't be read is empty."""
+    return _walked(_lines(path))
+
+
+def named(folder: Path, name: str) -> list[Path]:
+    """The sessions of that name (upper and lower case alike), or where there are none, those whose name begins so. Blocking."""
+    wanted = name.casefold()
+    names = [(path, name_of(path).casefold()) for path in files(folder)]
+    same = sorted(path for path, found in names if found and found == wanted)
+    return same or sorted(path for path, found in names if wanted and found.startswith(wanted))
+
+
+def newest(folder: Path) -> list[tuple[Path, float]]:
+    """The files of a folder and when each was changed, the last changed first."""
+    found = []
+    for path in files(folder):
+        with suppress(OSError):  # gone in the meantime, or a link to nowhere
+            found.append((path, path.stat().st_mtime))
+    return sorted(found, key=lambda each: each[1], reverse=True)
+
+
+def _walked(lines: list[Line]) -> list[dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     parents: dict[str, str | None] = {}
     head: str | None = None
-    for line in _lines(path):
-        try:
-            envelope = json.loads(line)
-            entry = envelope["entry"]
-            if entry["type"] in ("message", "compaction"):
-                head = envelope["id"]
-                found[head], parents[head] = entry["message"], envelope["parent"]
-            elif entry["type"] == "head":
-                head = entry["to"]
-        except (ValueError, KeyError, TypeError):
-            continue
+    for name, parent, entry in lines:
+        if entry["type"] in ("message", "compaction"):
+            message = entry.get("message")
+            if isinstance(message, dict) and isinstance(message.get("role"), str):
+                head, found[name], parents[name] = name, message, parent
+        elif entry["type"] == "head" and (entry.get("to") is None or entry.get("to") in found):
+            head = entry.get("to")
     walked: list[dict[str, Any]] = []
-    while head in found:
+    while head is not None and head in found:
         walked.append(found[head])
         head = parents[head]
     walked.reverse()
     return walked
 
 
+def name_of(path: Path) -> str:
+    """A session's name, without reading its JSON: most have none."""
+    try:
+        raw = path.read_bytes()
+    except OSError:
+        return ""
+    return _name(_lines(path)) if b'"name": "' + NAME.encode() + b'"' in raw else ""
+
+
+def _name(lines: list[Line]) -> str:
+    name = ""
+    for line in lines:
+        if line.entry["type"] == "state" and line.entry.get("name") == NAME:
+            data = line.entry.get("data")
+            name = str(data.get("name", "")) if isinstance(data, dict) else name
+    return name
+
+
 def plain_text(message: dict[str, Any]) -> str:
     """What a message says, and what it calls."""
-    parts = message.get("parts") or ()
-    texts = [part["text"] for part in parts if part.get("type") == "text"]
-    calls = [f"{part['name']} {part['arguments']}" for part in parts if part.get("type") == "tool_call"]
+    parts = message.get("parts")
+    parts = [part for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
+    texts = [str(part.get("text")) for part in parts if part.get("type") == "text"]
+    calls = [f"{part.get('name')} {part.get('arguments')}" for part in parts if part.get("type") == "tool_call"]
     return "\n".join((*texts, *calls))
 
 
@@ -95,21 +137,20 @@ def line(text: str, limit: int) -> str:
 
 
 def _summary(path: Path, changed: float) -> Summary:
-    walked = messages(path)
+    lines = _lines(path)
+    walked = _walked(lines)
     typed = (message for message in walked if message["role"] == "user" and not message.get("synthetic"))
     first = next(typed, None)
-    return Summary(path.stem, changed, len(walked), "" if first is None else line(plain_text(first), 200))
+    words = "" if first is None else line(plain_text(first), 200)
+    origins = [str(each.entry.get("session", "")) for each in lines if each.entry["type"] == "origin"]
+    return Summary(path.stem, changed, len(walked), words, _name(lines), origins[-1] if origins else "")
 
 
-def _newest(folder: Path) -> list[tuple[Path, float]]:
-    return sorted(((path, path.stat().st_mtime) for path in files(folder)), key=lambda each: each[1], reverse=True)
-
-
-def _lines(path: Path) -> Iterator[bytes]:
+def _lines(path: Path) -> list[Line]:
     try:
-        yield from path.read_bytes().split(b"\n")
-    except OSError:
-        return
+        return read_lines(path)[0]
+    except (StateError, UsageError):
+        return []
 
 
 def _excerpt(body: str, at: int, length: int) -> str:

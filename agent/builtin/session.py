@@ -1,14 +1,15 @@
-"""Commands that change which conversation is open, or how far it goes: /resume, /fork, /undo, /clear."""
+"""Commands that change which conversation is open, what it is called, or how far it goes: /resume, /rename, /fork, /undo, /clear."""
 
 from __future__ import annotations
 
 import asyncio
+import shlex
 import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from agent.builtin.arguments import code, nothing, one_of
-from agent.commands import Act, Command, CommandContext, Result
+from agent.commands import Act, Command, CommandContext, Result, Said
 from agent.errors import StateError, UsageError
 from agent.snapshots import Change, Snapshots
 from agent.tools import todo
@@ -21,10 +22,11 @@ if TYPE_CHECKING:
 
 LISTED = 50
 """Conversations that /resume offers."""
+NAME_LENGTH = 80
 
 
 def commands(host: Host) -> tuple[Command, ...]:
-    """The four of them."""
+    """All of them."""
 
     def session_ids(typed: str) -> Iterable[str]:
         from agent.session import files
@@ -34,6 +36,9 @@ def commands(host: Host) -> tuple[Command, ...]:
 
     async def resume(context: CommandContext, args: str) -> Result:
         return await _resume(host, context, args)
+
+    async def rename(context: CommandContext, args: str) -> Result:
+        return await _rename(host, context, args)
 
     async def fork(context: CommandContext, args: str) -> Result:
         nothing("fork", args)
@@ -51,6 +56,7 @@ def commands(host: Host) -> tuple[Command, ...]:
 
     return (
         Command("resume", "go on with an earlier conversation", resume, args_hint="[SESSION]", complete=session_ids),
+        Command("rename", "give this conversation a name, for /resume and --resume", rename, args_hint="NAME"),
         Command("fork", "go on in a copy of this conversation; the original stays as it is", fork),
         Command(
             "undo",
@@ -76,6 +82,7 @@ async def _resume(host: Host, context: CommandContext, args: str) -> Result:
     rows = tuple(
         (
             each.id,
+            each.name,
             time.strftime("%Y-%m-%d %H:%M", time.localtime(each.changed)),
             str(each.messages),
             line(each.first, 60),
@@ -87,12 +94,40 @@ async def _resume(host: Host, context: CommandContext, args: str) -> Result:
         raise UsageError("there is no other conversation yet", remedy="say something in this one")
     view = TableView(
         title="conversations",
-        columns=("session", "last change", "messages", "first words"),
+        columns=("session", "name", "last change", "messages", "first words"),
         rows=rows,
-        align="llrl",
-        note="/resume SESSION opens one; the beginning of its name is enough",
+        align="lllrl",
+        note="/resume SESSION opens one, by its id or name; the beginning is enough",
     )
     return Act("resume", view=view)
+
+
+async def _rename(host: Host, context: CommandContext, args: str) -> Result:
+    from agent.session import files
+    from agent.sessionlist import name_of, named
+
+    session, name = context.session, " ".join(_printable(args).split())
+    if not name:
+        called = (
+            f"this conversation is called {session.name!r}" if session.name else "this conversation has no name yet"
+        )
+        raise UsageError(called, remedy="/rename NAME gives it one")
+    if len(name) > NAME_LENGTH:
+        raise UsageError(f"the name has {len(name)} characters", remedy=f"{NAME_LENGTH} at most")
+    folder = host.config.paths.sessions
+    wanted = name.casefold()
+    if any(path.stem.startswith(name) for path in files(folder)):
+        raise UsageError(f"{name!r} is how the id of a conversation begins", remedy="choose another name")
+    for path in await asyncio.to_thread(named, folder, name):
+        if path.stem != session.id and (await asyncio.to_thread(name_of, path)).casefold() == wanted:
+            raise UsageError(f"another conversation is called {name!r}: {path.stem}", remedy="choose another name")
+    session.rename(name)
+    return Said(MarkdownView(text=f"This conversation is called {code(name)} now: `moa --resume {shlex.quote(name)}`"))
+
+
+def _printable(text: str) -> str:
+    """A name without control characters, whatever was pasted."""
+    return "".join(char if char.isprintable() else " " for char in text)
 
 
 async def _fork(host: Host, context: CommandContext) -> Result:

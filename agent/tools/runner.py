@@ -41,15 +41,23 @@ class ToolRunner:
         return ToolRunner([self.tools[name] for name in names if name in self.tools], self.context, self.approvals)
 
     async def run(
-        self, calls: Sequence[ToolCallPart], turn: TurnState | None, plugins: Sequence[Plugin], emit: Emit
+        self,
+        calls: Sequence[ToolCallPart],
+        turn: TurnState | None,
+        plugins: Sequence[Plugin],
+        emit: Emit,
+        *,
+        keep: Callable[[Message], object] = lambda _result: None,
     ) -> AsyncGenerator[Message, None]:
-        """Run the calls and yield a tool message for each, in order. Closing the iterator cancels what still runs."""
+        """Run the calls and yield a tool message for each, in order. Closing the iterator cancels what still runs.
+
+        `keep` is given each of these messages as soon as there is one, in whatever order, and before `emit` tells anybody.
+        """
         for batch in self._batches(calls):
-            tasks = [asyncio.create_task(self._one(call, turn, plugins, emit)) for call in batch]
+            tasks = [asyncio.create_task(self._one(call, turn, plugins, emit, keep)) for call in batch]
             try:
-                for call, task in zip(batch, tasks, strict=True):
-                    result = await task
-                    yield tool_result(call, result.text, is_error=result.is_error)
+                for task in tasks:
+                    yield await task
             finally:
                 for task in tasks:
                     task.cancel()
@@ -73,10 +81,17 @@ class ToolRunner:
         return batches
 
     async def _one(
-        self, call: ToolCallPart, turn: TurnState | None, plugins: Sequence[Plugin], emit: Emit
-    ) -> ToolResult:
+        self,
+        call: ToolCallPart,
+        turn: TurnState | None,
+        plugins: Sequence[Plugin],
+        emit: Emit,
+        keep: Callable[[Message], object],
+    ) -> Message:
         started = time.monotonic()
         outcome, result = await self._attempt(call, turn, plugins, emit)
+        message = tool_result(call, result.text, is_error=result.is_error)
+        keep(message)
         emit(
             events.ToolFinished(
                 call=call, outcome=outcome, text=result.text, diff=result.diff, duration_s=time.monotonic() - started
@@ -85,7 +100,7 @@ class ToolRunner:
         if turn is not None:
             for plugin in plugins:
                 await plugin.after_tool(turn, call, result)
-        return result
+        return message
 
     async def _attempt(
         self, call: ToolCallPart, turn: TurnState | None, plugins: Sequence[Plugin], emit: Emit
