@@ -92,6 +92,10 @@ class Config:
     plugins: dict[str, dict[str, Any]] = field(default_factory=dict)
     ui: dict[str, Any] = field(default_factory=dict)
     """The faces' own section, unread: `agent.uisettings` checks it."""
+    sandbox: dict[str, Any] = field(default_factory=dict)
+    """`[sandbox]`, unread: `agent.sandbox` checks it."""
+    delegate: dict[str, Any] = field(default_factory=dict)
+    """`[delegate]`, unread: `agent.tools.delegate` checks it."""
     sources: dict[str, str] = field(default_factory=dict)
     """Where each value came from, for doctor."""
     _spelled: tuple[str, ...] = field(init=False, repr=False, compare=False)
@@ -154,7 +158,7 @@ def load_config(env: Mapping[str, str] = os.environ, *, plugins: frozenset[str] 
     if model is not None and ":" not in model:
         raise top.error("model", f"is {model!r}", "use ENDPOINT:MODEL, for example openrouter:openai/gpt-5.5")
     sections = {name: top.table(name).data for name in sorted(plugins)}
-    ui = top.table("ui").data
+    ui, sandbox, delegate = (top.table(name).data for name in ("ui", "sandbox", "delegate"))
     max_tokens = top.integer("max_tokens", 16_000, least=1) or 16_000
     context = top.table("context")
     compact_at, compact_model = context.number("compact_at", 0.8), context.text("model")
@@ -188,6 +192,8 @@ def load_config(env: Mapping[str, str] = os.environ, *, plugins: frozenset[str] 
         compact_model=compact_model,
         plugins=sections,
         ui=ui,
+        sandbox=sandbox,
+        delegate=delegate,
         sources=sources,
     )
 

@@ -28,6 +28,7 @@ from agent.llm.money import nano_from_usd
 from agent.llm.request import ModelRef
 from agent.loop import Agent
 from agent.plugin import Plugin, PluginHost, Registry
+from agent.sandbox import Sandbox, read_settings
 from agent.session import Session, latest
 from agent.tools.base import Tool, ToolContext, ToolResult
 from agent.tools.runner import ToolRunner
@@ -78,6 +79,12 @@ class Host:
     def records(self) -> tuple[str, ...]:
         """The kinds of records that plugins make; each is a list in the JSON result."""
         return tuple(kind for plugin in self.plugins for kind in plugin.records)
+
+    def status(self) -> tuple[str, ...]:
+        """What the status line says beside the model: whether commands are confined, and plugins' own words."""
+        sandbox = self.agent.tools.context.sandbox
+        words = (sandbox and sandbox.status(), *(plugin.status() for plugin in self.plugins))
+        return tuple(word for word in words if word)
 
     async def reconcile(self) -> None:
         """Ask providers what calls have cost that a killed process left open. Meant to run beside a turn; failing does no harm."""
@@ -143,8 +150,18 @@ def build(
     deny_paths = DenyPaths((*config.deny_paths, *_own_secrets(config)), cwd, file=str(config.paths.config_file))
     scratch = config.paths.state / "scratch" / session.id
     snapshots = config.paths.state / "snapshots" / session.id
+    sandbox = Sandbox(
+        read_settings(config.sandbox, config.paths.config_file),
+        private=(config.paths.config, config.paths.state),
+        deny_paths=deny_paths,
+        session=session,
+    )
     tool_context = ToolContext(
-        cwd=cwd, scratch=scratch, deny_paths=deny_paths, snapshot=partial(_keep_snapshot, snapshots)
+        cwd=cwd,
+        scratch=scratch,
+        deny_paths=deny_paths,
+        snapshot=partial(_keep_snapshot, snapshots),
+        sandbox=sandbox,
     )
     approvals = Approvals(
         options.approve,
@@ -198,6 +215,7 @@ def build(
         )
         for name, maker in makers.items()
     ]
+    sandbox.alone = lambda: approvals.mode == "all" and any(plugin.unattended() for plugin in plugins)
     if options.chat:
         from agent.tools.todo import Todo
 
@@ -326,7 +344,7 @@ def _session(config: Config, options: Options) -> Session:
     folder = config.paths.sessions
     name = options.session or (latest(folder) if options.resume_latest else None)
     if name is not None:
-        return Session.open(folder, name, redact=config.redact)
+        return Session.open(folder, name, redact=config.redact, claim=True)
     if options.resume_latest:
         raise UsageError(f"there is no session in {folder} yet", remedy="start one without -c", kind="unknown_session")
     session = Session.create(folder, redact=config.redact)

@@ -141,6 +141,10 @@ class Plugin:
         """What must stand, word for word, in the summary of a conversation that is compacted now (an active goal)."""
         return None
 
+    def unattended(self) -> bool:
+        """Whether it goes on by itself now, turn after turn, so that nobody may be watching what is run."""
+        return False
+
     def disclosure(self, line: str) -> Disclosure | None:
         """What the user has to agree to before this line (a message or a command) is sent. Only faces that can ask do ask."""
         return None

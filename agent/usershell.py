@@ -45,7 +45,9 @@ async def run(agent: Agent, line: str, listen: Callable[[ChatEvent], None]) -> N
     arguments = {"command": command, "timeout_s": TIMEOUT_S}
     call = ToolCallPart(id=f"user-{secrets.token_hex(4)}", name="shell", arguments=json.dumps({"command": command}))
     context = replace(
-        agent.tools.context, progress=lambda text: listen(ToolProgress(id=call.id, text=text, source=SOURCE))
+        agent.tools.context,
+        progress=lambda text: listen(ToolProgress(id=call.id, text=text, source=SOURCE)),
+        sandbox=None,  # it is the user's own doing
     )
     if not shared:  # nothing of it is sent anywhere, so nothing need be denied to the user themselves
         context = replace(context, deny_paths=DenyPaths((), context.cwd))

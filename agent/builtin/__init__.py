@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.builtin import context, face, model, money, session, share
+from agent.builtin import context, face, model, money, sandbox, session, share
 
 if TYPE_CHECKING:
     from agent.commands import Command
@@ -21,5 +21,6 @@ def builtin_commands(host: Host) -> tuple[Command, ...]:
         *context.commands(host),
         *session.commands(host),
         *share.commands(host),
+        *sandbox.commands(host),
         *face.commands(host),
     )

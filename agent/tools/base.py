@@ -12,6 +12,7 @@ from agent.llm.request import ToolSpec
 if TYPE_CHECKING:
     from agent.approval import DenyPaths
     from agent.events import AgentEvent
+    from agent.sandbox import Sandbox
 
 
 class ToolError(Exception):
@@ -47,6 +48,8 @@ class ToolContext:
     """The turn that the call belongs to; empty for a helper's and the user's own."""
     emit: Callable[[AgentEvent], None] = lambda _event: None
     """Puts an event into the stream of the turn."""
+    sandbox: Sandbox | None = None
+    """What confines the commands of the shell tool; None: nothing does (the user's own)."""
 
     def resolve(self, path: str) -> Path:
         """An argument as an absolute path, `~` and symlinks resolved. Raises ToolError for a denied one, and for one that is no path."""

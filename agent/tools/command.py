@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from agent.tools.base import ToolContext, ToolError, ToolResult
@@ -27,7 +27,7 @@ async def run_command(
     jobs.check_room()
     output = Output(jobs.log_path(context.scratch), log=timeout_s == 0)
     if timeout_s == 0:
-        child = await _start(context, command, env, output.feed)
+        child, _ = await _start(context, command, env, output.feed)
         return await _in_background(jobs.add(command, child, output))
     progress = _Progress(context.progress)
 
@@ -35,7 +35,7 @@ async def run_command(
         output.feed(data)
         progress.feed(data)
 
-    child = await _start(context, command, env, feed)
+    child, confined = await _start(context, command, env, feed)
     left_running = False
     try:
         code = await child.wait(timeout_s)
@@ -46,12 +46,27 @@ async def run_command(
             await child.end()
             output.close()
     job = jobs.add(command, child, output, adopted=True) if left_running else None
-    return _result(output, code, timeout_s, job)
+    hint = context.sandbox.hint if context.sandbox is not None and confined else None
+    return _result(output, code, timeout_s, job, hint)
 
 
-async def _start(context: ToolContext, command: str, env: Mapping[str, str], feed: Callable[[bytes], None]) -> Child:
+async def _start(
+    context: ToolContext, command: str, env: Mapping[str, str], feed: Callable[[bytes], None]
+) -> tuple[Child, bool]:
+    """The running command, and whether it is confined. Raises ToolError."""
+    argv: Sequence[str] = [_shell(), "-c", command]
+    confined = False
     try:
-        return await Child.start([_shell(), "-c", command], cwd=context.cwd, env=env, feed=feed)
+        if context.sandbox is not None and context.sandbox.wanted:
+            from agent.sandbox import Unconfined
+
+            try:
+                argv, env, confined = await context.sandbox.confine(
+                    argv, env, cwd=context.cwd, scratch=context.scratch, emit=context.emit if context.turn else None
+                )
+            except Unconfined as error:
+                raise ToolError(str(error)) from None
+        return await Child.start(argv, cwd=context.cwd, env=env, feed=feed), confined
     except OSError as error:
         raise ToolError(f"the command can't be started: {error.strerror or error}") from error
 
@@ -69,14 +84,19 @@ async def _in_background(job: Job) -> ToolResult:
     return ToolResult(f"{text}\n[job {job.number} {job.state()} at once]", is_error=bool(job.child.returncode))
 
 
-def _result(output: Output, code: int | None, timeout_s: float, job: Job | None) -> ToolResult:
+def _result(
+    output: Output, code: int | None, timeout_s: float, job: Job | None, hint: Callable[[str], str | None] | None
+) -> ToolResult:
     lines = [output.render().strip("\n") or "(no output)"]
+    why = hint(lines[0]) if hint is not None and code != 0 else None
     if code is None:
         lines.append(
             f"[timed out after {timeout_s:g} s and was ended with all it started; for longer use timeout_s = 0]"
         )
     elif code:
         lines.append(f"[{ended(code)}]" if code < 0 else f"[exit code {code}]")
+    if why is not None:
+        lines.append(why)
     if job is not None:
         lines.append(f"[what it left running is background job {job.number}; {_how_to(job)}]")
     return ToolResult("\n".join(lines), is_error=code != 0, full_output=output.path if output.in_file else None)
