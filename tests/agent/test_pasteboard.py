@@ -14,9 +14,7 @@ from agent.pasteboard import reader, run_tool
 PNG = b"\x89PNG\r\n\x1a\n..."
 
 
-def read(
-    env: dict[str, str], answers: Mapping[str, bytes], *, platform: str = "linux"
-) -> object:
+def read(env: dict[str, str], answers: Mapping[str, bytes], *, platform: str = "linux") -> object:
     def run(command: Sequence[str]) -> bytes | None:
         return answers.get(" ".join(command))
 

@@ -41,7 +41,11 @@ def early_settings() -> UiSettings:
 def settle_in(app: ChatApp, host: Host) -> None:
     """Follow the [ui] section. Raises UsageError where it is wrong."""
     app.settings = read(host.config)
-    dress(app)
+    try:
+        dress(app)
+    except UsageError as error:
+        file = host.config.paths.config_file
+        raise UsageError(f"{file}: ui.theme: {error.message}", remedy=error.remedy, kind=error.kind) from None
 
 
 def dress(app: ChatApp) -> None:

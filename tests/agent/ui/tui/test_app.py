@@ -275,6 +275,7 @@ def test_a_wrong_setting_ends_the_start_with_its_name(stage: Stage, line: str) -
 
     app = stage.run(drive)
     assert isinstance(app.problem, UsageError)
+    assert "config.toml: ui." in app.problem.message
     assert app.return_code == 2
 
 
