@@ -56,8 +56,8 @@ class CommandContext:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One command. `busy_ok`: may run while the agent works (for a verb of it, `busy_verbs`). `complete` offers completions for
-    the argument typed so far."""
+    """One command. `busy_ok`: may run while the agent works (for a verb of it, `busy_verbs`; where a word is not enough to tell,
+    `busy_when`, asked with the argument). `complete` offers completions for the argument typed so far."""
 
     name: str
     summary: str
@@ -66,11 +66,12 @@ class Command:
     busy_ok: bool = False
     busy_verbs: frozenset[str] = frozenset()
     complete: Callable[[str], Iterable[str]] = lambda _typed: ()
+    busy_when: Callable[[str], bool] = lambda _args: False
 
     def may_run_busy(self, args: str) -> bool:
         """Whether it may run now, while the agent is busy."""
         verb = args.split(maxsplit=1)[0] if args.strip() else ""
-        return self.busy_ok or verb in self.busy_verbs
+        return self.busy_ok or verb in self.busy_verbs or self.busy_when(args.strip())
 
 
 class CommandTable:
