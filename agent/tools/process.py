@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import IO
 
 READ_SIZE = 65_536
+MARK = "MOA_CHILD"
+"""The environment variable by which a child's descendants are known."""
 TERM_S = 0.5
 """Seconds between SIGTERM and SIGKILL."""
 KILL_S = 0.3
@@ -22,11 +24,16 @@ class Child:
     """A running child and all it started that did not leave its process group.
 
     The pipe is our own, not asyncio's: waiting for the child then never means waiting for a grandchild that still holds the other end.
-    A process that makes a session of its own (setsid, a daemon) leaves the group and is out of reach.
+    A process that makes a session of its own (setsid, a daemon) leaves the group. Where the child is ended before its time, such a
+    process is found by a mark in its environment (Linux) and ended, too; elsewhere, and without that mark, it is out of reach. One
+    that was left behind by a command that came to its own end lives on: that is what setsid is for.
     """
 
-    def __init__(self, process: asyncio.subprocess.Process, pipe: int, feed: Callable[[bytes], None]) -> None:
+    def __init__(
+        self, process: asyncio.subprocess.Process, pipe: int, feed: Callable[[bytes], None], mark: bytes
+    ) -> None:
         self.process = process
+        self._mark = mark
         self.pid = process.pid
         self._pipe: int | None = pipe
         self._feed = feed
@@ -45,6 +52,9 @@ class Child:
         stderr: IO[bytes] | int = asyncio.subprocess.STDOUT,
     ) -> Child:
         """Start a program; `feed` is called with its output as it comes. Raises OSError where it can't be started."""
+        mark, outer = os.urandom(8).hex(), os.environ if env is None else env
+        # A program of ours that runs within another has the marks of both.
+        env = {**outer, MARK: f"{outer.get(MARK, '')}:{mark}"}
         read_end, write_end = os.pipe()
         os.set_blocking(read_end, False)
         try:
@@ -56,7 +66,7 @@ class Child:
             raise
         finally:
             os.close(write_end)
-        return cls(process, read_end, feed)
+        return cls(process, read_end, feed, mark.encode())
 
     @property
     def returncode(self) -> int | None:
@@ -92,15 +102,19 @@ class Child:
 
     async def end(self) -> None:
         """End the whole group, within a second: SIGTERM, then SIGKILL. Safe to call twice, and when cancelled meanwhile."""
+        early = self.alive()
         try:
-            if self.alive():
+            if early:
                 self._signal(signal.SIGTERM)
+                self._signal_escaped(signal.SIGTERM)
                 if not await self._dead_within(TERM_S):
                     self._signal(signal.SIGKILL)
                     await self._dead_within(KILL_S)
         finally:
             if self.alive():
                 self._signal(signal.SIGKILL)
+            if early:
+                self._signal_escaped(signal.SIGKILL)
             self._read_rest()
             self._close()
 
@@ -115,6 +129,11 @@ class Child:
     def _signal(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, number)
+
+    def _signal_escaped(self, number: int) -> None:
+        for pid in _marked(self._mark):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, number)
 
     def _read(self) -> bool:
         """One chunk from the pipe; False where there is none just now, or never again."""
@@ -143,6 +162,17 @@ class Child:
             asyncio.get_running_loop().remove_reader(self._pipe)
             os.close(self._pipe)
             self._pipe = None
+
+
+def _marked(mark: bytes) -> list[int]:
+    """Processes that were started with this mark in their environment; none where there is no /proc."""
+    found = []
+    with contextlib.suppress(OSError):
+        for entry in os.scandir("/proc"):
+            with contextlib.suppress(OSError):  # ended meanwhile, or another user's
+                if entry.name.isdigit() and mark in Path(entry.path, "environ").read_bytes():
+                    found.append(int(entry.name))
+    return found
 
 
 def _group_alive(group: int) -> bool:
