@@ -1,4 +1,4 @@
-"""`python -m tests.bench [startup] [counsel] [cache] [tui] [--python PATH] [--rounds N]`: measure, print, and fail where a target is missed.
+"""`python -m tests.bench [startup] [counsel] [cache] [tui] [sessions] [kill] [--python PATH] [--rounds N]`: measure, print, and fail where a target is missed.
 
 `--python` names the interpreter of the environment to measure (default: this one); its `moa` is taken from beside it. Everything
 runs through the installed program against the scripted endpoint, on loopback.
@@ -11,10 +11,17 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.bench import cache, counsel, startup, tui
+from tests.bench import cache, counsel, kill, sessions, startup, tui
 from tests.bench.figures import environment, show
 
-BENCHES = {"startup": startup.measure, "counsel": counsel.measure, "cache": cache.measure, "tui": tui.measure}
+BENCHES = {
+    "startup": startup.measure,
+    "counsel": counsel.measure,
+    "cache": cache.measure,
+    "tui": tui.measure,
+    "sessions": sessions.measure,
+    "kill": kill.measure,
+}
 
 
 def main() -> int:
