@@ -226,8 +226,8 @@ class Chat:
         except Exception as problem:
             from agent.crash import crashed
 
-            state = self._host.config.paths.state if self._host else None
-            info = await asyncio.to_thread(crashed, problem, state)
+            kept = self._host.agent.crashed if self._host else crashed
+            info = await asyncio.to_thread(kept, problem)
             self._refuse(entry, info.message, info.remedy)
         return True
 

@@ -9,7 +9,9 @@ from pathlib import Path
 from agent.events import ErrorInfo
 
 
-def crashed(error: BaseException, state: Path | None, *, redact: Callable[[str], str] = lambda text: text) -> ErrorInfo:
+def crashed(
+    error: BaseException, state: Path | None = None, *, redact: Callable[[str], str] = lambda text: text
+) -> ErrorInfo:
     """What to tell the user. The traceback is in `crash.log` in the folder `state`, if it can be written.
 
     `redact` takes configured secrets out of both; what looks like somebody's key goes in any case. The file is the user's alone.

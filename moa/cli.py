@@ -230,7 +230,8 @@ def _agent_options(arguments: argparse.Namespace, approve: Mode) -> Options:
 
     for option in ("model", "preset", "session", "cwd"):
         if getattr(arguments, option) == "":
-            raise UsageError(f"--{option} is empty", remedy="give it a value, or leave it out")
+            name = "resume" if option == "session" and arguments.handler != "run" else option
+            raise UsageError(f"--{name} is empty", remedy="give it a value, or leave it out")
     if arguments.preset and arguments.no_moa:
         raise UsageError("--preset and --no-moa contradict each other", remedy="give one of them")
     counsel = {"preset": arguments.preset} if arguments.preset else {"off": True} if arguments.no_moa else {}

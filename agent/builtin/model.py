@@ -67,7 +67,7 @@ def _look(host: Host) -> Result:
     endpoint = host.agent.client.endpoint(model.endpoint)
     rows = (
         ("model", str(model)),
-        ("at", "this machine" if model.endpoint == "local" else endpoint.base_url),
+        ("at", "this machine" if model.endpoint == "local" else endpoint.address),
         ("context window", f"{facts.context_window:,} tokens" if facts.context_window else "unknown"),
         ("price", _price(facts, endpoint.free)),
         ("images", {True: "yes", False: "no", None: "unknown"}[facts.images]),

@@ -90,8 +90,10 @@ async def run(host: Host, prompt: str, output: Output) -> int:
     except asyncio.CancelledError:
         if not interrupts.stopped:
             raise
+        # A command was stopped, which may have called models itself.
+        calls, cost = _booked(host, run=host.agent.run)
         problem = ErrorInfo(kind="interrupted", message="stopped by the user")
-        return fail("interrupted", problem, output, session=_session_id(host))
+        return fail("interrupted", problem, output, session=_session_id(host), calls=calls, cost=cost)
 
 
 async def _run(host: Host, prompt: str, output: Output, interrupts: Interrupts) -> int:
@@ -122,10 +124,7 @@ async def _run(host: Host, prompt: str, output: Output, interrupts: Interrupts) 
             print(finished.text, file=output.out, flush=True)
         _say_cost(host, finished, output)
     else:
-        try:
-            calls = [call.as_json() for call in host.agent.ledger.calls(turn=finished.turn)]
-        except StateError:  # the turn's own end says so
-            calls = []
+        calls, _cost = _booked(host, turn=finished.turn)
         output.json(
             result(
                 status=finished.status,
@@ -161,13 +160,27 @@ async def _turn(turn: Turn, output: Output, records: list[Record], interrupts: I
     return finished
 
 
-def fail(status: TurnStatus, error: ErrorInfo, output: Output, *, session: str | None = None) -> int:
-    """End a run that never became a turn: the error in the format that was asked for. Returns the exit code."""
+def fail(status: TurnStatus, error: ErrorInfo, output: Output, *, session: str | None = None, **booked: Any) -> int:
+    """End a run that never became a turn: the error in the format that was asked for. Returns the exit code.
+
+    `booked` are the calls that it made all the same, and their cost.
+    """
     if output.format == "text":
         output.problem(error)
     else:
-        output.json(result(status=status, session=session, error=error, kinds=output.kinds))
+        output.json(result(status=status, session=session, error=error, kinds=output.kinds, **booked))
     return EXIT_CODES[status]
+
+
+def _booked(host: Host, **scope: Any) -> tuple[list[dict[str, Any]], Cost]:
+    """The calls of a turn or a run, and their cost. Books that can't be read any more are told of by the turn's own end."""
+    try:
+        total = host.agent.ledger.total(**scope)
+        return [call.as_json() for call in host.agent.ledger.calls(**scope)], Cost(
+            usd=total.usd, lower_bound=total.lower_bound
+        )
+    except StateError:
+        return [], Cost(usd=None, lower_bound=True)
 
 
 def _session_id(host: Host) -> str | None:
@@ -181,14 +194,13 @@ def _end_command(host: Host, said: Said, output: Output) -> None:
     from agent.wire import to_plain
 
     # A command may have called models itself (/moa again), under this run.
-    calls = [call.as_json() for call in host.agent.ledger.calls(run=host.agent.run)]
-    total = host.agent.ledger.total(run=host.agent.run)
+    calls, cost = _booked(host, run=host.agent.run)
     output.json(
         result(
             status="done",
             session=_session_id(host),
             text=render(said.view),
-            cost=Cost(usd=total.usd, lower_bound=total.lower_bound),
+            cost=cost,
             calls=calls,
             kinds=output.kinds,
             view=to_plain(said.view),

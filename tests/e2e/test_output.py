@@ -176,3 +176,16 @@ def test_what_is_kept_is_the_users_alone(program: Program, endpoint: ScriptedEnd
     assert "ledger.db" in found
     assert any(name.endswith(".log") for name in found)
     assert {name: oct(mode) for name, mode in found.items() if mode & 0o077} == {}
+
+
+def test_a_command_that_is_stopped_says_what_it_has_called(program: Program, endpoint: ScriptedEndpoint) -> None:
+    from tests.support.program import preset_text
+
+    program.preset("pair", preset_text(["fake:one", "fake:two"]))
+    session = checked(program.run("hello", "--preset", "pair"), "done")["session"]
+    endpoint.script = Script(models={"judge": Behaviour(steps=(Say(shape="hang"),))})
+    before = len(endpoint.calls("judge"))
+    child = program.start("run", "--output-format", "json", "--session", session, "--preset", "pair", "/moa again")
+    endpoint.wait_for(lambda: len(endpoint.calls("judge")) > before)
+    result = checked(interrupted(child, after_s=0.1, again_s=0.03), "interrupted", "interrupted")
+    assert [(row["purpose"], row["outcome"]) for row in result["calls"]] == [("aggregator", "cancelled")]
