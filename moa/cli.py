@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from agent.report import Report
     from agent.ui.headless import Output
 
-RECORDS = ("counsel",)
+RECORDS = ("counsel", "goal")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -218,7 +218,8 @@ def _run(arguments: argparse.Namespace) -> int:
     prompt = whole(_read_prompt(arguments.prompt))
     if not prompt.strip():
         raise UsageError("the prompt is empty", remedy="give it in quotes, or - to read standard input")
-    return asyncio.run(_run_async(options, prompt, output))
+    prompt = f"/goal set {prompt}" if arguments.goal else prompt
+    return asyncio.run(_run_async(options, prompt, output, arguments.max_iterations))
 
 
 def _agent_options(arguments: argparse.Namespace, approve: Mode) -> Options:
@@ -227,6 +228,7 @@ def _agent_options(arguments: argparse.Namespace, approve: Mode) -> Options:
 
     from agent.errors import UsageError
     from agent.host import Options
+    from moa.options import goal_options
 
     for option in ("model", "preset", "session", "cwd"):
         if getattr(arguments, option) == "":
@@ -242,22 +244,21 @@ def _agent_options(arguments: argparse.Namespace, approve: Mode) -> Options:
         resume_latest=arguments.resume_latest,
         approve=arguments.approve or approve,
         budget_usd=arguments.budget,
-        max_iterations=arguments.max_iterations,
-        plugins={"moa": counsel},
+        max_iterations=arguments.max_iterations or 90,
+        plugins={"moa": counsel, "goal": goal_options(arguments)},
     )
 
 
-async def _run_async(options: Options, prompt: str, output: Output) -> int:
+async def _run_async(options: Options, prompt: str, output: Output, most_calls: int | None) -> int:
     import asyncio
 
     from agent.host import build
     from agent.ui import headless
     from agent.ui.ask import TerminalApprover
     from agent.ui.interrupts import release
-
-    approver = TerminalApprover() if options.approve in ("ask", "edits") and output.live else None
     from agent.ui.progress import FetchBar
 
+    approver = TerminalApprover() if options.approve in ("ask", "edits") and output.live else None
     bar = FetchBar(sys.stderr)
     host = build(
         options,
@@ -267,7 +268,7 @@ async def _run_async(options: Options, prompt: str, output: Output) -> int:
     )
     beside = asyncio.create_task(host.reconcile())
     try:
-        return await headless.run(host, prompt, output)
+        return await headless.run(host, prompt, output, most_calls=most_calls)
     finally:
         beside.cancel()
         await asyncio.gather(beside, return_exceptions=True)
@@ -278,9 +279,7 @@ async def _run_async(options: Options, prompt: str, output: Output) -> int:
 
 
 def _read_prompt(word: str) -> str:
-    if word != "-":
-        return word
-    return sys.stdin.read()
+    return sys.stdin.read() if word == "-" else word
 
 
 def _report(report: Report, as_json: bool) -> int:

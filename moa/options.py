@@ -96,10 +96,34 @@ def _run_options(parser: argparse.ArgumentParser) -> None:
     )
     _agent_options(parser)
     add("--output-format", choices=("text", "json", "stream-json"), default="text")
-    add("--max-iterations", type=_count, default=90, metavar="N", help="most calls of the main model (default 90)")
+    add("--goal", action="store_true", help="PROMPT is a goal: go on, turn after turn, until a judge finds it met")
+    add(
+        "--gate", action="append", metavar="CMD", help="with --goal: a command that must exit with 0 first (repeatable)"
+    )
+    add("--criterion", action="append", metavar="TEXT", help="with --goal: something that must hold, too (repeatable)")
+    add("--goal-budget", metavar="B", help='with --goal: "20 turns, 30m, 200k tokens, $2" (default 20 turns)')
+    add("--goal-judge", metavar="J", help="with --goal: main, ENDPOINT:MODEL, or a preset as a panel of judges")
+    add(
+        "--max-iterations",
+        type=_count,
+        metavar="N",
+        help="most calls of the main model (default 90; for a goal, 90 in each turn)",
+    )
     add("--session", metavar="ID", help="go on with this session")
     add("--quiet", action="store_true", help="nothing on standard error but errors")
     parser.set_defaults(handler="run")
+
+
+def goal_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What a command line says about a goal beside its text. Raises UsageError where it sets none."""
+    from agent.errors import UsageError
+
+    options = {"gates": "gate", "criteria": "criterion", "budget": "goal_budget", "judge": "goal_judge"}
+    found = {name: value for name, option in options.items() if (value := getattr(arguments, option, None))}
+    if found and not arguments.goal:
+        named = ", ".join(f"--{options[name].replace('_', '-')}" for name in found)
+        raise UsageError(f"{named} belongs to a goal", remedy="add --goal")
+    return found
 
 
 def _activity_options(parser: argparse.ArgumentParser) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import time
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from agent.commands import Act, CommandContext, RunTurn, Said
@@ -76,9 +77,10 @@ class Output:
         print(json.dumps(value, ensure_ascii=False), file=self.out, flush=True)
 
 
-async def run(host: Host, prompt: str, output: Output) -> int:
+async def run(host: Host, prompt: str, output: Output, *, most_calls: int | None = None) -> int:
     """Run a prompt, or a slash command, to its end. Returns the exit code. Ctrl+C stops it in order, from now until the loop closes.
 
+    A plugin may have further turns follow (a goal). `most_calls` then bounds the calls of the main model in all of them together.
     Raises OSError where standard output can't be written; the turn is stopped in order then, too.
     """
     task = asyncio.current_task()
@@ -86,7 +88,7 @@ async def run(host: Host, prompt: str, output: Output) -> int:
     interrupts = Interrupts(task)
     interrupts.listen()
     try:
-        return await _run(host, prompt, output, interrupts)
+        return await _run(host, prompt, output, interrupts, most_calls)
     except asyncio.CancelledError:
         if not interrupts.stopped:
             raise
@@ -96,7 +98,7 @@ async def run(host: Host, prompt: str, output: Output) -> int:
         return fail("interrupted", problem, output, session=_session_id(host), calls=calls, cost=cost)
 
 
-async def _run(host: Host, prompt: str, output: Output, interrupts: Interrupts) -> int:
+async def _run(host: Host, prompt: str, output: Output, interrupts: Interrupts, most_calls: int | None) -> int:
     records: list[Record] = []
     options: dict[str, Any] = {}
     context = CommandContext(session=host.agent.session, emit=lambda event: _show(event, output))
@@ -116,7 +118,7 @@ async def _run(host: Host, prompt: str, output: Output, interrupts: Interrupts) 
     except UsageError as error:
         problem = ErrorInfo(kind=error.kind, message=error.message, remedy=error.remedy)
         return fail("usage", problem, output, session=_session_id(host))
-    finished = await _turn(Turn(host.agent, prompt, options=options), output, records, interrupts)
+    finished = await _turns(Turn(host.agent, prompt, options=options), output, records, interrupts, most_calls)
     if output.format == "text":
         if finished.error is not None:
             output.problem(finished.error)
@@ -124,7 +126,7 @@ async def _run(host: Host, prompt: str, output: Output, interrupts: Interrupts) 
             print(finished.text, file=output.out, flush=True)
         _say_cost(host, finished, output)
     else:
-        calls, _cost = _booked(host, turn=finished.turn)
+        calls, _cost = _booked(host, run=host.agent.run)
         output.json(
             result(
                 status=finished.status,
@@ -138,6 +140,36 @@ async def _run(host: Host, prompt: str, output: Output, interrupts: Interrupts) 
             )
         )
     return EXIT_CODES[finished.status]
+
+
+async def _turns(
+    turn: Turn, output: Output, records: list[Record], interrupts: Interrupts, most_calls: int | None
+) -> TurnFinished:
+    """The turn, and what plugins have follow it: one ending for all, with the sums of the run."""
+    agent, left = turn.agent, most_calls
+    calls, started = 0, time.monotonic()
+    while True:
+        finished = await _turn(turn, output, records, interrupts)
+        calls += finished.iterations
+        further = turn.further
+        if further is None or further.message is None or interrupts.stopped:
+            break
+        if left is not None and (left := left - finished.iterations) <= 0:
+            remedy = f"raise --max-iterations, or go on with --session {agent.session.id}"
+            told = f"stopped after {calls} calls of the main model"
+            error = ErrorInfo(kind="max_iterations", message=told, remedy=remedy)
+            finished = replace(finished, status="limit", error=error)
+            break
+        agent.max_iterations = left or agent.max_iterations
+        turn = Turn(agent, further.message)
+    if calls == finished.iterations:
+        return finished
+    try:
+        usage, total = agent.ledger.usage(run=agent.run), agent.ledger.total(run=agent.run)
+    except StateError:
+        return finished
+    cost = Cost(usd=total.usd, lower_bound=total.lower_bound)
+    return replace(finished, usage=usage, cost=cost, iterations=calls, duration_s=time.monotonic() - started)
 
 
 async def _turn(turn: Turn, output: Output, records: list[Record], interrupts: Interrupts) -> TurnFinished:
@@ -210,8 +242,8 @@ def _end_command(host: Host, said: Said, output: Output) -> None:
 
 def _say_cost(host: Host, finished: TurnFinished, output: Output) -> None:
     try:
-        calls = host.agent.ledger.calls(turn=finished.turn)
-        total = host.agent.ledger.total(turn=finished.turn)
+        calls = host.agent.ledger.calls(run=host.agent.run)
+        total = host.agent.ledger.total(run=host.agent.run)
     except StateError:
         return
     output.say(
