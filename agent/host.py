@@ -31,6 +31,8 @@ from agent.plugin import Plugin, PluginHost, Registry
 from agent.sandbox import Sandbox, read_settings
 from agent.session import Session, latest
 from agent.tools.base import Tool, ToolContext, ToolResult
+from agent.tools.delegate import Delegate
+from agent.tools.delegate import read_settings as read_delegate
 from agent.tools.runner import ToolRunner
 
 if TYPE_CHECKING:
@@ -223,6 +225,12 @@ def build(
     tools: list[Tool] = [*builtin, *(tool for plugin in plugins for tool in plugin.tools())]
     brought = next((name for plugin in plugins if (name := plugin.main_model())), None)
     model, model_error = _main_model(config, client, options.model or brought or _chosen(config, session))
+    delegate = read_delegate(config.delegate, config.paths.config_file)
+    # Not inside of a panel or another's shell, and not for the small models that this program runs itself: they answer one at a time.
+    if delegate.enabled and not depth.depth(env) and (model.endpoint != "local" or delegate.model):
+        given = [tool for tool in builtin if tool.spec.name != "todo"]
+        file = config.paths.config_file
+        tools.append(Delegate(delegate, file, leader=lambda: agent, tools=given, profiles=registry.profiles))
     agent = Agent(
         client=client,
         ledger=ledger,

@@ -206,6 +206,18 @@ class JudgeSeat(NamedTuple):
     timeout_s: float = 120.0
 
 
+class Profile(NamedTuple):
+    """Who may do a delegated task: a model, and how it is asked; None leaves a setting out of the call.
+
+    `agreed`: the user has taken it up in this conversation and was told who then receives what, so that it needs no further word.
+    """
+
+    model: ModelRef
+    temperature: float | None = None
+    reasoning: Effort | None = None
+    agreed: bool = False
+
+
 class Offers(Generic[T]):
     """Things by name, from whoever has one of that name. Nothing is loaded before somebody asks for it."""
 
@@ -230,7 +242,7 @@ class Registry:
     """What the core asks plugins for by name, without knowing them: `judges` (panels of them) for /goal, `profiles` for delegate."""
 
     judges: Offers[Sequence[JudgeSeat]] = field(default_factory=Offers)
-    profiles: dict[str, Any] = field(default_factory=dict)
+    profiles: Offers[Profile] = field(default_factory=Offers)
 
 
 MemberRunner = Callable[["Request", "CallContext", Sequence[str], int, Any], Awaitable["Reply"]]

@@ -12,7 +12,7 @@ from agent.commands import Command
 from agent.errors import UsageError
 from agent.llm.request import ModelRef
 from agent.plugin import Continue, Contribution, Plugin
-from moa import arming, judges, record, settings
+from moa import arming, judges, profiles, record, settings
 from moa.cadence import Decision, Receipts
 from moa.preset import Preset, load
 from moa.turn import TurnCounsel
@@ -64,6 +64,7 @@ class Moa(Plugin):
         self._reminded = False
         self._guidance: str | None = None
         judges.offer(host)
+        profiles.offer(self)
         stored = host.session.get_state(self.name) or {}
         self.armed: str | None = stored.get("preset") if "preset" in stored else None
         if "preset" not in stored and self.settings.armed:

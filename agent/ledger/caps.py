@@ -21,7 +21,7 @@ _NOUNS = {
     "turn": "this turn",
     "session": "this session",
     "day": "today",
-    "share": "counsel's share of this turn",
+    "share": "its share of this turn",
 }
 
 

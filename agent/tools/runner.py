@@ -121,7 +121,7 @@ class ToolRunner:
         if not decision.allowed:
             return "denied", ToolResult(decision.reason, is_error=True)
         emit(events.ToolStarted(call=call, title=tool.title(arguments)))
-        turn_id = "" if turn is None else turn.turn
+        turn_id = self.context.turn if turn is None else turn.turn
         context = replace(self.context, progress=_reporter(call.id, emit), turn=turn_id, emit=emit)
         try:
             result = await tool.run(context, arguments)
