@@ -115,6 +115,10 @@ class Goal(Plugin):
             words += time.strftime(" waits until %H:%M", time.localtime(self.waits_until))
         return words
 
+    def unattended(self) -> bool:
+        """While it is active one turn follows another, and nobody may be watching: `--approve all` then means inside the sandbox."""
+        return self.state is not None and self.state.active
+
     def greeting(self) -> str | None:
         """That there is a goal which is not met."""
         if self.state is None or self.state.status != "paused":
