@@ -96,6 +96,8 @@ class Config:
     """`[sandbox]`, unread: `agent.sandbox` checks it."""
     delegate: dict[str, Any] = field(default_factory=dict)
     """`[delegate]`, unread: `agent.tools.delegate` checks it."""
+    stored_keys: tuple[str, ...] = field(default=(), repr=False)
+    """All that the user has pasted, those included that open nothing now (another address, the environment's own): secrets all the same."""
     sources: dict[str, str] = field(default_factory=dict)
     """Where each value came from, for doctor."""
     _spelled: tuple[str, ...] = field(init=False, repr=False, compare=False)
@@ -106,7 +108,8 @@ class Config:
 
     def secrets(self) -> tuple[str, ...]:
         """Whatever opens a configured endpoint (keys, headers, parts of addresses); none of it reaches logs, sessions or errors."""
-        return tuple(secret for endpoint in self.endpoints.values() for secret in endpoint.secrets())
+        opening = (secret for endpoint in self.endpoints.values() for secret in endpoint.secrets())
+        return (*opening, *self.stored_keys)
 
     def secret_names(self) -> frozenset[str]:
         """The environment variables that hold keys; child processes do not get them."""
@@ -183,6 +186,7 @@ def load_config(env: Mapping[str, str] = os.environ, *, plugins: frozenset[str] 
         paths=paths,
         model=model,
         endpoints=endpoints,
+        stored_keys=tuple(found.key for found in stored.values()),
         budget=budget,
         allow=allow,
         deny_paths=deny,

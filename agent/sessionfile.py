@@ -283,9 +283,10 @@ def _linked(found: list[Line]) -> list[Line]:
             known.add(line.name)
             head = line.name
         elif kind == "head":
-            to = line.entry.get("to")
-            if to is None or (isinstance(to, str) and to in known):
-                head = to
+            to = line.entry.get("to", "")
+            if not (to is None or (isinstance(to, str) and to in known)):
+                continue  # what it went back to was damaged
+            head = to
         linked.append(line)
     return linked
 

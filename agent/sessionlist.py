@@ -93,8 +93,8 @@ def _walked(lines: list[Line]) -> list[dict[str, Any]]:
             message = entry.get("message")
             if isinstance(message, dict) and isinstance(message.get("role"), str):
                 head, found[name], parents[name] = name, message, parent
-        elif entry["type"] == "head" and (entry.get("to") is None or entry.get("to") in found):
-            head = entry.get("to")
+        elif entry["type"] == "head" and (entry["to"] is None or entry["to"] in found):
+            head = entry["to"]
     walked: list[dict[str, Any]] = []
     while head is not None and head in found:
         walked.append(found[head])
