@@ -262,9 +262,9 @@ def _show(event: AgentEvent, output: Output) -> None:
         case ModelRetrying():
             output.say(f"· {event.reason}; trying again in {event.delay_s:.1f} s")
         case ToolStarted():
-            output.say(f"· {_first_line(event.title or event.call.name)}")
+            output.say(f"{_mark(event.source, output)}{_first_line(event.title or event.call.name)}")
         case ToolFinished() if event.outcome != "ok":
-            output.say(f"· {event.call.name} {event.outcome}: {_first_line(event.text)}")
+            output.say(f"{_mark(event.source, output)}{event.call.name} {event.outcome}: {_first_line(event.text)}")
         case SideStarted():
             role = f" — {event.role}" if event.role else ""
             output.labels[event.id] = f"{event.kind} {event.label}"
@@ -283,6 +283,11 @@ def _show(event: AgentEvent, output: Output) -> None:
             output.say(f"· {event.text}")
         case _:
             pass
+
+
+def _mark(source: str, output: Output) -> str:
+    """What stands before a tool's line: a sub-agent's stand below it."""
+    return f"    {output.labels[source]} · " if source in output.labels else "· "
 
 
 def _side_finished(event: SideFinished) -> str:

@@ -66,7 +66,9 @@ class Printer:
             case ModelRetrying():
                 out(paint(f"· {event.reason}; trying again in {event.delay_s:.1f} s", "dim"))
             case ToolStarted():
-                out(paint(f"· {words.first_line(event.title or event.call.name, 200)}", "cyan"))
+                side = self._sides.get(event.source)
+                told = words.first_line(event.title or event.call.name, 200)
+                out(paint(f"    {side} · {told}", "dim") if side else paint(f"· {told}", "cyan"))
             case ToolFinished():
                 self._tool_finished(event)
             case SideStarted():
@@ -143,6 +145,11 @@ class Printer:
     # What it does
 
     def _tool_finished(self, event: ToolFinished) -> None:
+        if side := self._sides.get(event.source):  # its report tells what came of it
+            if event.outcome != "ok" or event.diff:
+                told = words.first_line(event.text, 200)
+                self._out(self.paint(f"    {side} · {event.call.name} {event.outcome}: {told}", "dim"))
+            return
         mine = event.source == "user"  # the user's own command: its output is what was asked for
         if event.outcome != "ok":
             self._out(self.paint(f"  {event.outcome}: {words.first_line(event.text, 200)}", "red"))

@@ -58,11 +58,11 @@ class Status:
                     self.context = event.usage.prompt + event.usage.completion
             case Compacted():
                 self.context = event.after_tokens
-            case ToolStarted():
+            case ToolStarted() if event.source not in self.sides:
                 if not self.doing:
                     self._since = self.clock()
                 self.doing = event.call.name
-            case ToolFinished():
+            case ToolFinished() if event.source not in self.sides:
                 self.doing = "" if event.source == "user" else "waiting"
             case SideStarted():
                 self.sides[event.id] = None

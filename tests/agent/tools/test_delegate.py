@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +23,13 @@ from agent.llm.request import ModelRef, Request
 from agent.loop import Turn
 from agent.plugin import Plugin, PluginHost, Profile
 from agent.tools.delegate import Settings, read_settings
+from agent.ui import headless
+from agent.ui.line.paint import Paint
+from agent.ui.line.printer import Printer
+from agent.ui.line.status import Status
+from agent.ui.tui.items import ToolRun
+from agent.ui.tui.teller import Teller
+from agent.wire import to_plain
 from tests.support.chatbench import CONFIG, ChatBench, calls
 from tests.support.scripted import After, Line, ScriptedClient, reply_of
 
@@ -343,3 +352,45 @@ def test_the_section_is_read_strictly(tmp_path: Path) -> None:
     for wrong in ({"modle": "x"}, {"max_steps": 0}, {"parallel": 0}, {"models": [1]}):
         with pytest.raises(UsageError, match="delegate"):
             read_settings(wrong, file)
+
+
+# In the faces
+
+
+def test_faces_tell_its_tools_from_the_leaders(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, [ask(), "done"], [calls(("read", {"path": "gone.txt"})), "nothing there"])
+    bench.run()
+
+    told = io.StringIO()
+    output = headless.Output(err=told)
+    for event in bench.events:
+        headless._show(event, output)
+    run = told.getvalue().splitlines()
+    assert any(line.startswith("· delegate: count the files") for line in run)
+    assert any(line.startswith("    delegate count the files · read") for line in run)
+    assert not any(line.startswith("· read") for line in run)
+
+    lines: list[str] = []
+    printer, status = Printer(Paint(colour=False), lines.append), Status()
+    doing = []
+    for event in bench.events:
+        printer.apply(event)
+        status.apply(event)
+        doing.append(status.doing)
+    assert any(line.startswith("    delegate count the files · read") for line in lines)
+    assert any("read error" in line for line in lines)
+    assert "delegate" in doing and "read" not in doing
+
+    teller = Teller()
+    for event in bench.events:
+        teller.apply(event)
+    assert [item.title.split(":")[0] for item in teller.items if isinstance(item, ToolRun)] == ["delegate"]
+
+
+def test_every_event_has_a_form_on_the_wire(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, [ask(), "done"], [calls(("glob", {"pattern": "*"})), "none"])
+    bench.run()
+    side = bench.all(SideStarted)[0].id
+    sources = [to_plain(event)["source"] for event in bench.events]
+    assert sources.count(side) == 2 and "delegate" in sources
+    assert json.dumps([to_plain(event) for event in bench.events])
