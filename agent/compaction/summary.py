@@ -39,6 +39,7 @@ HEAD = """\
 as they were written; the rest is summed up below. It may be wrong in details: look again before you rely on one, and read a file again \
 before you edit it.]"""
 
+SOURCE = "compaction"
 OUTPUT = 4_000
 """Tokens of an answer's limit: reasoning models think before they write, and it counts."""
 LEAST_ROOM = 1_500
@@ -76,6 +77,7 @@ async def summarise(
     cost = Cost(usd=None if reply.cost_nano is None else reply.cost_nano / 1e9, lower_bound=reply.cost_nano is None)
     emit(
         SideFinished(
+            source=SOURCE,
             id=shown.id,
             outcome="answered" if text else "failed",
             text=text,
@@ -99,7 +101,9 @@ class _Shown:
         self._emit = emit
         self._since = self._told = time.monotonic()
         self._text = ""
-        emit(SideStarted(id=self.id, group=self.id, kind="compaction", label="summary", model=str(model)))
+        emit(
+            SideStarted(source=SOURCE, id=self.id, group=self.id, kind="compaction", label="summary", model=str(model))
+        )
 
     def hear(self, event: StreamEvent) -> None:
         """A piece of it."""
@@ -113,6 +117,7 @@ class _Shown:
         self._told = now
         self._emit(
             SideProgress(
+                source=SOURCE,
                 id=self.id,
                 state="writing" if self._text else "thinking",
                 elapsed_s=now - self._since,
@@ -124,7 +129,7 @@ class _Shown:
     def end(self, outcome: Literal["failed", "cancelled"], error: ErrorInfo | None = None) -> None:
         """It came to nothing."""
         duration = time.monotonic() - self._since
-        self._emit(SideFinished(id=self.id, outcome=outcome, error=error, duration_s=duration))
+        self._emit(SideFinished(source=SOURCE, id=self.id, outcome=outcome, error=error, duration_s=duration))
 
 
 def record(messages: Sequence[Message], tokens: int) -> str:

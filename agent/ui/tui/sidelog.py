@@ -89,6 +89,9 @@ class SideLog:
                 side.slow = side.slow or event.state == "soft_deadline"
             case SideFinished() if side := self._sides.pop(event.id, None):
                 side.finished, side.ended = event, self.clock()
+                group = self.groups.get(side.started.group)
+                if side.started.kind == "compaction" and group is not None:
+                    group.closed = True  # outside of a turn nothing else would end it
             case Record():
                 self._take_record(event.data, event.source, event.kind)
             case ModelStarted() if event.source == "main":
