@@ -60,6 +60,8 @@ def _json(session: Session, redact: Callable[[str], str]) -> str:
     whole = {
         "schema": SCHEMA,
         "session": session.id,
+        "name": session.name,
+        "origin": session.origin,
         "messages": [_masked(to_plain(message)) for message in session.transcript()],
         "records": [mask_all(to_plain(record)) for record in session.placed_records()],
     }
@@ -75,11 +77,15 @@ def _masked(message: dict[str, Any]) -> dict[str, Any]:
 
 
 def _markdown(session: Session, clean: Callable[[str], str]) -> Iterator[str]:
-    yield f"# Conversation {session.id}"
+    yield f"# {_heading(session, clean)}"
     for message in session.transcript():
         yield f"## {_title(message)}"
         for part in message.parts:
             yield _markdown_part(message, part, clean)
+
+
+def _heading(session: Session, clean: Callable[[str], str]) -> str:
+    return f"{clean(session.name)} ({session.id})" if session.name else f"Conversation {session.id}"
 
 
 def _title(message: Message) -> str:
@@ -166,7 +172,7 @@ def _html(session: Session, clean: Callable[[str], str]) -> str:
         else:
             body = f"<h2>{html.escape(_title(message))}</h2>{body}"
         sections.append(f'<section class="{message.role}">\n{body}\n</section>')
-    title = html.escape(f"Conversation {session.id}")
+    title = html.escape(_heading(session, clean))
     policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
     return (
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'

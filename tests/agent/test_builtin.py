@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.chat import Action, Refused, Shown
+from agent.chat import Action, Opened, Refused, Shown
 from agent.host import Options
 from agent.llm.catalogue import ListedModel
 from agent.llm.endpoint import ModelFacts
@@ -242,3 +242,35 @@ def test_commands_without_a_chat(tmp_path: Path) -> None:
     codes, out, err = asyncio.run(main())
     assert codes == [0, 0, 2, 2]
     assert "/activity" in out and "/quit is for an open conversation" in err
+
+
+# Names
+
+
+def test_rename_and_resume_by_name(tmp_path: Path) -> None:
+    bench = ChatBench(tmp_path)
+    bench.run(
+        "/rename",
+        "/rename  the\x1b blue\nheron ",
+        "hi",
+        "/clear",
+        "other",
+        "/rename The Blue Heron",
+        "/resume",
+        "/resume the blue",
+    )
+    first, second = (event.session for event in bench.all(Opened)[:2])
+    told, taken = refusals(bench)
+    assert "no name yet" in told
+    assert first in taken and "another name" in taken
+    assert "'the blue heron'" in shown(bench)[0]
+    assert any("conversations" in text and "the blue heron" in text for text in shown(bench))
+    assert [event.session for event in bench.all(Opened)] == [first, second, first]
+
+
+def test_a_name_has_an_end_and_is_no_id(tmp_path: Path) -> None:
+    bench = ChatBench(tmp_path)
+    bench.run("hi", f"/rename {'x' * 81}", "/rename 2")
+    long, number = refusals(bench)
+    assert "80 at most" in long
+    assert "the id of a conversation" in number
