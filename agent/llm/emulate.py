@@ -43,7 +43,9 @@ def emulate(request: Request) -> Request:
     active = is_active(request)
     messages = _rewrite(settle(request.messages), active)
     if active:
-        messages = _described(messages, request.tools)
+        # As the history begins, not what is left of it on the wire: an empty message that is dropped there must not decide.
+        opened = bool(request.messages) and request.messages[0].role == "system"
+        messages = _described(messages, request.tools, opened=opened)
     return replace(
         request,
         messages=tuple(messages),
@@ -103,10 +105,10 @@ def _rewritten(message: Message, active: bool) -> Message:
     return replace(message, parts=(*parts, TextPart(text="\n".join(lines))))
 
 
-def _described(messages: list[Message], tools: Iterable[ToolSpec]) -> list[Message]:
+def _described(messages: list[Message], tools: Iterable[ToolSpec], *, opened: bool) -> list[Message]:
     """The tools at the end of the first system message, or as one."""
     description = "\n".join([_HEAD, *(_signature(tool) for tool in tools)])
-    if not messages or messages[0].role != "system":
+    if not opened:
         return [system(description), *messages]
     first = messages[0]
     part = TextPart(text=f"\n\n{description}")
