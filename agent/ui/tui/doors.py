@@ -139,7 +139,7 @@ async def _resume(app: ChatApp) -> None:
     items = [
         Item(
             one.id,
-            one.first or "(nothing said)",
+            one.name or one.first or "(nothing said)",
             f"{time.strftime('%d %b %H:%M', time.localtime(one.changed))}, {one.messages} messages, {one.id}",
         )
         for one in found
