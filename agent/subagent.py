@@ -68,9 +68,11 @@ class Work:
 
 @dataclass(slots=True)
 class SubAgent:
-    """One of them. `max_steps` bounds the calls of its model, `timeout_s` (seconds) the whole; `label` is for people."""
+    """One of them. `max_steps` bounds the calls of its model, `timeout_s` (seconds) the whole; `label` is for people, `group` binds
+    those that work at the same time."""
 
     id: str
+    group: str
     label: str
     client: ModelClient
     tools: ToolRunner
@@ -93,7 +95,7 @@ class SubAgent:
         work = Work()
         self.emit(
             events.SideStarted(
-                source=KIND, id=self.id, group=self.id, kind=KIND, label=self.label, model=str(self.profile.model)
+                source=KIND, id=self.id, group=self.group, kind=KIND, label=self.label, model=str(self.profile.model)
             )
         )
         outcome: Literal["answered", "failed", "cancelled"] = "failed"

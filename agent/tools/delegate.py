@@ -112,6 +112,8 @@ class Delegate:
         self._profiles = profiles
         self._writing = asyncio.Lock()
         self._room = asyncio.Semaphore(settings.parallel)
+        self._group = ""
+        self._at_work = 0
 
     def title(self, arguments: dict[str, Any]) -> str:
         """One line for people."""
@@ -168,8 +170,12 @@ class Delegate:
 
         # What this model has seen of the files is not what the leader has seen, and the other way round.
         inside = replace(context, seen={}, progress=lambda _text: None)
+        id = f"{SHARE}-{secrets.token_hex(4)}"
+        if not self._at_work:
+            self._group = id  # named after the first of those that work side by side
         agent = SubAgent(
-            id=f"{SHARE}-{secrets.token_hex(4)}",
+            id=id,
+            group=self._group,
             label=_line(task, 60),
             client=leader.client,
             tools=ToolRunner(tools, inside, leader.tools.approvals),
@@ -179,7 +185,11 @@ class Delegate:
             timeout_s=self._settings.timeout_s,
             max_tokens=leader.max_tokens,
         )
-        work = await agent.run(leader.system.text, task, self._account(leader, context))
+        self._at_work += 1
+        try:
+            work = await agent.run(leader.system.text, task, self._account(leader, context))
+        finally:
+            self._at_work -= 1
         return await asyncio.to_thread(_result, work, profile, context.scratch / f"{agent.id}.md")
 
     def _account(self, leader: Agent, context: ToolContext) -> CallContext:
