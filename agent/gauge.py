@@ -9,10 +9,10 @@ from agent.llm.tokens import estimate_message, estimate_tool
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from agent.agent import Agent
     from agent.llm.messages import Message
     from agent.llm.request import ToolSpec
     from agent.llm.stream import Reply
-    from agent.loop import Agent
 
 
 class Gauge(NamedTuple):

@@ -29,7 +29,7 @@ from agent.llm.request import ModelRef
 from agent.loop import Agent
 from agent.plugin import Plugin, PluginHost, Registry
 from agent.sandbox import Sandbox, read_settings
-from agent.session import Session, latest
+from agent.session import Session
 from agent.tools.base import Tool, ToolContext, ToolResult
 from agent.tools.delegate import Delegate
 from agent.tools.delegate import read_settings as read_delegate
@@ -350,7 +350,11 @@ def _own_secrets(config: Config) -> tuple[str, ...]:
 
 def _session(config: Config, options: Options) -> Session:
     folder = config.paths.sessions
-    name = options.session or (latest(folder) if options.resume_latest else None)
+    name = options.session
+    if name is None and options.resume_latest:
+        from agent.sessionlist import latest
+
+        name = latest(folder)
     if name is not None:
         return Session.open(folder, name, redact=config.redact, claim=True)
     if options.resume_latest:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing, suppress
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import replace
+from typing import Any, Literal
 
+from agent.agent import Agent
 from agent.context import build_request
 from agent.ending import INTERRUPTED, Rest, ending_of
 from agent.errors import StateError, UsageError
@@ -31,54 +32,14 @@ from agent.events import (
 )
 from agent.gauge import counted, nearly_full
 from agent.hooks import Hooks
-from agent.llm.accounting import CallContext, Cap
+from agent.llm.accounting import CallContext
 from agent.llm.errors import ContextOverflow, ModelError
 from agent.llm.messages import Message, Part, ReasoningPart, TextPart, user
-from agent.llm.request import ModelRef, Request
+from agent.llm.request import Request
 from agent.llm.stream import Finished, ReasoningDelta, Reply, Retrying, TextDelta, Usage
-from agent.plugin import Continue, Ending, ModelCall, Plugin, TurnState
+from agent.plugin import Continue, Ending, ModelCall, TurnState
 
-if TYPE_CHECKING:
-    from agent.ledger import Ledger
-    from agent.llm.client import ModelClient
-    from agent.session import Session
-    from agent.tools.runner import ToolRunner
-
-
-def _crashed(error: BaseException) -> ErrorInfo:
-    from agent.crash import crashed
-
-    return crashed(error, None)
-
-
-@dataclass(slots=True)
-class Agent:
-    """What a turn needs: built once by `agent.host`, used by every face."""
-
-    client: ModelClient
-    ledger: Ledger
-    session: Session
-    model: ModelRef
-    tools: ToolRunner
-    system: Message
-    """Opens a new conversation; one that goes on keeps its own, to the byte."""
-    plugins: Sequence[Plugin] = ()
-    run: str = ""
-    caps: tuple[Cap, ...] = ()
-    max_iterations: int = 90
-    max_tokens: int = 16_000
-    compact_at: float = 0.8
-    """How full the window may be before the conversation is compacted (`agent.compaction`); 1: not before it overflows."""
-    compact_model: ModelRef | None = None
-    """Who sums it up; None: the main model."""
-    crashed: Callable[[BaseException], ErrorInfo] = _crashed
-    """Keeps the traceback of a mistake of ours and says what to tell the user (`agent.crash`)."""
-
-    def begin(self) -> None:
-        """Open the conversation, where nothing was said in it yet."""
-        if self.session.head is None:
-            self.session.note("opened", cwd=str(self.tools.context.cwd), model=str(self.model))
-            self.session.add(self.system)
+__all__ = ["Agent", "Turn"]
 
 
 class Turn:

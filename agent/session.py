@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,10 +22,10 @@ from agent.errors import StateError, UsageError
 from agent.llm.messages import Message
 from agent.llm.text import whole
 from agent.sessionfile import VERSION, Line, SessionFile, read_lines
+from agent.sessionpath import Compaction, in_order, steps
 from agent.wire import read_message, to_plain
 
 if TYPE_CHECKING:
-    from agent.compacted import Compaction
     from agent.events import Record, SideFinished
 
 NAME = "name"
@@ -75,6 +75,8 @@ class Session:
         program was killed while writing) is dropped and told in `notices`; everything before it is kept. Raises UsageError where there
         is none, or several, or a newer version wrote it, or, with `claim`, another process has it; StateError where the file can't be read.
         """
+        from agent.sessionlist import find
+
         session = cls(find(folder, name), redact=redact)
         if claim:  # before it is read: nobody adds a line in between
             session._file.claim()
@@ -106,12 +108,7 @@ class Session:
 
     def steps(self) -> tuple[tuple[str | None, Message], ...]:
         """`history`, each message with its entry; the words that a compaction repeats have none."""
-        path = self._path()
-        if not self._compactions:
-            return tuple((entry, self._messages[entry]) for entry in path)
-        from agent.compacted import steps
-
-        return steps(path, self._messages, self._compactions)
+        return steps(self._path(), self._messages, self._compactions)
 
     def transcript(self) -> tuple[Message, ...]:
         """Everything that was said from the start to the head, compacted or not; a compaction stands in it as its summary."""
@@ -180,27 +177,7 @@ class Session:
             path.append(entry)
             entry = self._parents[entry]
         path.reverse()
-        return self._in_order(path)
-
-    def _in_order(self, path: list[str]) -> list[str]:
-        """The results of a reply's calls in the order of the calls: they were written as they came, so that none could be lost."""
-        places: dict[str, int] = {}
-        at, count = 0, len(path)
-        while at < count:
-            message = self._messages[path[at]]
-            at += 1
-            if message.role != "tool":
-                places = {call.id: place for place, call in enumerate(message.tool_calls)}
-                continue
-            start = at - 1
-            while at < count and self._messages[path[at]].role == "tool":
-                at += 1
-            if at - start > 1:
-                path[start:at] = sorted(path[start:at], key=lambda entry: self._place(entry, places))
-        return path
-
-    def _place(self, entry: str, places: Mapping[str, int]) -> int:
-        return places.get(self._messages[entry].tool_call_id or "", len(places))
+        return in_order(path, self._messages)
 
     # Writing
 
@@ -405,40 +382,3 @@ def _table(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise TypeError("its data is no table")
     return value
-
-
-def find(folder: Path, name: str) -> Path:
-    """The file of a session, by its id, the name that the user gave it, or an unambiguous beginning of one. Raises UsageError."""
-    exact = folder / f"{name}.jsonl"
-    if "/" not in name and "\0" not in name and exact.is_file():
-        return exact
-    matches = sorted(path for path in files(folder) if path.stem.startswith(name))
-    if not matches:
-        from agent.sessionlist import named
-
-        matches = named(folder, name)
-    if len(matches) == 1:
-        return matches[0]
-    if matches:
-        raise UsageError(
-            f"{name!r} means {len(matches)} sessions",
-            remedy="give more of it: " + ", ".join(path.stem for path in matches[:5]),
-            kind="unknown_session",
-        )
-    raise UsageError(
-        f"there is no session {name!r} in {folder}", remedy="moa session list shows them", kind="unknown_session"
-    )
-
-
-def latest(folder: Path) -> str | None:
-    """The id of the session that was written last."""
-    from agent.sessionlist import newest
-
-    found = newest(folder)
-    return found[0][0].stem if found else None
-
-
-def files(folder: Path) -> Iterator[Path]:
-    """All session files of a folder."""
-    if folder.is_dir():
-        yield from folder.glob("*.jsonl")

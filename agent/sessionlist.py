@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from agent.errors import StateError, UsageError
-from agent.session import NAME, files
+from agent.session import NAME
 from agent.sessionfile import Line, read_lines
 
 
@@ -157,3 +158,39 @@ def _excerpt(body: str, at: int, length: int) -> str:
     start, end = max(0, at - AROUND), at + length + AROUND
     flat = " ".join(body[start:end].split())
     return ("…" if start else "") + flat + ("…" if end < len(body) else "")
+
+
+# Finding one
+
+
+def find(folder: Path, name: str) -> Path:
+    """The file of a session, by its id, the name that the user gave it, or an unambiguous beginning of one. Raises UsageError."""
+    exact = folder / f"{name}.jsonl"
+    if "/" not in name and "\0" not in name and exact.is_file():
+        return exact
+    matches = sorted(path for path in files(folder) if path.stem.startswith(name))
+    if not matches:
+        matches = named(folder, name)
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        raise UsageError(
+            f"{name!r} means {len(matches)} sessions",
+            remedy="give more of it: " + ", ".join(path.stem for path in matches[:5]),
+            kind="unknown_session",
+        )
+    raise UsageError(
+        f"there is no session {name!r} in {folder}", remedy="moa session list shows them", kind="unknown_session"
+    )
+
+
+def latest(folder: Path) -> str | None:
+    """The id of the session that was written last."""
+    found = newest(folder)
+    return found[0][0].stem if found else None
+
+
+def files(folder: Path) -> Iterator[Path]:
+    """All session files of a folder."""
+    if folder.is_dir():
+        yield from folder.glob("*.jsonl")

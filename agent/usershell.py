@@ -17,8 +17,8 @@ from agent.llm.messages import ToolCallPart, user
 from agent.tools.base import ToolError, ToolResult
 
 if TYPE_CHECKING:
+    from agent.agent import Agent
     from agent.chatevents import ChatEvent
-    from agent.loop import Agent
 
 SOURCE = "user"
 """The `source` of the events: it is not the agent's doing."""

@@ -29,7 +29,7 @@ def commands(host: Host) -> tuple[Command, ...]:
     """All of them."""
 
     def session_ids(typed: str) -> Iterable[str]:
-        from agent.session import files
+        from agent.sessionlist import files
 
         names = sorted((path.stem for path in files(host.config.paths.sessions)), reverse=True)
         return [name for name in names if name.startswith(typed)][:LISTED]
@@ -72,7 +72,7 @@ def commands(host: Host) -> tuple[Command, ...]:
 async def _resume(host: Host, context: CommandContext, args: str) -> Result:
     folder = host.config.paths.sessions
     if args:
-        from agent.session import find
+        from agent.sessionlist import find
 
         path = await asyncio.to_thread(find, folder, args)
         return Act("open", path.stem)
@@ -103,8 +103,7 @@ async def _resume(host: Host, context: CommandContext, args: str) -> Result:
 
 
 async def _rename(host: Host, context: CommandContext, args: str) -> Result:
-    from agent.session import files
-    from agent.sessionlist import name_of, named
+    from agent.sessionlist import files, name_of, named
 
     session, name = context.session, " ".join(_printable(args).split())
     if not name:

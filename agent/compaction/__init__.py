@@ -18,8 +18,8 @@ from agent.llm.errors import BudgetReached, ModelError
 from agent.llm.messages import user
 
 if TYPE_CHECKING:
+    from agent.agent import Agent
     from agent.llm.accounting import CallContext
-    from agent.loop import Agent
     from agent.plugin import Emit
 
 __all__ = ["Reason", "compact"]

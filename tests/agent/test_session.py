@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from agent.errors import UsageError
 from agent.events import Record
 from agent.llm.messages import Message, ReasoningPart, TextPart, ToolCallPart, assistant, system, tool_result, user
-from agent.session import Session, find, latest
+from agent.session import Session
+from agent.sessionlist import find, latest
 
 CALL = ToolCallPart(id="t1", name="read", arguments='{"path": "a\u2028b"}')
 

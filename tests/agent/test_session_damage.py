@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from agent.admin import session as shown
 from agent.errors import StateError, UsageError
 from agent.llm.messages import Message, TextPart, ToolCallPart, assistant, system, tool_result, user
-from agent.session import Session, latest
-from agent.sessionlist import messages, search, summaries
+from agent.session import Session
+from agent.sessionlist import latest, messages, search, summaries
 from agent.wire import to_plain
 
 

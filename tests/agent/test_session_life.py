@@ -11,9 +11,9 @@ import pytest
 from agent.errors import StateError, UsageError
 from agent.events import Record, SideFinished
 from agent.llm.messages import assistant, user
-from agent.session import Session, find
+from agent.session import Session
 from agent.sessionfile import SessionFile
-from agent.sessionlist import summaries
+from agent.sessionlist import find, summaries
 
 ANSWER = SideFinished(id="m1", outcome="answered", text="look twice")
 

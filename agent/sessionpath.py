@@ -1,8 +1,9 @@
-"""What a compaction makes of a path of messages: pure, and the same each time, so that what is sent stays the same to the byte."""
+"""From a path of a session's tree to what is sent: pure, and the same each time, so that it stays the same to the byte."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,6 +11,24 @@ if TYPE_CHECKING:
 
 Compaction = tuple["tuple[Message, ...]", "str | None"]
 """The user's words that it repeats, and the entry from which on messages are kept as they are (None: none of them)."""
+
+
+def in_order(path: list[str], messages: Mapping[str, Message]) -> list[str]:
+    """The path with the results of a reply's calls in the order of the calls: they were written as they came, so that none could be lost."""
+    places: dict[str, int] = {}
+    at, count = 0, len(path)
+    while at < count:
+        message = messages[path[at]]
+        at += 1
+        if message.role != "tool":
+            places = {call.id: place for place, call in enumerate(message.tool_calls)}
+            continue
+        start = at - 1
+        while at < count and messages[path[at]].role == "tool":
+            at += 1
+        if at - start > 1:
+            path[start:at] = sorted(path[start:at], key=partial(_place, messages, places))
+    return path
 
 
 def steps(
@@ -33,3 +52,7 @@ def steps(
         *((None, message) for message in words),
         *((entry, messages[entry]) for entry in rest),
     )
+
+
+def _place(messages: Mapping[str, Message], places: Mapping[str, int], entry: str) -> int:
+    return places.get(messages[entry].tool_call_id or "", len(places))
