@@ -4,6 +4,9 @@ The whole disk read-only, less the home folders, /run and /tmp; then, deeper mou
 read-only, the working folder to write in, and hidden again whatever holds keys. New namespaces for processes, network and IPC.
 """
 
+# os.path rather than Path to ask whether something is there: what lies in a folder that is closed to the user is not there, and no error.
+# ruff: noqa: PTH110, PTH112
+
 from __future__ import annotations
 
 import asyncio
@@ -123,18 +126,18 @@ def wrap(
             where = (kind, str(path)) if kind == "--tmpfs" else (kind, str(source or path), str(path))
             mounts.append((path, order, where))
 
-    put(0, "--tmpfs", {path for path in (*map(Path, PRIVATE), home) if path.is_dir() and path != Path("/")})
+    put(0, "--tmpfs", {path for path in (*map(Path, PRIVATE), home) if os.path.isdir(path) and path != Path("/")})
     put(1, "--ro-bind", {*_existing(KEPT_IN_RUN), *_toolchains(home, env), *_around(cwd), *_existing(read)})
     put(1, "--ro-bind", [scratch.resolve()])
     put(2, "--bind", {cwd, temporary, *_existing(write)})
     put(2, "--bind", [Path("/tmp")], temporary)
-    put(3, "--ro-bind", [cwd / name for name in PROTECTED if (cwd / name).exists()])
+    put(3, "--ro-bind", [cwd / name for name in PROTECTED if os.path.exists(cwd / name)])
     keys = [home / name for name in KEYS]
     for path in {*keys, *(folder.resolve() for folder in private), *_denied(deny_paths, shown)}:
         found = path.resolve()  # a mount goes over what a link leads to
-        if found.is_dir():
+        if os.path.isdir(found):
             put(4, "--tmpfs", [found])
-        elif found.exists():
+        elif os.path.exists(found):
             put(4, "--ro-bind", [found], Path(os.devnull))
     # Deeper over shallower, so that what is hidden in something shown is hidden, and what is shown in something hidden is shown.
     mounts.sort(key=lambda mount: (len(mount[0].parts), mount[1], mount[0]))
@@ -158,7 +161,7 @@ def _namespaces(*, network: bool) -> tuple[str, ...]:
 
 def _existing(names: Iterable[str]) -> set[Path]:
     paths = (Path(name).expanduser() for name in names)
-    return {path.resolve() for path in paths if path.exists()}
+    return {path.resolve() for path in paths if os.path.exists(path)}
 
 
 def _toolchains(home: Path, env: Mapping[str, str]) -> Iterator[Path]:
@@ -166,7 +169,7 @@ def _toolchains(home: Path, env: Mapping[str, str]) -> Iterator[Path]:
     named = [folder for folder in env.get("PATH", "").split(os.pathsep) if folder]
     named += [value for name in ("VIRTUAL_ENV", "CONDA_PREFIX") if (value := env.get(name))]
     for path in (*(home / name for name in TOOLCHAINS), *map(Path, named)):
-        if not path.is_absolute() or not path.exists():
+        if not path.is_absolute() or not os.path.exists(path):
             continue
         found = path.resolve()
         if not _hides(found) or home.is_relative_to(found):
@@ -184,7 +187,7 @@ def _hides(path: Path) -> bool:
 
 def _around(cwd: Path) -> Iterator[Path]:
     """The repository that the working folder is a part of, to look at."""
-    root = next((folder for folder in (cwd, *cwd.parents) if (folder / ".git").exists()), None)
+    root = next((folder for folder in (cwd, *cwd.parents) if os.path.exists(folder / ".git")), None)
     if root is None or root == Path.home().resolve():
         return
     if root != cwd:

@@ -31,10 +31,9 @@ MODES: Mapping[Mode, str] = {
 }
 
 # What a command that needed more than it has says of it, in the words of the C library, Node, Rust, Go and Python.
-_MISSED = re.compile(
+_MISSED = (
     r"read-only file system|EROFS|network is unreachable|ENETUNREACH|name resolution|could not resolve|couldn't resolve|"
-    r"name or service not known|ENOTFOUND|EAI_AGAIN|getaddrinfo|no such host|dns error|failed to lookup address",
-    re.IGNORECASE,
+    r"name or service not known|ENOTFOUND|EAI_AGAIN|getaddrinfo|no such host|dns error|failed to lookup address"
 )
 
 
@@ -176,7 +175,7 @@ class Sandbox:
 
     def hint(self, output: str) -> str | None:
         """What the model is told where a confined command seems to have failed for want of what it is kept from."""
-        if not _MISSED.search(output[-20_000:]):
+        if not re.search(_MISSED, output[-20_000:], re.IGNORECASE):
             return None
         return (
             f"[it ran in a sandbox: {self.told()}. Do without; if that can't be, say so: the user can open it with "
