@@ -285,9 +285,10 @@ def _compact_model(config: Config, client: ModelClient) -> ModelRef | None:
         return None
     try:
         model = ModelRef.parse(config.compact_model)
-    except ValueError as error:
-        raise UsageError(f"{config.paths.config_file}: context.model: {error}", remedy="write ENDPOINT:MODEL") from None
-    client.endpoint(model.endpoint)
+        client.endpoint(model.endpoint)
+    except (ValueError, UsageError) as error:
+        remedy = getattr(error, "remedy", None) or "write ENDPOINT:MODEL"
+        raise UsageError(f"{config.paths.config_file}: context.model: {error}", remedy=remedy, kind="config") from None
     return model
 
 

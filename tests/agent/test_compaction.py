@@ -6,12 +6,14 @@ import asyncio
 import json
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.chat import Shown
 from agent.compaction.plan import MOST_TAIL, head_and_tail, is_typed, plan
 from agent.compaction.summary import mechanical, record
+from agent.errors import UsageError
 from agent.events import Compacted, ModelRetrying, Notice, SideFinished, SideStarted, TurnFinished
 from agent.gauge import estimate, limit, measure
 from agent.llm.endpoint import ModelFacts
@@ -370,8 +372,24 @@ def test_reasoning_that_is_not_sent_again_does_not_count(tmp_path: Path) -> None
     assert found is not None and found[0] == 1_100
 
 
-def test_compact_at_is_checked_and_one_means_never(tmp_path: Path) -> None:
+def test_one_means_never(tmp_path: Path) -> None:
     bench = ChatBench(tmp_path, [full("a", 9_900)], facts=WINDOW, config=CONFIG + "\n[context]\ncompact_at = 1.0\n")
     talk(bench)
     assert bench.all(Compacted) == []
     assert not any(context.purpose == "compaction" for context in bench.client.contexts)
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("compact_at = 3", "context.compact_at is 3.0"),
+        ('model = "main"', "context.model is 'main'"),
+        ('model = "nowhere:x"', "context.model: there is no endpoint 'nowhere'"),
+        ("compactat = 0.5", "compactat is not a known key"),
+    ],
+)
+def test_a_wrong_setting_is_named(tmp_path: Path, setting: str, told: str) -> None:
+    bench = ChatBench(tmp_path, config=CONFIG + f"\n[context]\n{setting}\n")
+    with pytest.raises(UsageError) as caught:
+        bench.chat.open()
+    assert told in caught.value.message and "config.toml" in caught.value.message
