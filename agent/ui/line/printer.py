@@ -27,12 +27,16 @@ from agent.events import (
 )
 from agent.llm.messages import Message
 from agent.ui import words
+from agent.ui.asking import in_lines
 from agent.ui.line.blocks import Blocks
 from agent.ui.line.paint import Paint, Style
+from agent.ui.text import visible
 
 SHOWN_MESSAGES = 30
 """Messages of a reopened session that are printed."""
 DIFF_LINES = 60
+ASKED_LINES = 1_000
+"""Lines of a diff that a question shows: what is to be allowed must be there to be read."""
 MARKS = {"pending": "[ ]", "in_progress": "[>]", "done": "[x]"}
 STATES: dict[str, Style] = {"info": "dim", "warning": "yellow", "error": "red"}
 
@@ -188,12 +192,14 @@ class Printer:
     def _asked(self, event: Asked) -> None:
         request, paint = event.request, self.paint
         self._out("")
-        self._out(paint(f"May it run? {request.title or request.call.name}", "yellow"))
+        self._out(paint(f"May it run? {visible(request.title or request.call.name)}", "yellow"))
         if request.diff:
             self._asked_about.add(request.call.id)
-            self._out(paint.diff(request.diff, DIFF_LINES))
+            self._out(paint.diff(visible(request.diff), ASKED_LINES))
+        elif lines := in_lines(request):
+            self._out(paint("\n".join(lines), "cyan"))
         self._out(paint("1 once · 2 for this session · 3 always · 4 no (4 because …)", "yellow"))
-        self._out(paint(f"2 and 3 allow: {request.rule}", "dim"))
+        self._out(paint(f"2 and 3 allow: {words.first_line(visible(request.rule), 1_000)}", "dim"))
 
     # The conversation
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +18,8 @@ from textual.widgets import Input, Static
 
 from agent.approval import ApprovalRequest, Rule, UserAnswer
 from agent.errors import UsageError
+from agent.ui.asking import MOST_CHARS, arguments, unshown
+from agent.ui.text import visible
 from agent.ui.tui.blocks import Block, Prose, clean
 from agent.ui.tui.cells import fit, one_line
 from agent.ui.tui.diff import changed_lines, diff_blocks
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
 
 GRACE_S = 0.3
 """So long after the question appears, and after each key that comes in that time, keys are still meant for the composer."""
-
-MOST_CHARS = 20_000
-"""Characters of a call's arguments that are shown."""
 
 _BAR = Content.styled("│ ", "$text-warning")
 _ONCE, _SESSION, _ALWAYS, _NO, _BECAUSE = range(5)
@@ -164,7 +162,10 @@ class ApprovalBar(Widget, can_focus=True):
         if not self._waiting:
             return
         request = self._waiting[0].request
-        parts: list[tuple[str, str]] = [("May this run?  ", "bold $text-warning"), (one_line(request.title), "bold")]
+        parts: list[tuple[str, str]] = [
+            ("May this run?  ", "bold $text-warning"),
+            (one_line(visible(request.title)), "bold"),
+        ]
         if request.diff:
             added, gone = changed_lines(request.diff)
             parts += [(f"  +{added}", "$text-success"), (f" -{gone}", "$text-error")]
@@ -173,7 +174,7 @@ class ApprovalBar(Widget, can_focus=True):
         self.query_one(".title", Static).update(Content.assemble(*parts))
 
     def _show_choices(self) -> None:
-        rule = one_line(self._rule or self._waiting[0].request.rule)
+        rule = one_line(visible(self._rule or self._waiting[0].request.rule))
         lines = []
         for index, (text, about) in enumerate(
             (
@@ -300,28 +301,17 @@ class ApprovalBar(Widget, can_focus=True):
 def _what(request: ApprovalRequest) -> list[Block]:
     """What would be done: the change as a diff, else the arguments, a single text in full."""
     if request.diff:
-        return diff_blocks(request.diff)
-    try:
-        arguments = json.loads(request.call.arguments)
-    except ValueError:
-        arguments = None
-    if not isinstance(arguments, dict):
-        return [_shown(request.call.arguments, _BAR, _BAR)]
-    if len(arguments) == 1 and isinstance(only := next(iter(arguments.values())), str):
-        return [_shown(only, _BAR, _BAR)]
-    names = min(max((cell_len(one_line(name)) for name in arguments), default=0), 16)
-    blocks = []
-    for name, value in arguments.items():
-        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        blocks.append(_shown(text, Content.styled(fit(one_line(name), names) + "  ", "dim"), Content("")))
-    return blocks
+        return diff_blocks(visible(request.diff))
+    parts = arguments(request)
+    if len(parts) == 1 and not parts[0][0]:
+        return [_shown(parts[0][1], _BAR, _BAR)]
+    names = min(max((cell_len(one_line(name)) for name, _ in parts), default=0), 16)
+    return [_shown(text, Content.styled(fit(one_line(name), names) + "  ", "dim"), Content("")) for name, text in parts]
 
 
 def _shown(text: str, first: Content, rest: Content) -> Block:
     """A text, and in so many words what of it is not shown: nobody should allow what they can't see."""
     body = Content(clean(text[:MOST_CHARS]))
-    if len(text) > MOST_CHARS:
-        body += Content.styled(
-            f"\n… and {len(text) - MOST_CHARS:,} more characters that are not shown", "bold $text-warning"
-        )
+    if more := unshown(text):
+        body += Content.styled(f"\n{more}", "bold $text-warning")
     return Block(body, first=first, rest=rest)

@@ -1,0 +1,66 @@
+"""A question shows the whole call: what a title leaves out, and what a terminal would hide."""
+
+from __future__ import annotations
+
+import json
+
+from agent.approval import ApprovalRequest
+from agent.chatevents import Asked
+from agent.llm.messages import ToolCallPart
+from agent.tools.shell import Shell
+from agent.ui.asking import MOST_CHARS, in_lines
+from agent.ui.line.paint import Paint
+from agent.ui.line.printer import Printer
+from agent.ui.text import visible
+
+
+def _request(
+    tool: str = "shell", *, title: str | None = None, diff: str | None = None, **arguments: object
+) -> ApprovalRequest:
+    call = ToolCallPart(id="1", name=tool, arguments=json.dumps(arguments))
+    if title is None:
+        title = Shell().title(arguments) if tool == "shell" else tool
+    return ApprovalRequest(call, title, f"{tool}(x)", diff)
+
+
+def _printed(request: ApprovalRequest) -> str:
+    lines: list[str] = []
+    Printer(Paint(colour=False), lines.append).apply(Asked(id="q", request=request))
+    return "\n".join(lines)
+
+
+def test_what_is_not_seen_is_written_out() -> None:
+    assert visible("a\x1b[2K\u202eb\u200b\x08c\r\nd\te") == "a\\x1b[2K\\u202eb\\u200b\\x08c\nd\te"
+    assert visible("e\U000e0041") == "e\\U000e0041"
+    assert visible("👨\u200d👩 naïve") == "👨\u200d👩 naïve"
+
+
+def test_a_short_command_stands_in_the_title_alone() -> None:
+    request = _request(command="git push")
+    assert in_lines(request) == [] and _printed(request).count("git push") == 1
+
+
+def test_every_line_of_a_command_is_shown() -> None:
+    printed = _printed(_request(command="touch a\nrm -rf b"))
+    assert "  │ touch a\n  │ rm -rf b" in printed
+
+
+def test_a_command_longer_than_its_title_is_shown_to_the_end() -> None:
+    assert "│ echo " + "x" * 500 + "; rm b" in _printed(_request(command="echo " + "x" * 500 + "; rm b"))
+
+
+def test_no_sequence_hides_a_part_of_a_command() -> None:
+    request = _request(command="echo hi \x1b]0;; rm -rf b\x07")
+    assert "rm -rf b" in request.title and "\x1b" not in _printed(request)
+    assert "echo hi \\x1b]0;; rm -rf b\\x07" in _printed(request)
+
+
+def test_every_argument_is_named_and_one_without_end_is_counted() -> None:
+    lines = in_lines(_request("delegate", task="look\naround", steps=3, text="y" * (MOST_CHARS + 5)))
+    assert lines[:3] == ["  │ task: look", "  │ around", "  │ steps: 3"]
+    assert lines[-1] == "  │ … and 5 more characters that are not shown"
+
+
+def test_a_change_shows_its_control_characters() -> None:
+    diff = "--- a\n+++ b\n@@ -1 +1 @@\n-x\n+\u202ey\x1b[8m\n"
+    assert "+\\u202ey\\x1b[8m" in _printed(_request("edit", diff=diff, path="a"))
