@@ -59,7 +59,7 @@ async def compact(
     except (ModelError, BudgetReached, UsageError) as problem:
         told = f"{model} could not sum up the conversation ({problem.message}): heads and tails of it stand in for a summary"
         emit(Notice(level="warning", code="compaction_mechanical", text=told))
-        text, written_by = mechanical(found), None
+        text, written_by = await asyncio.to_thread(mechanical, found), None
     before = estimate(session.history(), agent.tools.specs)
     message = user(frame(text, agent.plugins, session), synthetic="summary")
     session.compact(message, words=found.words, keep_from=found.keep_from)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
@@ -63,7 +64,9 @@ async def summarise(
     ask = ASK.format(words=max(60, plan.tokens * 2 // 3))
     if keep:
         ask += f"\nThe user asks that this be kept above all: {keep}"
-    request = Request(model, (system(ask), user(record(plan.cut, max(200, int(room / SAFETY))))), max_tokens=output)
+    # A conversation of days takes a moment to write down: beside the loop, so that faces stay awake.
+    text = await asyncio.to_thread(record, plan.cut, max(200, int(room / SAFETY)))
+    request = Request(model, (system(ask), user(text)), max_tokens=output)
     shown = _Shown(model, emit)
     try:
         reply = await client.complete(request, context, on_event=shown.hear)

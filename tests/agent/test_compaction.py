@@ -393,3 +393,21 @@ def test_a_wrong_setting_is_named(tmp_path: Path, setting: str, told: str) -> No
     with pytest.raises(UsageError) as caught:
         bench.chat.open()
     assert told in caught.value.message and "config.toml" in caught.value.message
+
+
+def test_an_active_goal_survives_word_for_word(tmp_path: Path) -> None:
+    from agent.goal.plugin import Goal, make
+    from agent.goal.state import GoalState
+
+    bench = ChatBench(tmp_path, ["a", "b", "c", "d", "SUM"], plugins={"goal": make})
+
+    async def aim() -> None:
+        (goal,) = bench.chat.host.plugins
+        assert isinstance(goal, Goal)
+        goal.set(GoalState(text="ship it by noon", criteria=("tests pass",), status="paused"))
+
+    bench.run(*(f"task {number} {LONG}" for number in range(4)), aim, "/compact")
+    (event,) = bench.all(Compacted)
+    assert "ship it by noon\n- tests pass" in event.message.text
+    state = bench.session.get_state("goal")
+    assert state is not None and state["text"] == "ship it by noon"
