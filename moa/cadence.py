@@ -1,7 +1,7 @@
 """When to take counsel: a pure decision, with a receipt for each.
 
 `iteration`: before every call of the main model. `turn`: before a turn's first. `every:N`: before the first and then every Nth.
-`signal`: before the first; after a tool error; after the same call with the same result; and before a reply that would end a turn
+`signal`: before the first; after a tool error; when the work goes in circles (`agent.stuck`); and before a reply that would end a turn
 which wrote something since the last counsel.
 """
 
@@ -16,7 +16,25 @@ FULL_CALLS = 3
 """For so many calls guidance is sent whole; from then on as one line. Old advice in full was obeyed as if it were new
 (hermes-agent#116769)."""
 
-Trigger = Literal["turn_start", "iteration", "every", "tool_error", "same_result", "before_stop", "consult", "again"]
+Trigger = Literal[
+    "turn_start",
+    "iteration",
+    "every",
+    "tool_error",
+    "same_result",
+    "edit_redone",
+    "same_error",
+    "before_stop",
+    "consult",
+    "again",
+]
+
+_SAID: dict[Trigger, str] = {
+    "tool_error": "a tool failed",
+    "same_result": "the same call came to the same result",
+    "edit_redone": "an edit was undone and made again",
+    "same_error": "the same error came again and again",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +71,7 @@ def decide(cadence: Cadence, *, first: bool, since: int, signals: tuple[Trigger,
     """The decision before a call of the main model.
 
     `first`: no counsel was taken in this turn yet. `since`: main-model calls made since the last counsel was taken. `signals`: what
-    happened since then (`tool_error`, `same_result`).
+    happened since then; the first of them is the reason.
     """
     if first:
         return Decision(True, "turn_start", "a turn's first call")
@@ -65,8 +83,7 @@ def decide(cadence: Cadence, *, first: bool, since: int, signals: tuple[Trigger,
         return Decision(False, "every", f"{since} of {cadence.n} calls since the last counsel")
     if cadence.kind == "signal":
         if signals:
-            said = {"tool_error": "a tool failed", "same_result": "the same call came to the same result"}
-            return Decision(True, signals[0], said.get(signals[0], signals[0]))
+            return Decision(True, signals[0], _SAID.get(signals[0], signals[0]))
         return Decision(False, "iteration", "nothing happened that calls for counsel")
     return Decision(False, "iteration", "the cadence is once a turn")
 

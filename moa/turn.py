@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from agent.events import Notice
 from agent.plugin import Continue, Contribution
+from agent.stuck import Stuck, Watch
 from moa import record
 from moa.cadence import Decision, Receipt, Receipts, Trigger, decide, decide_stop, form
 from moa.council import Council
@@ -42,7 +44,9 @@ class TurnCounsel:
         self._wrote = False
         self._held = False
         self._review: Counsel | None = None  # taken on a draft, not sent yet
-        self._seen: dict[tuple[str, str], str] = {}
+        self._watch = Watch()
+        self._circles: set[str] = set()  # the ways in which it went in circles, each of them a reason for counsel
+        self._told = False
         self._ahead: asyncio.Task[Counsel] | None = None
         self._ahead_mark = 0
 
@@ -72,10 +76,18 @@ class TurnCounsel:
             self._wrote = True
         if result.is_error and "tool_error" not in self._signals:
             self._signals.append("tool_error")
-        key = (call.name, call.arguments)
-        if self._seen.get(key) == result.text and "same_result" not in self._signals:
-            self._signals.append("same_result")
-        self._seen[key] = result.text
+        if sign := self._watch.saw(call.name, call.arguments, result.text, is_error=result.is_error):
+            self._in_circles(sign)
+
+    def _in_circles(self, sign: Stuck) -> None:
+        """Counsel first; where that was taken and the circle goes on, the user is told."""
+        if sign.kind not in self._signals:
+            self._signals.append(sign.kind)
+        if sign.kind in self._circles and self._since <= 1 and not self._told:
+            self._told = True
+            text = f"going in circles, in spite of counsel: {sign.words}"
+            self._emit(Notice(source="moa", level="warning", code="stuck", text=text))
+        self._circles.add(sign.kind)
 
     async def before_stop(self, turn: TurnState, context: CallContext) -> Continue | None:
         """Hold a draft back for review, once a turn, where the cadence asks for it."""

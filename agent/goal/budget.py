@@ -61,7 +61,7 @@ class Budget:
         return None
 
     def __str__(self) -> str:
-        parts = [] if self.turns is None else [f"{self.turns} turns"]
+        parts = [] if self.turns is None else [f"{self.turns} turn{'s' * (self.turns != 1)}"]
         parts += [] if self.seconds is None else [show_span(self.seconds)]
         parts += [] if self.tokens is None else [f"{self.tokens:,} tokens"]
         parts += [] if self.nano is None else [show_usd(self.nano)]
