@@ -28,11 +28,10 @@ from agent.llm.money import nano_from_usd
 from agent.llm.request import ModelRef
 from agent.loop import Agent
 from agent.plugin import Plugin, PluginHost, Registry
-from agent.sandbox import Sandbox, read_settings
+from agent.sandbox import Sandbox
 from agent.session import Session
 from agent.tools.base import Tool, ToolContext, ToolResult
-from agent.tools.delegate import Delegate
-from agent.tools.delegate import read_settings as read_delegate
+from agent.tools.delegate import delegates
 from agent.tools.runner import ToolRunner
 
 if TYPE_CHECKING:
@@ -146,24 +145,39 @@ def build(
         raise UsageError(f"--cwd {cwd} is no folder", remedy="give an existing one")
     ledger = Ledger(config.paths.state / "ledger.db", redact=config.redact)
     ledger.sweep()  # what a killed process left open
-    client = make_client(config, ledger, notice=notice, progress=progress)
     session = _session(config, options)
+    try:
+        return _assemble(
+            options, env, config, cwd, ledger, session, makers, approver=approver, notice=notice, progress=progress
+        )
+    except BaseException:  # its lock must not outlive it
+        session.close()
+        ledger.close()
+        raise
+
+
+def _assemble(
+    options: Options,
+    env: Mapping[str, str],
+    config: Config,
+    cwd: Path,
+    ledger: Ledger,
+    session: Session,
+    makers: Mapping[str, Callable[[PluginHost], Plugin]],
+    *,
+    approver: Approver | None,
+    notice: Callable[[str, str], None],
+    progress: Callable[[Progress], None],
+) -> Host:
+    """The agent around a session that is open."""
+    client = make_client(config, ledger, notice=notice, progress=progress)
     main = options.model or config.model
     deny_paths = DenyPaths((*config.deny_paths, *_own_secrets(config)), cwd, file=str(config.paths.config_file))
     scratch = config.paths.state / "scratch" / session.id
     snapshots = config.paths.state / "snapshots" / session.id
-    sandbox = Sandbox(
-        read_settings(config.sandbox, config.paths.config_file),
-        private=(config.paths.config, config.paths.state),
-        deny_paths=deny_paths,
-        session=session,
-    )
+    sandbox = Sandbox.of(config, deny_paths, session)
     tool_context = ToolContext(
-        cwd=cwd,
-        scratch=scratch,
-        deny_paths=deny_paths,
-        snapshot=partial(_keep_snapshot, snapshots),
-        sandbox=sandbox,
+        cwd=cwd, scratch=scratch, deny_paths=deny_paths, snapshot=partial(_keep_snapshot, snapshots), sandbox=sandbox
     )
     approvals = Approvals(
         options.approve,
@@ -225,12 +239,10 @@ def build(
     tools: list[Tool] = [*builtin, *(tool for plugin in plugins for tool in plugin.tools())]
     brought = next((name for plugin in plugins if (name := plugin.main_model())), None)
     model, model_error = _main_model(config, client, options.model or brought or _chosen(config, session))
-    delegate = read_delegate(config.delegate, config.paths.config_file)
-    # Not inside of a panel or another's shell, and not for the small models that this program runs itself: they answer one at a time.
-    if delegate.enabled and not depth.depth(env) and (model.endpoint != "local" or delegate.model):
-        given = [tool for tool in builtin if tool.spec.name != "todo"]
-        file = config.paths.config_file
-        tools.append(Delegate(delegate, file, leader=lambda: agent, tools=given, profiles=registry.profiles))
+    file = config.paths.config_file
+    tools += delegates(
+        config.delegate, file, model=model, tools=builtin, leader=lambda: agent, profiles=registry.profiles
+    )
     agent = Agent(
         client=client,
         ledger=ledger,

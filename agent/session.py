@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from agent.errors import StateError, UsageError
 from agent.llm.messages import Message
 from agent.llm.text import whole
-from agent.sessionfile import VERSION, Line, SessionFile, read_lines
+from agent.sessionfile import VERSION, Line, SessionFile, read_lines, reason
 from agent.sessionpath import Compaction, in_order, steps
 from agent.wire import read_message, to_plain
 
@@ -307,9 +307,13 @@ class Session:
         self._file.close()
 
     def _append(self, entry: dict[str, Any]) -> str:
-        inherited, self._unwritten = self._unwritten, {}
-        for state, value in inherited.items():
-            self._append({"type": "state", "name": state, "data": value})
+        while self._unwritten:
+            state, value = self._unwritten.popitem()
+            try:
+                self._append({"type": "state", "name": state, "data": value})
+            except (StateError, UsageError):
+                self._unwritten[state] = value
+                raise
         self._count += 1
         name = f"e{self._count}"
         line = {"v": VERSION, "id": name, "parent": self._head, "ts": round(time.time(), 3), "entry": entry}
@@ -336,9 +340,7 @@ class Session:
             try:
                 self._take(line)
             except (ValueError, KeyError, TypeError) as error:
-                problems.append(
-                    f"the entry {line.name} can't be understood ({str(error).splitlines()[0][:100]}) and was left out"
-                )
+                problems.append(f"the entry {line.name} can't be understood ({reason(error)}) and was left out")
         self.notices += [f"session {self.id}: {problem}" for problem in problems]
 
     def _take(self, line: Line) -> None:

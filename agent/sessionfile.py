@@ -221,7 +221,7 @@ def _parsed(path: Path, raw: bytes) -> tuple[list[Line], list[str]]:
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             damaged += 1
             if damaged <= _TOLD:
-                what = "cut short" if number >= len(lines) - 1 else f"damaged ({_why(error)})"
+                what = "cut short" if number >= len(lines) - 1 else f"damaged ({reason(error)})"
                 told.append(f"line {number} is {what} and was left out")
     if damaged > _TOLD:
         told.append(f"{damaged - _TOLD} more lines are damaged and were left out")
@@ -237,8 +237,11 @@ def _line(envelope: dict[str, Any]) -> Line:
     return Line(name, parent, entry)
 
 
-def _why(error: Exception) -> str:
-    return f"no {error}" if isinstance(error, KeyError) else str(error).splitlines()[0][:100]
+def reason(error: Exception) -> str:
+    """Why a line could not be read, in a few words."""
+    if isinstance(error, KeyError):
+        return f"no {error}"
+    return (str(error).splitlines() or [type(error).__name__])[0][:100]
 
 
 def _newer(path: Path, version: object) -> UsageError:
