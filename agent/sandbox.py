@@ -16,6 +16,7 @@ from agent.toml import Table
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from agent.config import Config
     from agent.denied import DenyPaths
     from agent.plugin import Emit
     from agent.session import Session
@@ -106,6 +107,13 @@ class Sandbox:
             self.mode = kept["mode"]
         if isinstance(kept.get("network"), bool):
             self.network = kept["network"]
+
+    @classmethod
+    def of(cls, config: Config, deny_paths: DenyPaths, session: Session) -> Sandbox:
+        """The sandbox of a session under these settings. Raises UsageError for a wrong section."""
+        settings = read_settings(config.sandbox, config.paths.config_file)
+        private = (config.paths.config, config.paths.state)
+        return cls(settings, private=private, deny_paths=deny_paths, session=session)
 
     def change(self, *, mode: Mode | None = None, network: bool | None = None) -> None:
         """What the user wants from now on, in this session."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+from agent.depth import depth
 from agent.llm.accounting import CallContext, Cap
 from agent.llm.request import ModelRef, ToolSpec
 from agent.toml import Table
@@ -57,6 +58,24 @@ def read_settings(section: Mapping[str, Any], file: Path) -> Settings:
     )
     table.done()
     return settings
+
+
+def delegates(
+    section: Mapping[str, Any],
+    file: Path,
+    *,
+    model: ModelRef,
+    tools: Sequence[Tool],
+    leader: Callable[[], Agent],
+    profiles: Offers[Profile],
+) -> tuple[Tool, ...]:
+    """The tool, where there is one: not inside of a panel or of another agent's shell, and not for the small models that this program
+    runs itself, since they answer one question at a time. Raises UsageError for a wrong section."""
+    settings = read_settings(section, file)
+    if not settings.enabled or depth() or (model.endpoint == "local" and settings.model is None):
+        return ()
+    given = [tool for tool in tools if tool.spec.name != "todo"]
+    return (Delegate(settings, file, leader=leader, tools=given, profiles=profiles),)
 
 
 class Delegate:

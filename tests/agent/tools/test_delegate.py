@@ -54,7 +54,6 @@ class Bench:
         config: str = DELEGATE,
         approve: Any = "deny",
         plugins: Sequence[Plugin] = (),
-        env: dict[str, str] | None = None,
     ) -> None:
         self.work = folder / "work"
         self.work.mkdir()
@@ -64,7 +63,7 @@ class Bench:
         self.client = ScriptedClient({MAIN: list(leader), "*": helper})
         makers = {plugin.name: (lambda host, plugin=plugin: self.offer(host, plugin)) for plugin in plugins}
         options = Options(cwd=self.work, approve=approve)
-        self.host: Host = build(options, env={**self.env, **(env or {})}, makers=makers)
+        self.host: Host = build(options, env=self.env, makers=makers)
         self.host.agent.client = self.client
         self.events: list[AgentEvent] = []
 
@@ -158,8 +157,12 @@ def test_there_is_no_delegate_and_no_plugin_inside(tmp_path: Path) -> None:
     ],
     ids=["as a rule", "inside of a panel", "turned off", "built-in model", "built-in model with a helper named"],
 )
-def test_when_it_is_offered(tmp_path: Path, config: str, env: dict[str, str], offered: bool) -> None:
-    bench = Bench(tmp_path, ["x"], config=config, env=env)
+def test_when_it_is_offered(
+    tmp_path: Path, config: str, env: dict[str, str], offered: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    bench = Bench(tmp_path, ["x"], config=config)
     assert ("delegate" in bench.host.agent.tools.tools) == offered
 
 
