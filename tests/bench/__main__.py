@@ -1,4 +1,4 @@
-"""`python -m tests.bench [startup] [counsel] [cache] [tui] [sessions] [kill] [--python PATH] [--rounds N]`: measure, print, and fail where a target is missed.
+"""`python -m tests.bench [startup] [counsel] [cache] [tui] [sessions] [goal] [kill] [--python PATH] [--rounds N]`: measure, print, and fail where a target is missed.
 
 `--python` names the interpreter of the environment to measure (default: this one); its `moa` is taken from beside it. Everything
 runs through the installed program against the scripted endpoint, on loopback.
@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.bench import cache, counsel, kill, sessions, startup, tui
+from tests.bench import cache, counsel, goal, kill, sessions, startup, tui
 from tests.bench.figures import environment, show
 
 BENCHES = {
@@ -20,6 +20,7 @@ BENCHES = {
     "cache": cache.measure,
     "tui": tui.measure,
     "sessions": sessions.measure,
+    "goal": goal.measure,
     "kill": kill.measure,
 }
 
