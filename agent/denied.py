@@ -6,11 +6,20 @@ import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from agent.errors import UsageError
-from agent.globs import Glob
+from agent.globs import Glob, escape
+
+if TYPE_CHECKING:
+    from agent.config import Paths
 
 Parts = tuple[str, ...]
+
+
+def own_secrets(paths: Paths) -> tuple[str, ...]:
+    """Files of the program's own that no tool may read, as patterns; none where there are none, since each costs every look-up."""
+    return (escape(str(paths.keys_file)),) if paths.keys_file.exists() else ()
 
 
 class DenyPaths:

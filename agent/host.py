@@ -16,8 +16,8 @@ from agent.approval import Approvals, Approver, DenyPaths, remember_rule
 from agent.commands import CommandTable
 from agent.config import Config, load_config, require_model
 from agent.context import system_prompt
+from agent.denied import own_secrets
 from agent.errors import StateError, UsageError
-from agent.globs import escape
 from agent.ledger import Ledger
 from agent.llm.accounting import CallContext, Cap
 from agent.llm.catalogue import Catalogue
@@ -172,7 +172,7 @@ def _assemble(
     """The agent around a session that is open."""
     client = make_client(config, ledger, notice=notice, progress=progress)
     main = options.model or config.model
-    deny_paths = DenyPaths((*config.deny_paths, *_own_secrets(config)), cwd, file=str(config.paths.config_file))
+    deny_paths = DenyPaths((*config.deny_paths, *own_secrets(config.paths)), cwd, file=str(config.paths.config_file))
     scratch = config.paths.state / "scratch" / session.id
     snapshots = config.paths.state / "snapshots" / session.id
     sandbox = Sandbox.of(config, deny_paths, session)
@@ -239,10 +239,7 @@ def _assemble(
     tools: list[Tool] = [*builtin, *(tool for plugin in plugins for tool in plugin.tools())]
     brought = next((name for plugin in plugins if (name := plugin.main_model())), None)
     model, model_error = _main_model(config, client, options.model or brought or _chosen(config, session))
-    file = config.paths.config_file
-    tools += delegates(
-        config.delegate, file, model=model, tools=builtin, leader=lambda: agent, profiles=registry.profiles
-    )
+    tools += delegates(config, model, builtin, lambda: agent, registry.profiles)
     agent = Agent(
         client=client,
         ledger=ledger,
@@ -353,12 +350,6 @@ def make_client(
         memory=QuirkMemory(config.paths.cache / "quirks.json"),
         depth_headers=lambda panel: depth.headers(depth.depth() + panel),
     )
-
-
-def _own_secrets(config: Config) -> tuple[str, ...]:
-    """Files of ours that no tool may read, as patterns."""
-    file = config.paths.keys_file
-    return (escape(str(file)),) if file.exists() else ()
 
 
 def _session(config: Config, options: Options) -> Session:

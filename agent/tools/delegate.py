@@ -17,6 +17,7 @@ from agent.tools.base import Tool, ToolContext, ToolError, ToolResult
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from agent.config import Config
     from agent.loop import Agent
     from agent.plugin import Offers, Profile
     from agent.subagent import Work
@@ -61,17 +62,12 @@ def read_settings(section: Mapping[str, Any], file: Path) -> Settings:
 
 
 def delegates(
-    section: Mapping[str, Any],
-    file: Path,
-    *,
-    model: ModelRef,
-    tools: Sequence[Tool],
-    leader: Callable[[], Agent],
-    profiles: Offers[Profile],
+    config: Config, model: ModelRef, tools: Sequence[Tool], leader: Callable[[], Agent], profiles: Offers[Profile]
 ) -> tuple[Tool, ...]:
     """The tool, where there is one: not inside of a panel or of another agent's shell, and not for the small models that this program
     runs itself, since they answer one question at a time. Raises UsageError for a wrong section."""
-    settings = read_settings(section, file)
+    file = config.paths.config_file
+    settings = read_settings(config.delegate, file)
     if not settings.enabled or depth() or (model.endpoint == "local" and settings.model is None):
         return ()
     given = [tool for tool in tools if tool.spec.name != "todo"]
