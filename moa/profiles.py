@@ -1,6 +1,6 @@
 """Presets as people to delegate to: `PRESET` is its main model, or its first member where it names none; `PRESET/N` is member N.
 
-A sub-agent takes no counsel: it is one of the panel at work, not a panel (docs/decisions/0006-delegate.md).
+A sub-agent takes no counsel: it is one of the panel at work, not a panel (docs/decisions/0008-delegate-and-sandbox.md).
 """
 
 from __future__ import annotations
