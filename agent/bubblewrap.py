@@ -10,6 +10,7 @@ read-only, the working folder to write in, and hidden again whatever holds keys.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import glob
 import os
 import shutil
@@ -131,7 +132,12 @@ def wrap(
     put(1, "--ro-bind", [scratch.resolve()])
     put(2, "--bind", {cwd, temporary, *_existing(write)})
     put(2, "--bind", [Path("/tmp")], temporary)
-    put(3, "--ro-bind", [cwd / name for name in PROTECTED if os.path.exists(cwd / name)])
+    if os.path.isdir(cwd / ".git"):
+        # A mount can't be renamed: else another .git, with hooks of its own, could be put in its place.
+        put(2, "--bind", [(cwd / ".git").resolve()])
+        with contextlib.suppress(OSError):
+            (cwd / ".git" / "hooks").mkdir(exist_ok=True)
+    put(3, "--ro-bind", {(cwd / name).resolve() for name in PROTECTED if os.path.exists(cwd / name)})
     keys = [home / name for name in KEYS]
     for path in {*keys, *(folder.resolve() for folder in private), *_denied(deny_paths, shown)}:
         found = path.resolve()  # a mount goes over what a link leads to

@@ -116,6 +116,14 @@ def test_what_runs_later_outside_can_not_be_written(place: Place) -> None:
 
 
 @real
+def test_the_repository_can_not_be_replaced_by_another(place: Place) -> None:
+    (place.cwd / ".git" / "hooks").rmdir()
+    tried = place.shell("mv .git old; rm -rf .git/hooks; mkdir -p .git/hooks; echo evil > .git/hooks/pre-commit")
+    assert "busy" in tried.text and "Read-only" in tried.text
+    assert (place.cwd / ".git" / "config").exists() and not list((place.cwd / ".git" / "hooks").iterdir())
+
+
+@real
 def test_one_command_finds_what_another_left_in_tmp_and_nobody_else_does(place: Place) -> None:
     place.shell("echo mine > /tmp/of-the-sandbox; mktemp -p $TMPDIR > name")
     assert "mine" in place.shell("cat /tmp/of-the-sandbox").text
