@@ -531,3 +531,20 @@ def test_settings_are_checked(tmp_path: Path) -> None:
         read({"presett": "x"}, tmp_path / "config.toml")
     assert "did you mean preset?" in (caught.value.remedy or "")
     assert read({"armed": True}, tmp_path / "config.toml").armed
+
+
+def test_circles_are_a_signal_and_told_where_counsel_did_not_help(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, [LOOK, LOOK, LOOK, LOOK, "done"], 'aggregate = "raw"\ncadence = "signal"')
+    run(lambda: _turn(bench))
+    assert [data["trigger"] for data in bench.records][2:] == ["same_result"] * 3
+    told = [event.text for event in bench.of(Notice) if event.code == "stuck"]
+    assert len(told) == 1 and "3 times" in told[0]
+
+
+def test_a_preset_is_a_panel_of_judges(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, ["done"])
+    found = bench.host.registry.judges.find("p")
+    assert found is not None and [str(seat.model) for seat in found] == ["fake:one", "fake:two"]
+    assert all(seat.max_tokens >= 2_000 for seat in found)
+    assert bench.host.registry.judges.find("nobody") is None
+    assert {"p", "q"} <= set(bench.host.registry.judges.names())
