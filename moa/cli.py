@@ -82,7 +82,7 @@ def _internal(error: Exception) -> ErrorInfo:
     from agent.errors import UsageError
 
     try:
-        redact = load_config(os.environ, plugins=frozenset({"moa"})).redact
+        redact = load_config(os.environ, plugins=frozenset({"goal", "moa"})).redact
     except (UsageError, OSError):  # then no key was read either
         return crashed(error, Paths.from_env(os.environ).state)
     return crashed(error, Paths.from_env(os.environ).state, redact=redact)
