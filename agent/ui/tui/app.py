@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,6 +17,7 @@ from textual.binding import Binding, BindingType
 from agent.chatevents import Action, Answered, Asked, ChatEvent, Opened, Queued, Refused, Shown
 from agent.commands import CommandTable
 from agent.config import Paths
+from agent.crash import crashed
 from agent.errors import StateError, UsageError
 from agent.events import Notice, TurnFinished, TurnStarted
 from agent.filesindex import FileIndex
@@ -67,6 +69,7 @@ class ChatApp(App[None]):
         self._build = build
         self._options = options
         self._leaving = SecondPress()
+        self._order = asyncio.Lock()
         self._chat: Chat | None = None
         self.work_log = SideLog()
         self.settings = doors.early_settings()
@@ -135,6 +138,8 @@ class ChatApp(App[None]):
 
     def listen(self, event: ChatEvent) -> None:
         """One event of the conversation, in order."""
+        if self._exception is not None:  # the screen is gone; what runs is being ended
+            return
         self.query_one(PanelView).apply(event)
         self.query_one(StatusLine).apply(event)
         if not doors.is_session_list(event):
@@ -196,6 +201,14 @@ class ChatApp(App[None]):
 
     @work(group="send", exit_on_error=False)
     async def _send(self, event: Composer.Submitted) -> None:
+        async with self._order:  # looking at what a line discloses takes a moment: the next one must not overtake it
+            try:
+                await self._deliver(event)
+            except Exception as problem:
+                info = self.chat.host.agent.crashed(problem) if self.chat_is_open else crashed(problem)
+                self.listen(Refused(text=event.text, message=info.message, remedy=info.remedy, images=event.images))
+
+    async def _deliver(self, event: Composer.Submitted) -> None:
         if not self.chat_is_open:
             self.query_one(Composer).take_back([event.text])
             return
@@ -322,11 +335,20 @@ class ChatApp(App[None]):
 
     async def action_quit(self) -> None:
         """End what runs, keep the conversation, and go."""
-        if self.chat_is_open:
+        await self.end_conversation()
+        self.exit()
+
+    async def end_conversation(self) -> None:
+        """Stop what runs and close the session; nothing where that is done already."""
+        if self.chat_is_open and not self.farewell:
             session = self.chat.host.agent.session
             await self.chat.aclose()
             self.farewell = farewell(session.id, began=bool(session.history()))
-        self.exit()
+
+    def _fatal_error(self) -> None:
+        # Textual would print a traceback with the values of everything, keys among them. `run` raises the error instead, for the one
+        # place that writes it to a file with what is secret taken out.
+        self._close_messages_no_wait()
 
     def copy_to_clipboard(self, text: str) -> None:
         """Everything in the program that copies comes here."""
@@ -341,9 +363,17 @@ class ChatApp(App[None]):
 def run(build: Callable[..., Host], options: Options) -> int:
     """The chat until the user leaves; returns the exit code. Raises UsageError or StateError where it can't be opened."""
     app = ChatApp(build, options)
-    app.run(mouse=app.settings.mouse)
+    asyncio.run(_live(app))
     if app.problem is not None:
         raise app.problem
     if app.farewell:
         print(app.farewell)
+    if app._exception is not None:
+        raise app._exception
     return app.return_code or 0
+
+
+async def _live(app: ChatApp) -> None:
+    await app.run_async(mouse=app.settings.mouse)
+    if app._exception is not None:
+        await app.end_conversation()

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from agent.ui.tui.approve import GRACE_S
+from agent.ui.tui.composer import Composer
 from agent.ui.tui.picker import Chooser, Item
 from agent.ui.tui.views import view_widget
 
@@ -36,6 +39,7 @@ class Consent(ModalScreen[Decision]):
 
     def __init__(self, view: View, *, without: bool) -> None:
         super().__init__()
+        self._deaf_until = 0.0
         self._view = view
         self._without = without
 
@@ -55,7 +59,17 @@ class Consent(ModalScreen[Decision]):
 
     def on_mount(self) -> None:
         """The answers have the keyboard."""
+        self._deaf_until = monotonic() + GRACE_S
         self.query_one(Chooser).focus_first()
+
+    def on_key(self, event: events.Key) -> None:
+        """Keys that were typed ahead agree to nothing; their text is the composer's."""
+        if monotonic() < self._deaf_until and event.key != "escape":
+            self._deaf_until = monotonic() + GRACE_S
+            event.stop()
+            event.prevent_default()
+            if event.is_printable and event.character:
+                self.app.query_one(Composer).editor.insert(event.character)
 
     @on(Chooser.Chosen)
     def _chosen(self, event: Chooser.Chosen) -> None:

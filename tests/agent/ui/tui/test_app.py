@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +13,6 @@ from agent.chatevents import Action
 from agent.clipboard import osc52
 from agent.errors import UsageError
 from agent.events import TurnFinished
-from agent.ui.tui import app as app_module
 from agent.ui.tui.approve import ApprovalBar
 from agent.ui.tui.composer import Composer
 from agent.ui.tui.consent import Consent
@@ -277,23 +275,6 @@ def test_a_wrong_setting_ends_the_start_with_its_name(stage: Stage, line: str) -
     assert isinstance(app.problem, UsageError)
     assert "config.toml: ui." in app.problem.message
     assert app.return_code == 2
-
-
-def test_what_kept_the_chat_from_opening_is_raised_behind_the_screen(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def build(*_args: object, **_watch: object) -> None:
-        raise UsageError("the file is wrong", remedy="mend it")
-
-    monkeypatch.setattr(app_module.ChatApp, "run", lambda self, **_more: asyncio.run(self.run_async(headless=True)))
-    with pytest.raises(UsageError, match="the file is wrong"):
-        app_module.run(build, app_module_options(stage))
-
-
-def app_module_options(stage: Stage):  # type: ignore[no-untyped-def]
-    from agent.host import Options
-
-    return Options(cwd=stage.root / "project")
 
 
 def test_a_session_is_chosen_from_a_list_and_goes_on(stage: Stage, endpoint: ScriptedEndpoint) -> None:

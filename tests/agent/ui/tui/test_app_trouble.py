@@ -1,0 +1,113 @@
+"""Where something goes wrong around a message: nothing typed is lost, no value is shown, and no key agrees to what was not read."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+
+from agent.errors import UsageError
+from agent.host import Host, Options, build
+from agent.ui.tui import app as app_module
+from agent.ui.tui.composer import Composer
+from agent.ui.tui.consent import Consent
+from agent.ui.tui.picker import Chooser
+from tests.support.endpoint import ScriptedEndpoint
+from tests.support.stage import Stage
+
+
+@pytest.fixture
+def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, endpoint: ScriptedEndpoint) -> Stage:
+    return Stage(tmp_path, monkeypatch, endpoint.base_url)
+
+
+def composer(stage: Stage) -> Composer:
+    return stage.app.query_one(Composer)
+
+
+def options(stage: Stage) -> Options:
+    return Options(cwd=stage.root / "project")
+
+
+def headless(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = app_module.ChatApp.run_async
+    monkeypatch.setattr(app_module.ChatApp, "run_async", lambda self, **_more: real(self, headless=True))
+
+
+def test_what_kept_the_chat_from_opening_is_raised_behind_the_screen(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def build(*_args: object, **_watch: object) -> Host:
+        raise UsageError("the file is wrong", remedy="mend it")
+
+    headless(monkeypatch)
+    with pytest.raises(UsageError, match="the file is wrong"):
+        app_module.run(build, options(stage))
+
+
+def test_a_mistake_of_ours_shows_no_values_and_closes_the_session(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    closed = []
+
+    def settle_in(app: app_module.ChatApp, _host: object) -> None:
+        key = "sk-" + "very-secret"
+        close = app.chat.aclose
+
+        async def aclose() -> None:
+            closed.append(app.chat.host.agent.session.id)
+            await close()
+
+        monkeypatch.setattr(app.chat, "aclose", aclose)
+        raise RuntimeError(f"broken, {len(key)}")
+
+    headless(monkeypatch)
+    monkeypatch.setattr("agent.ui.tui.doors.settle_in", settle_in)
+    with pytest.raises(RuntimeError, match="broken"):
+        app_module.run(lambda wanted, **watch: build(wanted, env=os.environ, **watch), options(stage))
+    printed = capfd.readouterr()
+    assert "very-secret" not in printed.out + printed.err and "Traceback" not in printed.out + printed.err
+    assert len(closed) == 1
+
+
+def test_messages_keep_their_order_and_come_back_where_sending_breaks(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[str] = []
+
+    async def agreed(_app: object, _chat: object, line: str) -> bool:
+        if line == "first":
+            await asyncio.sleep(0.1)
+        if line == "third":
+            raise OSError("the disk is gone")
+        sent.append(line)
+        return False
+
+    async def drive(stage: Stage) -> None:
+        for line in ("first", "second", "third"):
+            await stage.enter(line)
+        await stage.until(lambda: "third" in composer(stage).text)
+        await stage.shows("the disk is gone")
+        assert sent == ["first", "second"]
+        assert composer(stage).text.split("\n") == ["third", "second", "first"]
+
+    monkeypatch.setattr("agent.ui.tui.doors.agreed", agreed)
+    stage.run(drive)
+
+
+def test_keys_typed_ahead_agree_to_nothing(stage: Stage, endpoint: ScriptedEndpoint) -> None:
+    stage.preset("panel", "fake:first")
+
+    async def drive(stage: Stage) -> None:
+        await stage.enter("tell me")
+        await stage.until(lambda: isinstance(stage.app.screen, Consent))
+        await stage.pilot.press("x", "enter", "y")
+        assert isinstance(stage.app.screen, Consent)
+        assert composer(stage).text == "xy"
+        stage.app.screen.query_one(Chooser).post_message(Chooser.Chosen("back"))
+        await stage.until(lambda: composer(stage).text == "tell me\nxy")
+
+    stage.run(drive, plugins={"moa": {"preset": "panel"}})
+    assert not endpoint.calls()
