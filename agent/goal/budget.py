@@ -32,6 +32,8 @@ class Spent:
     @property
     def money(self) -> str:
         """For people; a lower bound where a cost is unknown."""
+        if self.unknown and not self.nano:
+            return "an unknown amount"
         return ("≥ " if self.unknown else "") + show_usd(self.nano)
 
 

@@ -8,12 +8,9 @@ MOST_GOAL = 6_000
 """Characters of a goal that are said again in every turn; a longer one is in the first message."""
 
 HOW_TO_END = (
-    "Work on it now, with your tools; don't ask whether you may. When all of it is met, end your reply with a line "
-    "`GOAL DONE:` and what shows it (a test's result, a file). If it can't be met, or only with something from the user, end with "
-    "`GOAL BLOCKED:` and why. If nothing is left to do until something outside has finished, end with `GOAL WAIT:` and for what. A judge "
-    "that sees your tool calls and their results checks it."
+    "Work on it now, without asking whether you may. When it is true, and not before, end your reply with a line `GOAL DONE:` and what "
+    "shows it, `GOAL BLOCKED:` and what only the user can give, or `GOAL WAIT:` and what has to finish first."
 )
-
 REMINDER = (
     "When it is true, and not before, end your reply with one of the lines `GOAL DONE:` and what shows it, `GOAL BLOCKED:` and why, "
     "`GOAL WAIT:` and for what."
@@ -23,7 +20,11 @@ REMINDER = (
 def opening(goal: str, criteria: Sequence[str]) -> str:
     """The first message of a goal: the user's own words first."""
     return "\n\n".join(
-        (goal, *_criteria(criteria), f"(This is a goal: you go on, turn after turn, until it is met. {HOW_TO_END})")
+        (
+            goal,
+            *_criteria(criteria),
+            f"(This is a goal: you go on, turn after turn, until a judge who sees your tool calls finds it met. {HOW_TO_END})",
+        )
     )
 
 

@@ -17,7 +17,7 @@ from agent.attach import load_images
 from agent.chat import Chat
 from agent.chatevents import Action, Answered, Asked, ChatEvent, Opened, Queued, Refused, Shown
 from agent.commands import CommandContext, Said
-from agent.errors import UsageError
+from agent.errors import StateError, UsageError
 from agent.events import (
     Cost,
     Notice,
@@ -176,7 +176,10 @@ class LineMode:
         if found is None:
             return True
         context = CommandContext(session=host.agent.session, emit=self.listen, busy=self.chat.busy)
-        told = await host.commands.run(found.command, context)
+        try:
+            told = await host.commands.run(found.command, context)
+        except (UsageError, StateError):
+            return True  # what is wrong with it the turn says, and sends nothing
         if isinstance(told, Said):
             self.listen(Shown(command=found.command, view=told.view))
         without = "2 send it without · " if found.off else ""
@@ -255,7 +258,7 @@ class LineMode:
                 self.terminal.out(f"queued: {harmless(event.texts[-1])}")
             case Action():
                 self._act(event)
-            case Opened() | Shown() | TurnStarted():
+            case Opened() | Shown() | TurnStarted() | Notice():
                 self._look()
             case TurnFinished():
                 self._look()
@@ -283,6 +286,9 @@ class LineMode:
                 self._in_background(self._copy(event.text))
             case "theme":
                 self.terminal.out("line mode has the terminal's own colours; NO_COLOR=1 turns them off")
+            case "resume" | "compose" if not self.terminal.toolbar:
+                if event.name == "compose":  # it can't be put where it can be changed
+                    self.terminal.out(f"it was: {harmless(event.text)}")
             case "resume":
                 self.terminal.give_back("/resume ")
             case "compose":

@@ -95,7 +95,9 @@ class Printer:
             case Notice():
                 out(paint(f"· {event.text}", STATES[event.level]))
             case TurnStarted():
-                if event.prompt.text != self.typed:
+                if event.prompt.synthetic is not None:
+                    out(paint(f"· continuation: {words.first_line(event.prompt.text)}", "dim"))
+                elif event.prompt.text != self.typed:
                     self._said(event.prompt)
                 self.typed = None
             case TurnFinished():

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from agent.chat import Chat
     from agent.host import Host, Options
 
-CHANGES_STATUS = (Opened, Shown, TurnStarted, TurnFinished, Answered, Action)
+CHANGES_STATUS = (Opened, Shown, TurnStarted, TurnFinished, Notice, Answered, Action)
 """After these the model, what is armed, or the mode of approval may be another one."""
 
 

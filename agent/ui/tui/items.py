@@ -168,6 +168,8 @@ def user_item(message: Message, how: str = "") -> Item:
         return ToolRun(id="", title="shell", outcome="ok", text=message.text, open=True)
     if message.synthetic == "summary":
         return ToolRun(id="", title="summed up here, to make room", outcome="ok", text=message.text)
+    if message.synthetic == "continuation":
+        return Note(level="faint", text=f"continuation: {' '.join(message.text.splitlines()[:1])}")
     if message.synthetic is not None:
         return Note(level="faint", text=f"{message.synthetic}: {message.text}")
     images = sum(isinstance(part, ImagePart) for part in message.parts)
