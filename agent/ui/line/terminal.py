@@ -15,7 +15,7 @@ from prompt_toolkit.shortcuts import PromptSession
 from prompt_toolkit.styles import Style
 
 from agent.ui.line.keys import bindings
-from agent.ui.text import width
+from agent.ui.text import harmless, width
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -214,6 +214,7 @@ class DumbTerminal:
         self._rest = ""
         self._entered: asyncio.Queue[str | None] = asyncio.Queue()
         self._listening = False
+        self._closed = False
 
     async def read(self) -> str | None:
         """The next line; None after Ctrl+D, or `close`."""
@@ -221,6 +222,8 @@ class DumbTerminal:
             self._listening = True
             asyncio.get_running_loop().add_reader(self._source, self._readable)
         if self._entered.empty():
+            if self._closed:  # whoever asks once more is told once more
+                return None
             self._out.write(self._prompt())
             self._out.flush()
         return await self._entered.get()
@@ -241,7 +244,7 @@ class DumbTerminal:
 
     def give_back(self, text: str) -> None:
         """Say what was not sent: it can't be put where it was typed."""
-        self.out(f"not sent: {text}")
+        self.out(f"not sent: {harmless(text)}")
 
     def set_aside(self) -> None:
         """Nothing: what is being typed is not known here."""
@@ -254,6 +257,7 @@ class DumbTerminal:
 
     def close(self) -> None:
         """Leave the prompt."""
+        self._closed = True
         self._entered.put_nowait(None)
 
     def _readable(self) -> None:
