@@ -43,7 +43,12 @@ WHOLE = Analysis(
     evidence=[Evidence(path="consensus[0]", source="Answer A", quote="you should run the tests first")],
 )
 
-words = st.text(min_size=1, max_size=30).map(lambda text: text.strip()).filter(bool)
+NOTHING = ("none", "n/a", "nothing")  # a model's way of leaving a list empty
+words = (
+    st.text(min_size=1, max_size=30)
+    .map(lambda text: text.strip())
+    .filter(lambda text: text and text.casefold().rstrip(".") not in NOTHING)
+)
 points = st.lists(words, max_size=3)
 analyses = st.builds(
     Analysis,
