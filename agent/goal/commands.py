@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 from agent.commands import CommandContext, Result, RunTurn, Said
 from agent.errors import UsageError
 from agent.goal import grammar, prompts
-from agent.goal.budget import Budget, parse, show_span
+from agent.goal.budget import Budget, Spent, parse, show_span
 from agent.goal.gates import acceptable
 from agent.goal.state import GoalState
 from agent.goal.verdict import seats_for
 from agent.goal.watch import TurnWatch
+from agent.llm.money import NANO
 from agent.views import MarkdownView, TableView, TreeView
 
 if TYPE_CHECKING:
@@ -161,7 +162,8 @@ def _entry(data: dict[str, Any]) -> TreeView:
     ]
     if gate := data.get("gate"):
         children.append(TreeView(label=f"gate {gate.get('command')}", text=str(gate.get("tail", ""))))
-    label = f"turn {data.get('turn')}: {data.get('decision')} ({spent.get('tokens', 0):,} tokens, ${spent.get('usd', 0):.4f} so far)"
+    money = Spent(nano=round(spent.get("usd", 0) * NANO), unknown=int(bool(spent.get("lower_bound")))).money
+    label = f"turn {data.get('turn')}: {data.get('decision')} ({spent.get('tokens', 0):,} tokens, {money} so far)"
     return TreeView(label=label, text=str(data.get("reason", "")), children=tuple(children))
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -602,6 +604,21 @@ def test_records_are_events_and_the_cost_of_a_judge_is_the_turns(tmp_path: Path)
     assert (record.kind, record.source, record.data["decision"]) == ("goal", "goal", "done")
     kinds: list[type[AgentEvent]] = [type(event) for event in bench.seen if isinstance(event, Record | TurnFinished)]
     assert kinds == [Record, TurnFinished]
+
+
+def test_a_run_without_a_goal_loads_nothing_of_it(tmp_path: Path) -> None:
+    script = """
+import sys
+from pathlib import Path
+from agent.goal.plugin import make
+from tests.support.chatbench import ChatBench
+
+ChatBench(Path(sys.argv[1]), ["hello"], plugins={"goal": make}).run("hi")
+print([name for name in sys.modules if name.startswith("agent.goal.")])
+"""
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[3])
+    assert done.stdout == "['agent.goal.plugin']\n"
 
 
 def test_a_bad_request_of_the_judges_is_for_good(tmp_path: Path) -> None:
