@@ -110,7 +110,10 @@ def harmless(text: str) -> str:
     if text.isprintable():
         return text
     text = re.sub(
-        r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[PX^_][^\x1b]*(?:\x1b\\)?|[ -/]*[0-~])", "", text
+        # What has no end takes no more than its line along: else a file's name could hide all that stands behind it.
+        r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)?|[PX^_](?:[^\x1b]*\x1b\\|[^\x1b\n]*)|[ -/]*[0-~])",
+        "",
+        text,
     )
     text = text.replace("\r\n", "\n")
     if "\x08" in text:

@@ -13,6 +13,7 @@ from textual.containers import VerticalScroll
 from textual.geometry import Offset
 from textual.message import Message
 from textual.timer import Timer
+from textual.widget import Widget
 
 from agent.chatevents import ChatEvent, Opened
 from agent.ui.tui.entries import Entry, ViewEntry, entry_for
@@ -185,8 +186,12 @@ class Transcript(VerticalScroll):
         self.post_message(self.InspectRequested(event.counsel_id))
 
     def focus_last(self) -> bool:
-        """Give the focus to the newest entry that takes it. False where there is none."""
-        entry = next((each for each in reversed(self.children) if each.can_focus), None)
+        """Give the focus to the newest entry that takes it, or to the tabs in it. False where there is none."""
+        takers = (
+            next((each for each in entry.walk_children(Widget, with_self=True) if each.focusable), None)
+            for entry in reversed(self.children)
+        )
+        entry = next((taker for taker in takers if taker is not None), None)
         if entry is not None:
             entry.focus()
         return entry is not None

@@ -161,6 +161,12 @@ def test_terminal_output_becomes_plain_text() -> None:
     assert harmless("\x1b]0;title\x07\x1b[1;31mred\x1b[0m\r\n") == "red\n"
     assert harmless("10%\r 50%\r100%\ndone") == "100%\ndone"
     assert harmless("abc\b\bX") == "aX"
+    assert harmless("a\x1bPq#0\n~-\x1b\\b") == "ab"
+
+
+def test_a_sequence_without_an_end_hides_no_further_line() -> None:
+    """`ls` in a folder with a file of such a name."""
+    assert harmless("a\n\x1b]0;name\nb\n\x1bPname\nc\x07") == "a\n\nb\n\nc\ufffd"
 
 
 @given(st.text(st.characters(codec="utf-8")))

@@ -111,3 +111,18 @@ def test_keys_typed_ahead_agree_to_nothing(stage: Stage, endpoint: ScriptedEndpo
 
     stage.run(drive, plugins={"moa": {"preset": "panel"}})
     assert not endpoint.calls()
+
+
+def test_the_tabs_of_a_commands_answer_are_one_key_away_and_a_notice_covers_no_typing(stage: Stage) -> None:
+    async def drive(stage: Stage) -> None:
+        await stage.enter("/activity")
+        await stage.shows("by model")
+        await stage.pilot.press("f3", "right")
+        await stage.shows("by role")
+        composer(stage).set_text("being typed")
+        stage.app.notify("[b]a notice", markup=False)
+        await stage.shows("[b]a notice")
+        assert "being typed" in stage.text and "│ > being typed" in stage.text
+        assert next(line for line in stage.text.splitlines() if "being typed" in line).endswith(" │")
+
+    stage.run(drive)
