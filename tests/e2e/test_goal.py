@@ -93,7 +93,9 @@ def test_a_gate_on_the_command_line(program: Program, endpoint: ScriptedEndpoint
 
 def test_a_failing_test_is_made_to_pass(program: Program, endpoint: ScriptedEndpoint) -> None:
     (program.work_dir / "add.py").write_text("def add(a, b):\n    return a - b\n")
-    (program.work_dir / "test_add.py").write_text("from add import add\n\nif add(2, 3) != 5:\n    raise SystemExit('wrong sum')\n")
+    (program.work_dir / "test_add.py").write_text(
+        "from add import add\n\nif add(2, 3) != 5:\n    raise SystemExit('wrong sum')\n"
+    )
     gate = "PYTHONDONTWRITEBYTECODE=1 python3 test_add.py"
     mend = (
         Say(text="I look.", tools=(("read", {"path": "add.py"}),)),
