@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from moa import __version__, console
+from moa import __version__, console, startup
 
 TYPE_CHECKING = False  # as typing's, whose import takes long enough for a Ctrl+C to fall into it
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         console.hold()
+        startup.pause_collector()
         console.prepare()
         code = _told(words)
         console.finish()
@@ -215,7 +216,7 @@ def _run(arguments: argparse.Namespace) -> int:
     options = _agent_options(arguments, "ask" if at_terminal else "deny")
     output = _output(arguments.output_format, quiet=arguments.quiet)
     console.hear()
-    prompt = whole(_read_prompt(arguments.prompt))
+    prompt = whole(console.read_prompt(arguments.prompt))
     if not prompt.strip():
         raise UsageError("the prompt is empty", remedy="give it in quotes, or - to read standard input")
     prompt = f"/goal set {prompt}" if arguments.goal else prompt
@@ -276,10 +277,6 @@ async def _run_async(options: Options, prompt: str, output: Output, most_calls: 
         # What there is to say has been said: a late Ctrl+C must not add to it.
         release()
         console.deaf()
-
-
-def _read_prompt(word: str) -> str:
-    return sys.stdin.read() if word == "-" else word
 
 
 def _report(report: Report, as_json: bool) -> int:

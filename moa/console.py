@@ -20,6 +20,11 @@ def prepare() -> None:
         sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8")
 
 
+def read_prompt(word: str) -> str:
+    """What the command line gives as the prompt; `-` stands for all of standard input."""
+    return sys.stdin.read() if word == "-" else word
+
+
 def output_lost(error: OSError) -> bool:
     """True where an error means that standard output can't be written any more."""
     if isinstance(error, BrokenPipeError):
