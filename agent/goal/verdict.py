@@ -79,19 +79,23 @@ def seats_for(goal: Goal, name: str | None) -> Sequence[JudgeSeat]:
         model = goal.model or _parsed(goal.host.main_model)
         if model is None:
             raise UsageError("there is no model to judge with", remedy="name one: /goal judge ENDPOINT:MODEL")
-        return (JudgeSeat(str(model), model),)
+        return (_seat(model),)
     assert name is not None
     if ":" in name:
         model = _parsed(name)
         if model is None:
             raise UsageError(f"{name!r} is no ENDPOINT:MODEL", remedy="/goal judge ENDPOINT:MODEL", kind="model_ref")
         goal.host.client.endpoint(model.endpoint)
-        return (JudgeSeat(name, model),)
+        return (_seat(model),)
     panel = goal.host.registry.judges.find(name)
     if not panel:
         known = ", ".join(("main", "ENDPOINT:MODEL", *goal.host.registry.judges.names()))
         raise UsageError(f"there is no judge {name!r}", remedy=f"there are: {known}", kind="unknown_judge")
     return panel
+
+
+def _seat(model: ModelRef) -> JudgeSeat:
+    return JudgeSeat(model.model.rpartition("/")[2], model)
 
 
 def _parsed(name: str | None) -> ModelRef | None:
