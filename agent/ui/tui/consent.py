@@ -34,8 +34,14 @@ class Consent(ModalScreen[Decision]):
     }
     Consent .title { text-style: bold; height: auto; margin-bottom: 1; }
     Consent VerticalScroll { height: auto; max-height: 60vh; margin-bottom: 1; }
+    Consent.-tight > Vertical { max-height: 100%; }
+    Consent.-tight .title, Consent.-tight VerticalScroll { margin-bottom: 0; }
     """
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss('back')", "Back to the message")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "dismiss('back')", "Back to the message"),
+        Binding("pageup", "page(-1)", "Scroll what is disclosed", show=False),
+        Binding("pagedown", "page(1)", "Scroll what is disclosed", show=False),
+    ]
 
     def __init__(self, view: View, *, without: bool) -> None:
         super().__init__()
@@ -61,6 +67,22 @@ class Consent(ModalScreen[Decision]):
         """The answers have the keyboard."""
         self._deaf_until = monotonic() + GRACE_S
         self.query_one(Chooser).focus_first()
+
+    def on_resize(self) -> None:
+        """What is disclosed scrolls; the answers are always seen, since Enter gives one."""
+        self.call_after_refresh(self._limit)
+
+    def _limit(self) -> None:
+        tight = self.size.height < 16
+        self.set_class(tight, "-tight")
+        others = self.query_one(".title", Static).size.height + self.query_one(Chooser).outer_size.height
+        frame = 2 if tight else 5  # the border, and the empty lines around what is disclosed
+        self.query_one(VerticalScroll).styles.max_height = max(1, self.size.height - others - frame)
+
+    def action_page(self, direction: int) -> None:
+        """A page of what is disclosed."""
+        scroll = self.query_one(VerticalScroll)
+        scroll.scroll_relative(y=direction * max(1, scroll.size.height - 1), animate=False)
 
     def on_key(self, event: events.Key) -> None:
         """Keys that were typed ahead agree to nothing; their text is the composer's."""

@@ -126,3 +126,26 @@ def test_the_tabs_of_a_commands_answer_are_one_key_away_and_a_notice_covers_no_t
         assert next(line for line in stage.text.splitlines() if "being typed" in line).endswith(" │")
 
     stage.run(drive)
+
+
+@pytest.mark.parametrize("size", [(40, 12), (40, 24), (80, 14)])
+def test_the_answers_of_a_disclosure_are_seen_on_every_screen(stage: Stage, size: tuple[int, int]) -> None:
+    stage.preset("panel", "fake:first", "fake:second", "fake:third")
+
+    async def drive(stage: Stage) -> None:
+        await stage.enter("tell me")
+        await stage.until(lambda: isinstance(stage.app.screen, Consent))
+        await stage.shows("Send it ")
+        assert "Send it without" in stage.text and "Not now" in stage.text
+        for _ in range(30):
+            await stage.pilot.pause(0.02)
+            stage.app.screen.action_page(1)  # type: ignore[attr-defined]
+            await stage.pilot.pause()
+            if "this machine" in " ".join(stage.text.replace("│", " ").split()):
+                break
+        else:
+            raise AssertionError(stage.text)
+        stage.app.screen.query_one(Chooser).post_message(Chooser.Chosen("back"))
+        await stage.until(lambda: composer(stage).text == "tell me")
+
+    stage.run(drive, size=size, plugins={"moa": {"preset": "panel"}})
