@@ -39,8 +39,8 @@ class Consent(ModalScreen[Decision]):
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss('back')", "Back to the message"),
-        Binding("pageup", "page(-1)", "Scroll what is disclosed", show=False),
-        Binding("pagedown", "page(1)", "Scroll what is disclosed", show=False),
+        Binding("pageup", "page(-1)", "Scroll what is disclosed", show=False, priority=True),
+        Binding("pagedown", "page(1)", "Scroll what is disclosed", show=False, priority=True),
     ]
 
     def __init__(self, view: View, *, without: bool) -> None:

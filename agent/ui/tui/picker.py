@@ -11,8 +11,10 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
+from textual.geometry import Region
 from textual.message import Message
 from textual.screen import ModalScreen
+from textual.widget import Widget
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
@@ -31,6 +33,27 @@ class Item:
     id: str
     label: str
     note: str = ""
+
+
+class Options(OptionList):
+    """A list whose marked row is in view, also where it is what it stands in that scrolls."""
+
+    def scroll_to_highlight(self, top: bool = False) -> None:
+        """Called when another row is marked."""
+        super().scroll_to_highlight(top)
+        self.call_after_refresh(self._reveal)
+
+    def on_resize(self) -> None:
+        """A smaller screen must not hide what Enter would take."""
+        self.call_after_refresh(self._reveal)
+
+    def _reveal(self) -> None:
+        row = self.highlighted
+        outer = next((each for each in self.ancestors if isinstance(each, Widget) and each.allow_vertical_scroll), None)
+        if row is None or outer is None or row not in self._index_to_line:
+            return
+        top = self.region.y - self.scroll_offset.y + self._index_to_line[row] - outer.region.y + outer.scroll_offset.y
+        outer.scroll_to_region(Region(0, top, 1, self._heights[row]), animate=False)
 
 
 class Chooser(Vertical):
@@ -74,7 +97,7 @@ class Chooser(Vertical):
         """The filter (where there is much to choose from) and the list."""
         if self._filter:
             yield Input(placeholder="type to narrow", select_on_focus=False)
-        yield OptionList(markup=False)
+        yield Options(markup=False)
 
     def on_mount(self) -> None:
         """Show everything, with the cursor where it was asked for."""

@@ -24,6 +24,7 @@ from agent.local.discover import Found
 from agent.ui.tui.firstrun import FirstRun
 from agent.ui.tui.form import Form
 from tests.support.endpoint import ScriptedEndpoint
+from tests.support.screen import dump
 from tests.support.script import Behaviour, Say, Script
 
 
@@ -102,6 +103,16 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
 
 def two_models(**more: Any) -> Script:
     return Script(models={"alpha": Behaviour(steps=(Say(text="hi"),)), "beta": Behaviour()}, **more)
+
+
+def test_the_choice_that_enter_would_take_is_seen_on_the_smallest_screen(bench: Bench) -> None:
+    async def drive(bench: Bench, pilot: Any) -> None:
+        await bench.until(lambda: "Paste a key" in dump(bench.app), "the first choice")
+        for label in ("Give an address", "Fetch a small", "Look around"):
+            await pilot.press("down")
+            await bench.until(lambda label=label: label in dump(bench.app), label)  # type: ignore[misc]
+
+    bench.run(drive, size=(40, 12))
 
 
 def test_an_address_is_tried_with_and_without_v1_and_written_with_the_model(
