@@ -43,7 +43,7 @@ async def doctor(more: Sequence[Row] = (), env: Mapping[str, str] = os.environ) 
     finally:
         await client.aclose()
         books.close()
-    rows: list[Row] = [*_settings(config), *endpoints, *_project(config), _terminal(env), *more]
+    rows: list[Row] = [*_settings(config), *endpoints, *_project(config), _terminal(env), await _sandbox(), *more]
     view = TableView(
         columns=("", "what", "value", "state"),
         rows=tuple(("✓" if fine else "✗", what, value, state) for what, value, state, fine in rows),
@@ -94,6 +94,13 @@ def _local() -> tuple[str, bool]:
     except UsageError as error:
         return f"{error.message} ({error.remedy})", True
     return "installed; moa models fetch smollm2 brings a model to try", True
+
+
+async def _sandbox() -> Row:
+    from agent.bubblewrap import probe
+
+    problem = await probe()
+    return "sandbox", "bubblewrap", problem or "works: /sandbox on, or by itself for goals with --approve all", True
 
 
 def _project(config: Config) -> list[Row]:
