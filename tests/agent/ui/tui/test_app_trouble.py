@@ -76,10 +76,11 @@ def test_messages_keep_their_order_and_come_back_where_sending_breaks(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent: list[str] = []
+    all_typed = asyncio.Event()
 
     async def agreed(_app: object, _chat: object, line: str) -> bool:
         if line == "first":
-            await asyncio.sleep(0.1)
+            await all_typed.wait()
         if line == "third":
             raise OSError("the disk is gone")
         sent.append(line)
@@ -88,6 +89,7 @@ def test_messages_keep_their_order_and_come_back_where_sending_breaks(
     async def drive(stage: Stage) -> None:
         for line in ("first", "second", "third"):
             await stage.enter(line)
+        all_typed.set()
         await stage.until(lambda: "third" in composer(stage).text)
         await stage.shows("the disk is gone")
         assert sent == ["first", "second"]
