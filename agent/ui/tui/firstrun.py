@@ -43,7 +43,11 @@ class FirstRun(Screen[str | None]):
     FirstRun { align: center middle; }
     FirstRun > Center { height: auto; max-height: 100%; }
     FirstRun Form { width: 90%; max-width: 84; padding: 1 2; border: round $primary; }
+    FirstRun.-short Form { width: 100%; padding: 0 1; border: none; }
+    FirstRun.-short Form > .text { margin: 0; max-height: 2; }
     """
+    # On a screen of a few lines the choices come first: what Enter would take must be seen.
+    VERTICAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] = [(0, "-short"), (20, "-tall")]
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "back", "Back")]
 
     def __init__(
