@@ -31,6 +31,7 @@ from agent.events import (
     TurnStatus,
 )
 from agent.loop import Turn
+from agent.ui import words
 from agent.ui.interrupts import Interrupts
 from agent.ui.result import EXIT_CODES, result
 from agent.ui.text import harmless, render
@@ -262,9 +263,11 @@ def _show(event: AgentEvent, output: Output) -> None:
         case ModelRetrying():
             output.say(f"· {event.reason}; trying again in {event.delay_s:.1f} s")
         case ToolStarted():
-            output.say(f"{_mark(event.source, output)}{_first_line(event.title or event.call.name)}")
+            output.say(f"{_mark(event.source, output)}{words.first_line(event.title or event.call.name)}")
         case ToolFinished() if event.outcome != "ok":
-            output.say(f"{_mark(event.source, output)}{event.call.name} {event.outcome}: {_first_line(event.text)}")
+            output.say(
+                f"{_mark(event.source, output)}{event.call.name} {event.outcome}: {words.first_line(event.text)}"
+            )
         case SideStarted():
             role = f" — {event.role}" if event.role else ""
             output.labels[event.id] = f"{event.kind} {event.label}"
@@ -276,9 +279,9 @@ def _show(event: AgentEvent, output: Output) -> None:
         case SideFinished():
             output.say(f"  {output.labels.pop(event.id, event.id)} {_side_finished(event)}")
         case Compacted() if event.reason != "command":
-            from agent.ui.words import compacted
-
-            output.say(f"· {compacted(event)}")
+            output.say(f"· {words.compacted(event)}")
+        case Record() if event.kind == "counsel":
+            output.say(f"· {words.counsel(event.data)}")
         case Notice():
             output.say(f"· {event.text}")
         case _:
@@ -291,13 +294,9 @@ def _mark(source: str, output: Output) -> str:
 
 
 def _side_finished(event: SideFinished) -> str:
-    cost = "" if event.cost.usd is None else f", ${event.cost.usd:.6f}".rstrip("0").rstrip(".")
-    head = f"{event.outcome} after {event.duration_s:.1f} s{cost}"
+    money = words.money(event.cost)
+    head = f"{event.outcome} after {event.duration_s:.1f} s" + (f", {money}" if money else "")
     if event.error is not None:
         return f"{head}: {event.error.message}"
-    return f"{head}: {_first_line(event.text)}" if event.text else head
-
-
-def _first_line(text: str, limit: int = 100) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= limit else line[: limit - 1] + "…"
+    text = words.said(event)
+    return f"{head}: {words.first_line(text)}" if text else head

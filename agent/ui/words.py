@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from agent.events import Compacted, Cost
+from agent.events import Compacted, Cost, SideFinished
 from agent.llm.money import NANO, show_usd
 
 REPLAYED = "replayed"
@@ -17,6 +17,11 @@ def first_line(text: str, limit: int = 100) -> str:
     """Somebody's words on one line, cut with an ellipsis."""
     line = " ".join(text.split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def said(event: SideFinished) -> str:
+    """What side work came back with, as far as it is for reading: an answer that is JSON is for the program, which shows it as an analysis."""
+    return "" if event.text.lstrip().startswith(("{", "[{")) else event.text
 
 
 def money(cost: Cost) -> str:

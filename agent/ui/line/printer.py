@@ -176,7 +176,7 @@ class Printer:
             parts.append(f"{words.count(event.usage.completion)} tokens")
         parts.append(words.money(event.cost))
         figures = ", ".join(part for part in parts if part)
-        why = event.error.message if event.error else event.text
+        why = event.error.message if event.error else words.said(event)
         marks: dict[str, tuple[str, Style]] = {
             "answered": ("answered", "green"),
             "late": ("late", "yellow"),

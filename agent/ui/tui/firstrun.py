@@ -47,7 +47,7 @@ class FirstRun(Screen[str | None]):
     FirstRun.-short Form > .text { margin: 0; max-height: 2; }
     """
     # On a screen of a few lines the choices come first: what Enter would take must be seen.
-    VERTICAL_BREAKPOINTS: ClassVar[list[tuple[int, str]]] = [(0, "-short"), (20, "-tall")]
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (20, "-tall")]  # noqa: RUF012 - as Textual declares it
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "back", "Back")]
 
     def __init__(
