@@ -140,7 +140,7 @@ def _circles(state: GoalState, finding: Finding, decision: Decision) -> tuple[Go
     times = state.strikes.circles + 1 if finding.circles else 0
     state = replace(state, strikes=replace(state.strikes, circles=times))
     if times >= MOST_CIRCLES:
-        return state, Decision("paused", f"it goes in circles for the {times}th turn in a row: {finding.circles}")
+        return state, Decision("paused", f"it has gone in circles for {times} turns in a row: {finding.circles}")
     if not finding.circles:
         return state, decision
     return state, replace(decision, message=f"{prompts.CIRCLES.format(words=finding.circles)}\n\n{decision.message}")
