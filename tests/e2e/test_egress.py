@@ -69,7 +69,7 @@ def test_a_trusted_project_still_opens_no_host(
     [
         ("read", {"path": ".env"}),
         ("grep", {"pattern": "SECRET", "path": "."}),
-        ("read", {"path": "../work/.env"}),
+        ("read", {"path": "../here/.env"}),
         ("read", {"path": "link"}),
         ("shell", {"command": "cat .env"}),
     ],

@@ -42,12 +42,12 @@ class Finished:
 
 
 class Program:
-    """`moa` with its folders under `root`: config/, state/, cache/, home/ and work/ (the working directory)."""
+    """`moa` with its folders under `root`: config/, state/, cache/, home/ and here/ (the working directory)."""
 
     def __init__(self, root: Path, base_url: str = NO_ENDPOINT, *, executable: Path | None = None) -> None:
         self.executable = executable or Path(sys.prefix) / "bin" / "moa"
         self.config_dir, self.state_dir, self.cache_dir = root / "config", root / "state", root / "cache"
-        self.work_dir, self.home = root / "work", root / "home"
+        self.work_dir, self.home = root / "here", root / "home"
         for folder in (self.config_dir / "presets", self.state_dir, self.cache_dir, self.work_dir, self.home):
             folder.mkdir(parents=True, exist_ok=True)
         (self.work_dir / "notes.txt").write_text("".join(f"line {n}: nothing to see\n" for n in range(1, 41)))
