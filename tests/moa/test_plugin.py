@@ -416,15 +416,18 @@ def test_go_and_cancel_while_a_panel_works(tmp_path: Path) -> None:
     bench = Bench(tmp_path, ["done"], script={"fake:one": After(3, "x"), "fake:two": After(3, "x")})
 
     async def main() -> None:
-        context = CommandContext(session=bench.agent.session, emit=bench.seen.append, busy=True)
-        async for event in Turn(bench.agent, "go").events():
-            bench.seen.append(event)
-            if isinstance(event, SideStarted) and event.kind == "aggregator":
-                await asyncio.sleep(0)  # the call is begun
-                await bench.commands.run("/moa go", context)
+        turn = asyncio.create_task(bench.turn())
+        await asyncio.sleep(0.2)
+        assert len(bench.client.requests) == 2
+        assert list(bench.moa.commands()[0].complete("cancel ")) == ["cancel 1", "cancel 2"]
+        await bench.say("/moa cancel 1", busy=True)
+        await bench.say("/moa go", busy=True)
+        assert (await turn).status == "done"
+        (data,) = bench.records
+        assert [failed["kind"] for failed in data["failed"]] == ["cancelled"] and data["running"] == ["2"]
+        assert data["cost"]["lower_bound"], "what still runs is not free"
 
     run(main)
-    assert bench.records[0]["rung"] == "raw"
 
 
 def test_a_counsel_that_is_stopped_in_the_middle_is_recorded(tmp_path: Path) -> None:
