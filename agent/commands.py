@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from agent.errors import UsageError
 
 if TYPE_CHECKING:
-    from agent.plugin import Emit
-    from agent.session import Session
+    from agent.events import Emit
+    from agent.forms import Ask
+    from agent.session.session import Session
     from agent.views import View
 
 
@@ -34,10 +35,11 @@ class Act:
     """A command's result that only an open conversation can carry out; what can be done without one is done already.
 
     `open`: go on in the session `text` (empty: in a new one). `undone`: the session's head has moved, `text` is the message that was
-    taken back. The others are for the face (see `agent.chatevents.Action`). `view` is shown in any case.
+    taken back. `reopen`: the settings have changed; build everything anew for the same session, then do the command `text`. `done`: there is
+    nothing more to it. The others are for the face (see `agent.chat.events.Action`). `view` is shown in any case.
     """
 
-    name: Literal["open", "undone", "copy", "theme", "quit", "resume"]
+    name: Literal["open", "undone", "reopen", "done", "copy", "theme", "quit", "resume", "setup"]
     text: str = ""
     view: View | None = None
 
@@ -45,19 +47,40 @@ class Act:
 Result = RunTurn | Said | Act
 
 
+class Completion(str):
+    """What can stand after a command's name, and for the menu what it does."""
+
+    __slots__ = ("about",)
+    about: str
+
+    def __new__(cls, text: str, about: str = "") -> Completion:
+        """A completion; without `about` a plain string does as well."""
+        made = super().__new__(cls, text)
+        made.about = about
+        return made
+
+    @staticmethod
+    def about_of(text: str) -> str:
+        """What a completion does; empty for a plain string."""
+        return text.about if isinstance(text, Completion) else ""
+
+
 @dataclass(frozen=True, slots=True)
 class CommandContext:
-    """What a command may use. `busy`: the agent is in the middle of a turn."""
+    """What a command may use. `busy`: the agent is in the middle of a turn. `ask` shows the user a form and waits for the answer; None where
+    nobody could answer."""
 
     session: Session
     emit: Emit
     busy: bool = False
+    ask: Ask | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
     """One command. `busy_ok`: may run while the agent works (for a verb of it, `busy_verbs`; where a word is not enough to tell,
-    `busy_when`, asked with the argument). `complete` offers completions for the argument typed so far."""
+    `busy_when`, asked with the argument). `complete` offers completions for the argument typed so far,
+    each a string or, where there is more to say, a `Completion`."""
 
     name: str
     summary: str
@@ -67,6 +90,8 @@ class Command:
     busy_verbs: frozenset[str] = frozenset()
     complete: Callable[[str], Iterable[str]] = lambda _typed: ()
     busy_when: Callable[[str], bool] = lambda _args: False
+    key: str = ""
+    """A function key that does it (`f5` to `f10`), for a command that is of use in the middle of something."""
 
     def may_run_busy(self, args: str) -> bool:
         """Whether it may run now, while the agent is busy."""
@@ -74,12 +99,22 @@ class Command:
         return self.busy_ok or verb in self.busy_verbs or self.busy_when(args.strip())
 
 
+ALIASES = {"exit": "quit", "usage": "cost", "permissions": "approve", "new": "clear", "models": "model"}
+"""What people of other terminal agents type, and what it is called here."""
+
+
 class CommandTable:
-    """All commands by name. `later` brings more, when the table is looked at: a prompt that is no command never needs them."""
+    """All commands by name. `later` brings more, when the table is looked at: a prompt that is no command never needs them. `redact` takes
+    configured keys out of what follows a command's name: it may go to a model (a goal, a question), as a message does."""
 
     def __init__(
-        self, commands: Iterable[Command] = (), *, later: Callable[[], Iterable[Command]] | None = None
+        self,
+        commands: Iterable[Command] = (),
+        *,
+        later: Callable[[], Iterable[Command]] | None = None,
+        redact: Callable[[str], str] = lambda text: text,
     ) -> None:
+        self._redact = redact
         self._commands: dict[str, Command] = {}
         self._later = later
         for command in commands:
@@ -112,18 +147,17 @@ class CommandTable:
         word, newline, rest = word.partition("\n")
         if newline:
             args = f"{rest} {args}"
+        word = ALIASES.get(word, word)
         if word in self.commands:
             return self.commands[word], args.strip()
         if not word or not word.replace("-", "").replace("_", "").isalnum():
             return None
         import difflib
 
-        near = difflib.get_close_matches(word, self.commands, n=1, cutoff=0.5)
+        near = difflib.get_close_matches(word, (*self.commands, *ALIASES), n=1, cutoff=0.7)
         raise UsageError(
             f"there is no command /{word}",
-            remedy=f"did you mean /{near[0]}?"
-            if near
-            else "commands: " + ", ".join(f"/{name}" for name in self.commands),
+            remedy=f"did you mean /{near[0]}?" if near else "/help lists the commands",
             kind="unknown_command",
         )
 
@@ -139,4 +173,4 @@ class CommandTable:
                 remedy="stop the turn first, or wait for its end",
                 kind="busy",
             )
-        return await command.run(context, args)
+        return await command.run(context, self._redact(args))

@@ -4,12 +4,13 @@ A turn is: turn_started, then per iteration [side work, records, notices] model_
 tool_progress, tool_finished …], and at last turn_finished. `source` says whose event it is: `main`, a plugin's name, or the id of
 the side work that a nested loop is doing.
 
-Plain dataclasses, because a pydantic class costs twice as much at start-up; `agent.wire` turns them into JSON, `agent.ui.schema` documents
+Plain dataclasses, because a pydantic class costs twice as much at start-up; `agent.serialize` turns them into JSON, `agent.ui.schema` documents
 them (docs/events.md).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -182,16 +183,24 @@ class SideFinished(Event):
     duration_s: float = 0.0
 
 
+RecordLevel = Literal["good", "degraded", "failed", "info"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record(Event):
     """Something durable that a plugin did for one request: kept in the session off the message path, and part of the JSON result.
 
-    `kind` is a key of that result (`counsel`); `data` is plain JSON.
+    `kind` is a key of that result (`counsel`); `data` is plain JSON that only its plugin reads. `line` says it to people, in one line of
+    plain text (empty: it is not told), `level` how it went. `group` is that of the side work which it sums up, where there was some.
+    What there is to see beside the line, the plugin shows (`Plugin.view`).
     """
 
     type: Literal["record"] = "record"
     kind: str
     data: dict[str, Any]
+    line: str = ""
+    level: RecordLevel = "info"
+    group: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -290,3 +299,6 @@ AgentEvent = (
     | Notice
     | TurnFinished
 )
+
+Emit = Callable[[AgentEvent], None]
+"""What takes the events of a turn, in order."""

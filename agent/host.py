@@ -11,40 +11,48 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agent import depth
-from agent.approval import Approvals, Approver, DenyPaths, remember_rule
+from agent.approval.approval import Approvals, Approver, remember_rule
 from agent.commands import CommandTable
-from agent.config import Config, load_config, require_model
-from agent.context import system_prompt
-from agent.denied import own_secrets
+from agent.config.config import Config, load_config
+from agent.context.opening import Opening
+from agent.delegate.tool import delegates
 from agent.errors import StateError, UsageError
-from agent.ledger import Ledger
+from agent.files.deny_paths import DenyPaths
+from agent.files.fence import Fence
+from agent.installed import plugin_makers
+from agent.ledger.book import Ledger
+from agent.ledger.patient import PatientLedger
 from agent.llm.accounting import CallContext, Cap
-from agent.llm.catalogue import Catalogue
 from agent.llm.client import ModelClient
-from agent.llm.memory import QuirkMemory
-from agent.llm.messages import system
+from agent.llm.models.catalogue import Catalogue
+from agent.llm.models.learned_quirks import QuirkMemory
 from agent.llm.money import nano_from_usd
-from agent.llm.request import ModelRef
-from agent.loop import Agent
+from agent.llm.request import Effort
+from agent.loop.agent import Agent, refused_now
+from agent.loop.hooks import ask_all
+from agent.loop.main_model import compact_model, effort_remark, main_model
+from agent.loop.tool_runner import ToolRunner
 from agent.plugin import Plugin, PluginHost, Registry
-from agent.sandbox import Sandbox
-from agent.session import Session
+from agent.process import depth, leftovers
+from agent.process.folder import here
+from agent.sandbox.sandbox import Sandbox
+from agent.session.session import Session
 from agent.tools.base import Tool, ToolContext, ToolResult
-from agent.tools.delegate import delegates
-from agent.tools.runner import ToolRunner
 
 if TYPE_CHECKING:
-    from agent.approval import Mode
+    import httpx
+
+    from agent.approval.approval import Mode
     from agent.commands import Command
     from agent.events import ErrorInfo
-    from agent.llm.endpoint import Endpoint
+    from agent.llm.models.endpoint import Endpoint
     from agent.llm.request import Request
     from agent.llm.stream import Reply
-    from agent.local.fetch import Progress
     from agent.local.server import LocalServer
-
-ENTRY_POINTS = "agent.plugins"
+    from agent.local.source import Progress
+    from agent.mcp.servers import Servers
+    from agent.userhooks import UserHooks
+    from agent.web.domains import Domains
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +60,7 @@ class Options:
     """What a command line (or a test) says; it beats environment and file. `plugins` are options by plugin name."""
 
     model: str | None = None
+    effort: Effort | None = None
     cwd: Path | None = None
     session: str | None = None
     resume_latest: bool = False
@@ -61,6 +70,8 @@ class Options:
     plugins: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     chat: bool = False
     """The conversation stays open, before somebody's eyes: the agent keeps a todo list for them."""
+    first: str = ""
+    """The first line of a chat, sent as soon as it is open."""
     inherit: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     """State (the model, what is armed) with which a new session begins, by name."""
 
@@ -76,6 +87,8 @@ class Host:
     model_error: UsageError | None
     """Why there is no main model, where there is none: commands work all the same, a turn does not."""
     _closers: list[Callable[[], Any]]
+    found: Sequence[tuple[str, str]] = ()
+    """What was found while it was put together and the user should know: (code, text)."""
 
     def records(self) -> tuple[str, ...]:
         """The kinds of records that plugins make; each is a list in the JSON result."""
@@ -84,7 +97,10 @@ class Host:
     def status(self) -> tuple[str, ...]:
         """What the status line says beside the model: whether commands are confined, and plugins' own words."""
         sandbox = self.agent.tools.context.sandbox
-        words = (sandbox and sandbox.status(), *(plugin.status() for plugin in self.plugins))
+        words = (
+            sandbox and sandbox.status(),
+            *(word for _, word in ask_all(self.plugins, "status", lambda p: p.status())),
+        )
         return tuple(word for word in words if word)
 
     async def reconcile(self) -> None:
@@ -102,29 +118,6 @@ class Host:
                 continue
 
 
-def plugin_names() -> tuple[str, ...]:
-    """The names of the installed plugins, without importing one: each may have a section in config.toml."""
-    from importlib.metadata import entry_points
-
-    return tuple(entry.name for entry in entry_points(group=ENTRY_POINTS))
-
-
-def plugin_makers() -> dict[str, Callable[[PluginHost], Plugin]]:
-    """Plugins by name, as installed packages offer them. Raises UsageError for one that can't be imported."""
-    from importlib.metadata import entry_points
-
-    makers: dict[str, Callable[[PluginHost], Plugin]] = {}
-    for entry in entry_points(group=ENTRY_POINTS):
-        try:
-            makers[entry.name] = entry.load()
-        except (ImportError, AttributeError) as error:
-            raise UsageError(
-                f"the plugin {entry.name} ({entry.value}) can't be loaded: {error}",
-                remedy="reinstall or remove its package",
-            ) from error
-    return makers
-
-
 def build(
     options: Options,
     *,
@@ -133,22 +126,39 @@ def build(
     notice: Callable[[str, str], None] = lambda _code, _text: None,
     progress: Callable[[Progress], None] = lambda _progress: None,
     makers: Mapping[str, Callable[[PluginHost], Plugin]] | None = None,
+    transport: httpx.AsyncBaseTransport | None = None,
 ) -> Host:
     """Put an agent together. `notice(code, text)` takes what happens outside a turn (a model being loaded), `progress` a download.
+    `makers` replace the plugins that are installed, `transport` the network.
 
     Raises UsageError for a wrong setting or option, StateError where the state folder can't be used.
     """
     makers = plugin_makers() if makers is None else makers
     config = load_config(env, plugins=frozenset(makers))
-    cwd = (options.cwd or Path.cwd()).absolute()
-    if not cwd.is_dir():
-        raise UsageError(f"--cwd {cwd} is no folder", remedy="give an existing one")
+    cwd = options.cwd if options.cwd is not None and options.cwd.is_absolute() else here() / (options.cwd or "")
+    if not os.path.isdir(cwd):  # noqa: PTH112 - no folder's name is that long, and that is no crash
+        raise UsageError(f"--cwd {str(cwd)[:200]} is no folder", remedy="give an existing one")
     ledger = Ledger(config.paths.state / "ledger.db", redact=config.redact)
     ledger.sweep()  # what a killed process left open
+    found = [("left_running", text) for text in leftovers.sweep(config.paths.state)]
     session = _session(config, options)
+    if options.chat:  # told as soon as it is open, not with the next turn
+        found += [("session_damaged", text) for text in session.notices]
+        session.notices.clear()
     try:
         return _assemble(
-            options, env, config, cwd, ledger, session, makers, approver=approver, notice=notice, progress=progress
+            options,
+            env,
+            config,
+            cwd,
+            ledger,
+            session,
+            makers,
+            found,
+            approver=approver,
+            notice=notice,
+            progress=progress,
+            transport=transport,
         )
     except BaseException:  # its lock must not outlive it
         session.close()
@@ -164,20 +174,43 @@ def _assemble(
     ledger: Ledger,
     session: Session,
     makers: Mapping[str, Callable[[PluginHost], Plugin]],
+    found: list[tuple[str, str]],
     *,
     approver: Approver | None,
     notice: Callable[[str, str], None],
     progress: Callable[[Progress], None],
+    transport: httpx.AsyncBaseTransport | None,
 ) -> Host:
     """The agent around a session that is open."""
-    client = make_client(config, ledger, notice=notice, progress=progress)
+    client = make_client(config, ledger, notice=notice, progress=progress, transport=transport)
+    project = config.trusted_project(cwd)
+    if project is None and config.trusted:
+        from agent.config.trust import why_not
+
+        found += [("project_changed", changed) for changed in filter(None, (why_not(config, cwd),))]
+    if config.trusted:
+        from agent.config.trust import gone_silent
+
+        found += [("project_changed", changed) for changed in gone_silent(config, cwd)]
     main = options.model or config.model
-    deny_paths = DenyPaths((*config.deny_paths, *own_secrets(config.paths)), cwd, file=str(config.paths.config_file))
     scratch = config.paths.state / "scratch" / session.id
+    deny_paths = DenyPaths(
+        config.deny_paths,
+        cwd,
+        file=str(config.paths.config_file),
+        fence=Fence.of(cwd, config.paths, config.sandbox, scratch=scratch),
+    )
     snapshots = config.paths.state / "snapshots" / session.id
     sandbox = Sandbox.of(config, deny_paths, session)
+    running = leftovers.RunningCommands(config.paths.state)
     tool_context = ToolContext(
-        cwd=cwd, scratch=scratch, deny_paths=deny_paths, snapshot=partial(_keep_snapshot, snapshots), sandbox=sandbox
+        cwd=cwd,
+        scratch=scratch,
+        deny_paths=deny_paths,
+        snapshot=partial(_keep_snapshot, snapshots),
+        running=running,
+        sandbox=sandbox,
+        redact=config.redact,
     )
     approvals = Approvals(
         options.approve,
@@ -188,17 +221,24 @@ def _assemble(
         protected=(config.paths.config, config.paths.state),
         file=str(config.paths.config_file),
     )
-    from agent.tools import builtin_tools
+    from agent.tools.builtin import builtin_tools
 
-    builtin = builtin_tools(strip_env=config.secret_names())
+    builtin = builtin_tools(strip_env=config.secret_names(), secrets=config.secrets())
     side_runner = ToolRunner([tool for tool in builtin if tool.read_only], tool_context, approvals)
 
     async def run_member(
-        request: Request, context: CallContext, tools: Sequence[str], max_calls: int, on_event: Any = None
+        request: Request,
+        context: CallContext,
+        tools: Sequence[str],
+        max_calls: int,
+        on_event: Any = None,
+        *,
+        domains: Domains | None = None,
     ) -> Reply:
-        from agent.sideloop import SideLoop
+        from agent.loop.side_loop import SideLoop
 
-        return await SideLoop(client, side_runner.only(tools)).run(
+        more = [tool for offered in registry.member_tools for tool in offered(context, domains)]
+        return await SideLoop(client, side_runner.with_tools(more).only(tools)).run(
             request, context, max_calls=max_calls, on_event=on_event
         )
 
@@ -208,7 +248,7 @@ def _assemble(
 
     registry = Registry()
     run = f"r{time.time_ns() // 1_000_000:x}{secrets.token_hex(2)}"
-    caps = _caps(config, options)
+    caps = caps_of(config, options.budget_usd)
     account = CallContext("main", session=session.id, run=run, caps=caps)
     plugins = [
         maker(
@@ -220,26 +260,60 @@ def _assemble(
                 main_model=main,
                 config_dir=config.paths.config,
                 state_dir=config.paths.state,
-                project_dir=config.trusted_project(cwd),
+                project_dir=project,
+                cwd=cwd,
                 registry=registry,
                 run_member=run_member,
                 options=options.plugins.get(name, {}),
                 session=session,
                 account=account,
                 run_shell=run_shell,
+                composed=lambda: agent.composed,
+                member_tools=lambda: frozenset(
+                    tool.spec.name
+                    for tool in (
+                        *side_runner.tools.values(),
+                        *(t for make in registry.member_tools for t in make(account, None)),
+                    )
+                ),
             )
         )
         for name, maker in makers.items()
     ]
-    sandbox.alone = lambda: approvals.mode == "all" and any(plugin.unattended() for plugin in plugins)
-    if options.chat:
+    if user_hooks := _user_hooks(config, project, cwd):
+        plugins.insert(0, user_hooks.turns)
+        tool_context.guard = user_hooks.tools
+    approvals.alone = sandbox.unattended = lambda: any(
+        yes for _, yes in ask_all(plugins, "unattended", lambda each: each.unattended())
+    )
+    sandbox.alone = lambda: approvals.mode == "all" and sandbox.unattended()
+    tell = partial(notice, "plugin_failed")
+    model, effort, model_error, composed = main_model(
+        config, client, session, plugins, model=options.model, effort=options.effort, models=registry.models
+    )
+    if model_error is None and (text := effort_remark(client, model, effort)):
+        found.append(("effort", text))
+    if options.chat or model.endpoint != "local":  # small models do better with fewer tools
         from agent.tools.todo import Todo
 
         builtin = (*builtin, Todo(session))
-    tools: list[Tool] = [*builtin, *(tool for plugin in plugins for tool in plugin.tools())]
-    brought = next((name for plugin in plugins if (name := plugin.main_model())), None)
-    model, model_error = _main_model(config, client, options.model or brought or _chosen(config, session))
+    tools: list[Tool] = [*builtin]
+    for _, offered in ask_all(plugins, "tools", lambda each: each.tools(), tell):
+        tools += offered
     tools += delegates(config, model, builtin, lambda: agent, registry.profiles)
+    servers = _servers(config, cwd, project, env, notice)
+    if servers is not None:
+        tools.append(servers.tool)
+    opening = Opening(
+        cwd,
+        user_dir=config.paths.config,
+        project_dir=project,
+        deny=deny_paths,
+        trusts=lambda path: bool(config.trusted) and _speaks(config, path),
+        refused=lambda: refused_now(agent),
+        late=servers.news if servers is not None else dict,
+    )
+    found += [("instructions", text) for text in opening.problems()]
     agent = Agent(
         client=client,
         ledger=ledger,
@@ -247,39 +321,87 @@ def _assemble(
         model=model,
         tools=ToolRunner(tools, tool_context, approvals),
         plugins=plugins,
-        system=system(
-            system_prompt(cwd, user_dir=config.paths.config, project_dir=config.trusted_project(cwd), deny=deny_paths)
-        ),
+        opening=opening,
         run=run,
         caps=caps,
         max_iterations=options.max_iterations,
+        redaction=config.redaction(),
         crashed=partial(_crashed, config),
         max_tokens=config.max_tokens,
         compact_at=config.compact_at,
-        compact_model=_compact_model(config, client),
+        compact_model=compact_model(config, client),
+        effort=effort,
+        composed=composed,
+        models=registry.models,
+        servers=servers,
     )
+    agent.adopt_tools()
     closers: list[Callable[[], Any]] = [tool.aclose for tool in tools if hasattr(tool, "aclose")]
-    closers += [client.aclose, session.close, ledger.close]
+    if servers is not None:
+        servers.attach(agent.tools)
+        closers.append(servers.aclose)
+    closers += [running.close, client.aclose, session.close, ledger.close]
     commands = CommandTable(
-        (command for plugin in plugins for command in plugin.commands()), later=lambda: _more_commands(host, notice)
+        (command for _, found in ask_all(plugins, "commands", lambda each: each.commands(), tell) for command in found),
+        later=lambda: _more_commands(host, notice),
+        redact=config.redact,
     )
-    host = Host(config, agent, commands, plugins, model_error, closers)
+    host = Host(config, agent, commands, plugins, model_error, closers, found)
     return host
 
 
+def _servers(
+    config: Config, cwd: Path, project: Path | None, env: Mapping[str, str], notice: Callable[[str, str], None]
+) -> Servers | None:
+    """The foreign MCP servers, none of them started; None where none is configured. Raises UsageError for a wrong setting."""
+    if not config.mcp and (project is None or not (project / "config.toml").is_file()):
+        return None
+    from agent.mcp.settings import configured
+
+    settings = configured(config.mcp, config.paths.config_file, project)
+    if not settings.running():
+        return None
+    from agent.mcp.servers import servers_of
+
+    return servers_of(
+        settings.running(),
+        cwd=cwd,
+        state=config.paths.state,
+        env=env,
+        start_s=settings.start_s,
+        notice=notice,
+        redact=config.redact,
+    )
+
+
+def _user_hooks(config: Config, project: Path | None, cwd: Path) -> UserHooks | None:
+    """The user's own hooks and those of a trusted project; None where there are none. Raises UsageError for a wrong one."""
+    if not config.hooks and (project is None or not (project / "config.toml").is_file()):
+        return None
+    from agent.userhooks import configured
+
+    return configured(config, project, cwd)
+
+
+def _speaks(config: Config, path: Path) -> bool:
+    from agent.config.trust import speaks
+
+    return speaks(config, path)
+
+
 def _crashed(config: Config, error: BaseException) -> ErrorInfo:
-    from agent.crash import crashed
+    from agent.process.crash import crashed
 
     return crashed(error, config.paths.state, redact=config.redact)
 
 
 def _more_commands(host: Host, notice: Callable[[str, str], None]) -> Iterable[Command]:
-    from agent import usercommands
-    from agent.builtin import builtin_commands
+    from agent.slash import user_commands
+    from agent.slash.builtin import builtin_commands
 
     yield from builtin_commands(host)
     context, paths = host.agent.tools.context, host.config.paths
-    yield from usercommands.commands(
+    yield from user_commands.commands(
         paths.config,
         host.config.trusted_project(context.cwd),
         taken=host.commands.commands,
@@ -288,29 +410,10 @@ def _more_commands(host: Host, notice: Callable[[str, str], None]) -> Iterable[C
     )
 
 
-def _compact_model(config: Config, client: ModelClient) -> ModelRef | None:
-    """Who sums up conversations. Raises UsageError for an endpoint that there is not."""
-    if config.compact_model is None:
-        return None
-    try:
-        model = ModelRef.parse(config.compact_model)
-        client.endpoint(model.endpoint)
-    except (ValueError, UsageError) as error:
-        remedy = getattr(error, "remedy", None) or "write ENDPOINT:MODEL"
-        raise UsageError(f"{config.paths.config_file}: context.model: {error}", remedy=remedy, kind="config") from None
-    return model
-
-
 def _keep_snapshot(folder: Path, turn: str, path: Path, data: bytes) -> None:
-    from agent.snapshots import Snapshots
+    from agent.session.snapshots import Snapshots
 
     Snapshots(folder).keep(turn, path, data)
-
-
-def _chosen(config: Config, session: Session) -> str | None:
-    """The model that /model chose in this session, where its endpoint is still there."""
-    name = (session.get_state("model") or {}).get("model", "")
-    return name if str(name).partition(":")[0] in config.endpoints else None
 
 
 def make_client(
@@ -320,8 +423,10 @@ def make_client(
     notice: Callable[[str, str], None] = lambda _code, _text: None,
     progress: Callable[[Progress], None] = lambda _progress: None,
     endpoints: Mapping[str, Endpoint] | None = None,
+    transport: httpx.AsyncBaseTransport | None = None,
 ) -> ModelClient:
-    """The door to the models for a configuration; `endpoints` stand in for its own (servers that were found running elsewhere)."""
+    """The door to the models for a configuration; `endpoints` stand in for its own (servers that were found running elsewhere), `transport`
+    for the network."""
 
     async def launch_local(model: str) -> Endpoint:
         from agent.local.server import LocalServer
@@ -342,8 +447,9 @@ def make_client(
     started: dict[str, LocalServer] = {}
     return ModelClient(
         endpoints or config.endpoints,
-        ledger,
+        PatientLedger(ledger),
         catalogue=Catalogue(config.paths.cache),
+        transport=transport,
         launchers={"local": launch_local},
         on_close=stop_local,
         notice=notice,
@@ -356,7 +462,7 @@ def _session(config: Config, options: Options) -> Session:
     folder = config.paths.sessions
     name = options.session
     if name is None and options.resume_latest:
-        from agent.sessionlist import latest
+        from agent.session.index import latest
 
         name = latest(folder)
     if name is not None:
@@ -368,20 +474,8 @@ def _session(config: Config, options: Options) -> Session:
     return session
 
 
-def _main_model(config: Config, client: ModelClient, named: str | None) -> tuple[ModelRef, UsageError | None]:
-    try:
-        text = require_model(config, named)
-        try:
-            model = ModelRef.parse(text)
-        except ValueError as error:
-            raise UsageError(str(error), remedy="write ENDPOINT:MODEL", kind="model_ref") from None
-        client.endpoint(model.endpoint)
-    except UsageError as error:
-        return ModelRef("", ""), error
-    return model, None
-
-
-def _caps(config: Config, options: Options) -> tuple[Cap, ...]:
+def caps_of(config: Config, budget_usd: float | None = None) -> tuple[Cap, ...]:
+    """The user's caps; `budget_usd` is that of the command line, US dollars."""
     budget, file = config.budget, config.paths.config_file
     caps = []
     for scope in ("turn", "session", "day"):
@@ -392,6 +486,6 @@ def _caps(config: Config, options: Options) -> tuple[Cap, ...]:
                 key for key, value in ((f"{scope}_usd", usd), (f"{scope}_tokens", tokens)) if value is not None
             )
             caps.append(Cap(scope, f"[budget] {keys} in {file}", nano, tokens))
-    if options.budget_usd is not None:
-        caps.append(Cap("run", "--budget", nano_from_usd(options.budget_usd)))
+    if budget_usd is not None:
+        caps.append(Cap("run", "--budget", nano_from_usd(budget_usd)))
     return tuple(caps)

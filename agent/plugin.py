@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 
 from agent.llm.accounting import CallContext
 
@@ -16,18 +16,19 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agent.commands import Command
-    from agent.events import AgentEvent, ErrorInfo, Record, TurnStatus
-    from agent.ledger import Ledger
+    from agent.events import Emit, ErrorInfo, Record, RecordLevel, TurnStatus
+    from agent.ledger.book import Ledger
     from agent.llm.client import ModelClient
     from agent.llm.errors import ModelError
     from agent.llm.messages import Message, ToolCallPart
-    from agent.llm.request import Effort, ModelRef, Request
+    from agent.llm.request import Effort, ModelRef, Request, ToolSpec
     from agent.llm.stream import Reply
-    from agent.session import Session
+    from agent.session.session import Session
     from agent.tools.base import Tool, ToolResult
+    from agent.views import View
+    from agent.web.domains import Domains
 
 T = TypeVar("T")
-Emit = Callable[["AgentEvent"], None]
 
 
 class Ending(NamedTuple):
@@ -50,38 +51,52 @@ class TurnState:
     prompt: Message
     options: Mapping[str, Any]
     iteration: int = 0
+    number: int = 1
+    """Which turn of the conversation it is, from 1."""
     history: tuple[Message, ...] = ()
     reply: Message | None = None
     ending: Ending | None = None
+    composed: str = ""
+    """Under which name the main model was chosen, where that is more than one (see `ComposedModel`)."""
     withdraw: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True)
 class ModelCall:
-    """A main-model call that is about to be made.
+    """A main-model call that is about to be made: who is asked, and with which tools.
 
-    `request` is complete but for guidance; `context` is what its side calls are to be charged under (same session, run, turn and
-    caps; change purpose, slot and share). The call's own upper bound is already reserved.
+    What it is asked is `turn.history`, the conversation; guidance is none of a plugin's business but its own. `context` is what side calls
+    are to be charged under (same session, run, turn and caps; change purpose, slot and share). The call's own upper bound is reserved.
     """
 
     turn: TurnState
-    request: Request
+    model: ModelRef
+    tools: tuple[ToolSpec, ...]
     context: CallContext
     iteration: int
 
 
 @dataclass(frozen=True, slots=True)
 class Contribution:
-    """Guidance for this one request. `record` is kept in the session and shown in the result, whether or not there is text."""
+    """Guidance: a text that stands in this request and, at its place, in each later one. So it says absolutely where it belongs.
+
+    `record` is kept in the session and shown in the result, whether or not there is text. `answers`: the model is to answer with this call,
+    and may use no tool in it.
+    """
 
     text: str | None
     record: Record | None = None
+    answers: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Continue:
-    """Go on. `message` joins the history; `supersede` keeps the reply as a draft off the path (`before_stop` alone); `wait_until` is a
-    time (Unix seconds) that is waited for first. The user's own words end such a wait at once."""
+    """Go on. `message` joins the history; `wait_until` is a time (Unix seconds) that is waited for first, and the user's own words end
+    such a wait at once.
+
+    `supersede` (`before_stop` alone) holds the reply back: where a message or guidance follows it becomes a draft and stays in the
+    conversation as one; where nothing does, it is the answer after all.
+    """
 
     message: Message | None = None
     supersede: bool = False
@@ -108,6 +123,14 @@ class Disclosure(NamedTuple):
     off: str = ""
 
 
+class RecordLine(NamedTuple):
+    """What a record says of itself: `line`, `level` and `group` of `events.Record`."""
+
+    line: str
+    level: RecordLevel = "info"
+    group: str = ""
+
+
 class Plugin:
     """Base class: every hook does nothing. `emit` puts an event into the turn's own stream, at any time while the hook runs."""
 
@@ -129,16 +152,37 @@ class Plugin:
         """Tools for the main model."""
         return ()
 
+    def refuses(self) -> Mapping[str, str]:
+        """Tools that may not run now, each with why, and how the user can allow it. They stay listed: the list never changes."""
+        return {}
+
     def main_model(self) -> str | None:
         """ENDPOINT:MODEL that comes with how it was armed on the command line; `--model` beats it, it beats the config."""
+        return None
+
+    def main_effort(self) -> Effort | None:
+        """How deep the main model is to think, as it comes with how it was armed on the command line; `--effort` beats it."""
         return None
 
     def status(self) -> str | None:
         """A few words for the status line."""
         return None
 
+    def record_line(self, kind: str, data: Mapping[str, Any]) -> RecordLine | None:
+        """The line of a record of its own that was kept without one (by an older version); None: it is not told."""
+        return None
+
+    def view(self, kind: str, data: Mapping[str, Any]) -> View | None:
+        """A record of its own in full; None where there is nothing to see but its data."""
+        return None
+
     def keep_in_summary(self) -> str | None:
         """What must stand, word for word, in the summary of a conversation that is compacted now (an active goal)."""
+        return None
+
+    async def before_compaction(self, session: Session, reason: str, emit: Emit) -> str | None:
+        """Before the conversation is compacted (`reason`: threshold, overflow, command). A text refuses it, and says why; after an overflow
+        it goes on all the same, because nothing else does."""
         return None
 
     def unattended(self) -> bool:
@@ -148,6 +192,10 @@ class Plugin:
     def disclosure(self, line: str) -> Disclosure | None:
         """What the user has to agree to before this line (a message or a command) is sent. Only faces that can ask do ask."""
         return None
+
+    def advises(self) -> bool:
+        """Whether it may give guidance before the next call of the main model: room for that is then set aside under the caps."""
+        return overrides(self, "before_model")
 
     async def before_turn(self, turn: TurnState, emit: Emit) -> None:
         """A turn is about to begin; raise UsageError to refuse it."""
@@ -218,6 +266,15 @@ class Profile(NamedTuple):
     agreed: bool = False
 
 
+class ComposedModel(NamedTuple):
+    """A model that is more than one (`fuse/PRESET`): a plugin does its part before the `main` model answers (ENDPOINT:MODEL; None: the one
+    that config.toml names), which thinks as deep as `effort` says (None: as without)."""
+
+    name: str
+    main: str | None = None
+    effort: Effort | None = None
+
+
 class Offers(Generic[T]):
     """Things by name, from whoever has one of that name. Nothing is loaded before somebody asks for it."""
 
@@ -237,16 +294,40 @@ class Offers(Generic[T]):
         return sorted({name for _, names in self._sources for name in names()})
 
 
+MemberTools = Callable[[CallContext, "Domains | None"], Sequence["Tool"]]
+"""Tools for one member: on whose account it works, and which sites its preset lets it reach."""
+
+
 @dataclass(slots=True)
 class Registry:
-    """What the core asks plugins for by name, without knowing them: `judges` (panels of them) for /goal, `profiles` for delegate."""
+    """What the core asks plugins for by name, without knowing them: `judges` (panels of them) for /goal, `profiles` for delegate, `models`
+    that are more than one."""
 
     judges: Offers[Sequence[JudgeSeat]] = field(default_factory=Offers)
     profiles: Offers[Profile] = field(default_factory=Offers)
+    models: Offers[ComposedModel] = field(default_factory=Offers)
+    member_tools: list[MemberTools] = field(default_factory=list)
+    """Who has tools for panel members beside those that read files."""
 
 
-MemberRunner = Callable[["Request", "CallContext", Sequence[str], int, Any], Awaitable["Reply"]]
-"""`run_member(request, context, tool_names, max_calls, on_event)`: a model call that may use read-only tools on the way."""
+class MemberRunner(Protocol):
+    """`run_member(request, context, tool_names, max_calls, on_event)`: a model call that may use read-only tools on the way.
+
+    `on_event` is given the events of the model's stream, and those of the tools; `domains` are the sites that its preset lets it reach.
+    """
+
+    async def __call__(
+        self,
+        request: Request,
+        context: CallContext,
+        tools: Sequence[str],
+        max_calls: int,
+        on_event: Any = None,
+        *,
+        domains: Domains | None = None,
+    ) -> Reply:
+        """Make the call. Raises ModelError."""
+        ...
 
 
 async def _no_shell(_command: str, _timeout_s: float) -> ToolResult:
@@ -277,5 +358,11 @@ class PluginHost:
     session: Session
     account: CallContext = CallContext("main")  # noqa: RUF009 - frozen
     """Who pays for what a command asks outside a turn: session, run and the user's caps (change purpose, slot and share)."""
+    cwd: Path | None = None
+    """The folder that is worked in; None: the one that the program was started in."""
+    member_tools: Callable[[], frozenset[str]] = lambda: frozenset({"read", "glob", "grep"})
+    """The tools that `run_member` can give, once all plugins are built."""
+    composed: Callable[[], str] = lambda: ""
+    """The name under which the main model is chosen now, where that is more than one (see `ComposedModel`)."""
     run_shell: Callable[[str, float], Awaitable[ToolResult]] = _no_shell
     """`run_shell(command, timeout_s)`: a command of the user's own, run as the shell tool runs one but unasked. Raises ToolError."""

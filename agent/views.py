@@ -26,14 +26,83 @@ class TableView:
     note: str = ""
 
 
+Mark = Literal[
+    "agreed",
+    "disputed",
+    "alone",
+    "against",
+    "verified",
+    "unverified",
+    "answered",
+    "silent",
+    "late",
+    "cut off",
+    "stopped",
+    "failed",
+    "working",
+]
+"""What a face tells apart at a glance, by a sign and a colour of its own: how a point is held, how a quote was found, what became of
+somebody who was asked."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TreeView:
-    """A labelled tree. `text` is a leaf's body, shown literally."""
+    """A labelled tree. `text` is a leaf's body, shown literally; `about` are a few facts beside the label."""
 
     type: Literal["tree"] = "tree"
     label: str
     text: str = ""
     children: tuple[TreeView, ...] = ()
+    mark: Mark | None = None
+    about: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MatrixColumn:
+    """Who stands over a column. `key` is short and unlike the others, for where there is no room for the label; `state` is in words."""
+
+    key: str
+    label: str
+    state: str = ""
+    mark: Mark | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MatrixCell:
+    """How one row and one column go together. `text` (a letter or two) stands instead of the mark's own sign."""
+
+    mark: Mark | None = None
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MatrixRow:
+    """A row with a cell for each column. `group` is the heading over rows that follow each other; `notes` stand below the row."""
+
+    label: str
+    cells: tuple[MatrixCell, ...]
+    group: str = ""
+    mark: Mark | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MatrixView:
+    """Who holds what: columns are people (or models), rows are points. `note` is below it; what the signs mean the face says itself."""
+
+    type: Literal["matrix"] = "matrix"
+    title: str = ""
+    columns: tuple[MatrixColumn, ...]
+    rows: tuple[MatrixRow, ...] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StackView:
+    """Views below each other."""
+
+    type: Literal["stack"] = "stack"
+    views: tuple[View, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,4 +123,4 @@ class PlotView:
     bars: tuple[tuple[str, float], ...]
 
 
-View = MarkdownView | TableView | TreeView | TabsView | PlotView
+View = MarkdownView | TableView | TreeView | MatrixView | StackView | TabsView | PlotView

@@ -2,6 +2,6 @@
 
 import sys
 
-from moa.cli import main
+from moa.cli.main import main
 
 sys.exit(main())

@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from agent import depth
-from agent.commands import CommandContext, Result, RunTurn, Said
+from agent.commands import CommandContext, Completion, Result, RunTurn, Said
 from agent.errors import UsageError
 from agent.llm.money import Total
+from agent.process import depth
+from agent.text.numbers import whole_number
 from agent.views import MarkdownView, TableView
-from moa import arming, preset_files, record, restore
-from moa.preset import VERBS
+from moa import preflight
+from moa.aggregate.methods import METHODS
+from moa.counsel import keep, record, restore
+from moa.preset import store
+from moa.preset.preset import VERBS
 
 if TYPE_CHECKING:
-    from moa.counsel import Counsel
+    from moa.counsel.counsel import Counsel
     from moa.plugin import Moa
+    from moa.preset.preset import Preset
 
 
 async def run(moa: Moa, context: CommandContext, args: str) -> Result:
@@ -25,15 +30,17 @@ async def run(moa: Moa, context: CommandContext, args: str) -> Result:
         return await (_off(moa, context, "") if moa.armed else _on(moa, context, ""))
     if word in TABLE:
         return await TABLE[word](moa, context, rest.strip())
-    return _arm(moa, word, rest)
+    return await arm(moa, context, word, rest)
 
 
 def complete(moa: Moa, typed: str) -> Iterable[str]:
     """What could stand after `/moa`, given what stands there already."""
     word, space, rest = typed.partition(" ")
-    presets = sorted(preset_files.find(moa.host.config_dir, moa.host.project_dir))
+    presets = sorted(store.find(moa.host.config_dir, moa.host.project_dir))
     if not space:
-        return [choice for choice in (*VERBS, *presets) if choice.startswith(word)]
+        about = {found.name: told for found, told, _ in store.descriptions(moa.host.config_dir, moa.host.project_dir)}
+        known = VERBS | {name: about.get(name) or "a preset" for name in presets}
+        return [Completion(choice, about) for choice, about in known.items() if choice.startswith(word)]
     choices = {
         "tool": ["force", "offer", "off"],
         "quote": presets,
@@ -41,31 +48,6 @@ def complete(moa: Moa, typed: str) -> Iterable[str]:
         "cancel": list(moa.turn.council.panel.running) if moa.turn else [],
     }.get(word, [])
     return [f"{word} {choice}" for choice in choices if choice.startswith(rest)]
-
-
-def presets(moa: Moa, args: str) -> Result:
-    """`/preset`: all presets, the armed one marked; with a name, arm it. Raises UsageError."""
-    if args:
-        name, _, rest = args.partition(" ")
-        return _arm(moa, name, rest)
-    rows = tuple(
-        (
-            "●" if found.name == moa.armed else "",
-            found.name,
-            found.origin,
-            f"can't be used: {problem}" if problem else description or "",
-        )
-        for found, description, problem in preset_files.descriptions(moa.host.config_dir, moa.host.project_dir)
-    )
-    note = "/preset NAME arms one, /moa off disarms it; ● is armed"
-    return Said(TableView(columns=("", "preset", "from", "description"), rows=rows, note=note))
-
-
-def complete_preset(moa: Moa, typed: str) -> Iterable[str]:
-    """The presets whose names begin like this."""
-    return [
-        name for name in sorted(preset_files.find(moa.host.config_dir, moa.host.project_dir)) if name.startswith(typed)
-    ]
 
 
 def _said(text: str) -> Said:
@@ -82,7 +64,7 @@ def _nothing_more(verb: str, rest: str) -> None:
 
 async def _on(moa: Moa, context: CommandContext, rest: str) -> Result:
     _nothing_more("on", rest)
-    return _arm(moa, moa.armed or moa.settings.preset, "")
+    return await arm(moa, context, moa.armed or moa.settings.preset, "")
 
 
 async def _off(moa: Moa, context: CommandContext, rest: str) -> Result:
@@ -91,21 +73,55 @@ async def _off(moa: Moa, context: CommandContext, rest: str) -> Result:
     return _said("Counsel is off.")
 
 
-def _arm(moa: Moa, name: str, rest: str) -> Result:
-    known = preset_files.find(moa.host.config_dir, moa.host.project_dir)
+async def arm(moa: Moa, context: CommandContext, name: str, rest: str) -> Result:
+    """Arm a preset, or offer what can be armed here instead. Raises UsageError."""
+    known = store.find(moa.host.config_dir, moa.host.project_dir)
     if name not in known:
-        raise _unknown(name, list(known))
+        closed = None if moa.host.project_dir else store.untrusted(name, moa.host.cwd)
+        raise closed or _unknown(name, list(known))
     if rest:
         raise UsageError(
             f"/moa {name} arms a preset and takes no prompt", remedy=f"for one turn: /moa ask @{name} {rest}"
         )
+    preset = moa.load(name)
+    try:
+        return armed(moa, name)
+    except UsageError as error:
+        if error.kind not in NOT_HERE:
+            raise
+    from moa.preset.building import offer
+
+    return await offer(moa, context, preset, moa.obstacles(preset))
+
+
+def _check(moa: Moa, preset: Preset) -> None:
+    """Raises UsageError where a preset can't be armed here, and says which way leads on."""
+    try:
+        moa.check(preset)
+    except UsageError as error:
+        if error.kind not in NOT_HERE:
+            raise
+        remedy = f"{error.remedy}; or /moa, which offers a panel from what is here"
+        raise UsageError(error.message, remedy=remedy, kind=error.kind) from None
+
+
+NOT_HERE = ("missing_key", "unknown_endpoint", "unpriced")
+"""Errors that say that a preset wants what this machine has not."""
+
+
+def armed(moa: Moa, name: str, more: str = "") -> Said:
+    """Arm a preset, and say who is on it and who receives what. Raises UsageError; nothing changes then."""
     preset = moa.arm(name)
     assert preset is not None
-    hosts = ", ".join(arming.receivers(preset, moa.host.client, moa.main()))
+    hosts = ", ".join(preflight.receivers(preset, moa.host.client, moa.main()))
     first = f"Counsel is on: `{name}`, {len(preset.members)} members, cadence `{preset.cadence}`."
     lines = [first, f"The conversation goes to: {hosts}.", "`/moa quote` says what it costs."]
+    if strangers := preflight.strangers(preset, moa.main()):
+        lines.append(f"Whose models these are nobody knows, so they are allowed: {', '.join(strangers)}.")
     if level := depth.depth():
         lines.append(f"But nothing fans out here: this process is inside of a panel ({depth.VARIABLE}={level}).")
+    if more:
+        lines.append(more)
     return _said("\n\n".join(lines))
 
 
@@ -128,7 +144,7 @@ async def _ask(moa: Moa, context: CommandContext, rest: str) -> Result:
         name, _, rest = rest[1:].partition(" ")
     if not rest.strip():
         raise UsageError("/moa ask needs a prompt", remedy="/moa ask [@PRESET] PROMPT")
-    arming.check(moa.load(name), moa.host.client, moa.main(), moa.host.account.caps)
+    _check(moa, moa.load(name))
     return RunTurn(rest.strip(), {"moa": {"preset": name}})
 
 
@@ -138,12 +154,18 @@ async def _again(moa: Moa, context: CommandContext, rest: str) -> Result:
     council = moa.council(earlier.preset)
     counsel = await council.again(earlier, emit=context.emit)
     moa.last = counsel
-    guidance = counsel.guidance(step=counsel.step)
+    turn = context.session.turn_count()
+    if counsel.task.name == "answer":
+        from moa.fuse import material
+
+        guidance = material(counsel, window=council.window(counsel.main), turn=turn)
+    else:
+        guidance = counsel.guidance(turn=turn)
     receipt = moa.receipts.taken(counsel.calling.turn, counsel.step, counsel.decision, counsel.cost, counsel.duration_s)
-    entry = record.full(counsel, iteration=counsel.step, guidance=guidance, receipt=receipt)
+    entry = keep.full(counsel, iteration=counsel.step, turn=turn, guidance=guidance, receipt=receipt)
     context.session.add_record(entry, turn=counsel.calling.turn, iteration=counsel.step)
     context.emit(entry)
-    from moa.show import counsel_view
+    from moa.counsel.view import counsel_view
 
     return Said(counsel_view(entry.data))
 
@@ -169,7 +191,7 @@ def _recorded(moa: Moa, context: CommandContext) -> Counsel:
 
 
 async def _show(moa: Moa, context: CommandContext, rest: str) -> Result:
-    from moa.show import counsel_view
+    from moa.counsel.view import counsel_view
 
     taken = restore.taken(context.session)
     if not taken:
@@ -179,17 +201,22 @@ async def _show(moa: Moa, context: CommandContext, rest: str) -> Result:
 
 
 async def _status(moa: Moa, context: CommandContext, rest: str) -> Result:
+    from moa.counsel.tally import count
+
     _nothing_more("status", rest)
     name = moa.turn.council.preset.name if moa.turn else moa.armed
     preset = moa.load(name or moa.settings.preset)
     rows = [("counsel", f"on: {preset.name}" if name else f"off (/moa arms {preset.name})")]
-    rows += [(f"member {member.slot}", _about(str(member.model), member.reference.role)) for member in preset.members]
-    if preset.aggregate == "analysis":
-        rows.append(("aggregator", _about(preset.aggregator.model, preset.aggregator.role)))
-    else:
-        rows.append(("aggregator", f"none ({preset.aggregate})"))
-    rows.append(("receives it", ", ".join(arming.receivers(preset, moa.host.client, moa.main()))))
+    tally = count(context.session, preset.name)
+    for member in preset.resolved(moa.main()).members:
+        about = _about(str(member.model), member.reference.role)
+        heard = tally.members.get(member.slot)
+        rows.append((f"member {member.slot}", f"{about} ({heard})" if heard else about))
+    rows.append(("panel", str(tally)))
+    rows += _aggregators(moa, preset)
+    rows.append(("receives it", ", ".join(preflight.receivers(preset, moa.host.client, moa.main()))))
     rows.append(("cadence", f"{preset.cadence}{', lookahead' if preset.lookahead else ''}"))
+    rows.append(("sends", _sends(preset)))
     quorum = "all" if preset.quorum is None else f"{preset.quorum} of {len(preset.members)}"
     rows.append(
         (
@@ -199,14 +226,33 @@ async def _status(moa: Moa, context: CommandContext, rest: str) -> Result:
     )
     rows.append(("tool", moa.tool_mode))
     if recorded := restore.taken(context.session):
-        last = recorded[-1]
-        said = f"step {last['iteration'] - last['age']}: {last['answered']} of {last.get('asked', '?')} answered"
-        cost = last["cost"]["usd"]
-        money = "unknown" if cost is None else f"{'≥ ' if last['cost']['lower_bound'] else ''}${cost:.6f}"
-        rows.append(("last counsel", f"{said}, rung {last['rung'] or 'none'}, {last['duration_s']:.1f} s, {money}"))
+        from moa.counsel.telling import line_of
+
+        last = record.CounselRecord.read(recorded[-1])
+        rows.append(("last counsel", f"step {last.step}: {line_of(last).line}"))
     rows.append(("spent", f"{_spent(moa, context)} in this session, main model not counted"))
     rows += [(f"step {receipt.iteration}", str(receipt)) for receipt in moa.receipts.all[-5:]]
     return Said(TableView(title="counsel", columns=("", ""), rows=tuple(rows)))
+
+
+def _sends(preset: Preset) -> str:
+    """From which grade on, and how much at once."""
+    what = {"note": "everything", "concern": "concerns and blockers", "blocker": "blockers"}[preset.severity]
+    bound = f"{preset.guidance_tokens:,} tokens in force at most" if preset.guidance_tokens else "no bound"
+    others = "; no member of the main model's family" if preset.family == "other" else ""
+    return f"{what}; {bound}{others}"
+
+
+def _aggregators(moa: Moa, preset: Preset) -> list[tuple[str, str]]:
+    if not METHODS[preset.aggregate].needs_model:
+        return [("aggregator", f"none ({preset.aggregate})")]
+    from moa.aggregate import comparer
+
+    model, seat = comparer.seat(preset, moa.host.client, moa.main())
+    chosen = "" if preset.aggregator.model else " (the cheapest priced member)"
+    deep, _seat = comparer.seat(preset, moa.host.client, moa.main(), deep=True)
+    loop = f"{model}{chosen}, {preset.aggregator_view} view"
+    return [("aggregator", _about(loop, seat.role)), ("aggregator, deep", f"{deep}, for consult")]
 
 
 def _about(model: str, role: str | None) -> str:
@@ -220,14 +266,14 @@ def _spent(moa: Moa, context: CommandContext) -> Total:
 
 
 async def _quote(moa: Moa, context: CommandContext, rest: str) -> Result:
-    from moa.quote import quote
-    from moa.view import render
+    from moa.panel.briefing import render
+    from moa.quote import pace, quote
 
     preset = moa.load(rest or moa.armed or moa.settings.preset)
-    arming.check(preset, moa.host.client, moa.main(), moa.host.account.caps)
+    _check(moa, preset)
     view = render(context.session.history())
-    priced = quote(preset, moa.host.client, view, moa.main())
-    return Said(priced.view(arming.receivers(preset, moa.host.client, moa.main())))
+    priced = quote(preset, moa.host.client, view, moa.main(), pace(moa.host.ledger))
+    return Said(priced.view(preflight.receivers(preset, moa.host.client, moa.main())))
 
 
 # While it runs
@@ -261,24 +307,17 @@ async def _tool(moa: Moa, context: CommandContext, rest: str) -> Result:
         return _said(_TOOL_WORDS[moa.tool_mode])
     if rest not in _TOOL_WORDS:
         raise UsageError(f"/moa tool {rest}: there is no such mode", remedy="/moa tool force | offer | off")
-    before = moa.tool_mode
     moa.set_tool(rest)
-    # The list of tools opens every request: a change in mid-conversation would empty the model's cache.
-    later = (before == "off") != (rest == "off")
-    when = (
-        "It holds from when this session is opened the next time (`moa -c`)."
-        if later
-        else "It holds from the next turn."
-    )
-    return _said(f"{_TOOL_WORDS[rest]} {when}")
+    return _said(f"{_TOOL_WORDS[rest]} It holds from the next turn.")
 
 
 def _number(text: str, verb: str, most: int, *, default: int) -> int:
     if not text:
         return default
-    if not (text.isascii() and text.isdigit()) or not 1 <= int(text) <= most:
+    number = whole_number(text, most)
+    if not number:
         raise UsageError(f"/moa {verb} {text}: there is no such counsel", remedy=f"a number from 1 to {most}")
-    return int(text)
+    return number
 
 
 TABLE: Mapping[str, Callable[[Moa, CommandContext, str], Awaitable[Result]]] = {

@@ -7,30 +7,42 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from agent import depth, events
+from agent import events
 from agent.commands import Command
 from agent.errors import UsageError
 from agent.llm.request import ModelRef
-from agent.plugin import Continue, Contribution, Plugin
-from moa import arming, judges, profiles, record, settings
-from moa.cadence import Decision, Receipts
-from moa.preset import Preset, load
-from moa.turn import TurnCounsel
+from agent.plugin import Continue, Contribution, Plugin, RecordLine
+from agent.process import depth
+from moa import fuse, preflight, settings
+from moa.counsel import keep, record
+from moa.counsel.cadence import Decision, Receipts
+from moa.counsel.delivery import Delivery
+from moa.counsel.turn import TurnCounsel
+from moa.panel import prompts
+from moa.preset import judges, profiles
+from moa.preset.preset import Preset
+from moa.preset.store import load
 
 if TYPE_CHECKING:
     from agent.commands import CommandContext, Result
+    from agent.events import Emit
     from agent.llm.accounting import CallContext
     from agent.llm.messages import ToolCallPart
+    from agent.llm.request import Effort
     from agent.llm.stream import Reply
-    from agent.plugin import Disclosure, Emit, ModelCall, PluginHost, TurnState
+    from agent.plugin import Disclosure, MemberRunner, ModelCall, PluginHost, TurnState
     from agent.tools.base import Tool, ToolResult
-    from moa.aggregator import RungMemory
-    from moa.council import Council
-    from moa.counsel import Counsel
+    from agent.views import View
+    from moa.aggregate.rungs import RungMemory
+    from moa.counsel.counsel import Counsel
+    from moa.counsel.take import Council
 
 ARGS_HINT = "[on | off | PRESET | status | ask [@PRESET] PROMPT | show [N] | again | quote [PRESET] | cancel N | go | tool MODE]"
+PRESET_HINT = "[PRESET | new [NAME [MODEL…]] | edit NAME | copy NAME NEW | remove NAME | arm NAME]"
 BUSY_VERBS = frozenset(("status", "show", "quote", "cancel", "go"))
 """The verbs that look, or steer a panel at work; the others wait for the turn's end."""
+
+NOT_OFFERED = "the user has not offered the panel to you (they can, with /moa tool offer)"
 
 REMIND = "Ask the panel with the consult tool before you answer: the user has asked for that. Then answer."
 
@@ -53,7 +65,7 @@ class Moa(Plugin):
         self.host = host
         self.settings = settings.read(host.settings, host.config_file)
         self._receipts: Receipts | None = None
-        self.turn: TurnCounsel | None = None
+        self.turn: TurnCounsel | fuse.FuseTurn | None = None
         self.last: Counsel | None = None
         self._env = env
         self._councils: dict[str, Council] = {}
@@ -62,9 +74,10 @@ class Moa(Plugin):
         self._emit: Emit | None = None
         self._consulted = False
         self._reminded = False
-        self._guidance: str | None = None
-        judges.offer(host)
+        self._told: set[str] = set()
+        judges.offer(self)
         profiles.offer(self)
+        fuse.offer(self)
         stored = host.session.get_state(self.name) or {}
         self.armed: str | None = stored.get("preset") if "preset" in stored else None
         if "preset" not in stored and self.settings.armed:
@@ -92,9 +105,9 @@ class Moa(Plugin):
             ),
             Command(
                 name="preset",
-                summary="the presets there are, or arm one (as /moa PRESET does)",
+                summary="the presets there are and which can run here; arm, make, edit or remove one",
                 run=self._preset_command,
-                args_hint="[PRESET]",
+                args_hint=PRESET_HINT,
                 complete=self._complete_preset,
             ),
         )
@@ -110,34 +123,60 @@ class Moa(Plugin):
         return complete(self, typed)
 
     async def _preset_command(self, context: CommandContext, args: str) -> Result:
-        from moa.commands import presets
+        from moa.preset.commands import run
 
-        return presets(self, args)
+        return await run(self, context, args)
 
     def _complete_preset(self, typed: str) -> Iterable[str]:
-        from moa.commands import complete_preset
+        from moa.preset.commands import complete
 
-        return complete_preset(self, typed)
+        return complete(self, typed)
 
     def tools(self) -> Sequence[Tool]:
-        """`consult`, where `/moa tool` offers it."""
-        if self.tool_mode == "off":
+        """`consult`. It is listed whether or not it may be used now (`refuses`), but for the small models that this program runs itself: they
+        do better with fewer tools."""
+        main = self.main_model() or self.host.main_model or ""
+        if self.tool_mode == "off" and main.startswith("local:"):
             return ()
         from moa.consult import Consult
 
         return (Consult(self._consult),)
 
+    def refuses(self) -> Mapping[str, str]:
+        """`consult`, until the user offers it."""
+        return {} if self.tool_mode != "off" else {"consult": NOT_OFFERED}
+
     def main_model(self) -> str | None:
         """The `main` of a preset that the command line names."""
         return self._preset.main if self._preset else None
+
+    def main_effort(self) -> Effort | None:
+        """The `effort` of a preset that the command line names."""
+        return self._preset.effort if self._preset else None
 
     def status(self) -> str | None:
         """`moa budget`, or nothing."""
         return f"moa {self.armed}" if self.armed else None
 
+    def record_line(self, kind: str, data: Mapping[str, Any]) -> RecordLine | None:
+        """A counsel's line, for sessions that were written without."""
+        if kind != record.KIND or data.get("trigger") == record.REPLAYED:
+            return None
+        from moa.counsel.telling import line_of
+
+        return line_of(record.CounselRecord.read(data))
+
+    def view(self, kind: str, data: Mapping[str, Any]) -> View | None:
+        """A counsel in full."""
+        if kind != record.KIND:
+            return None
+        from moa.counsel.view import counsel_view
+
+        return counsel_view(data)
+
     def disclosure(self, line: str) -> Disclosure | None:
         """Before the first counsel with a panel: who will receive the conversation, and what it may cost."""
-        from moa.arming import disclosure
+        from moa.preflight import disclosure
 
         return disclosure(self, line)
 
@@ -147,7 +186,7 @@ class Moa(Plugin):
         if self._receipts is None:
             self._receipts = Receipts()
             if self.host.session.records("counsel"):
-                from moa import restore
+                from moa.counsel import restore
 
                 restore.receipts(self.host.session, self._receipts)
         return self._receipts
@@ -157,7 +196,7 @@ class Moa(Plugin):
     def load(self, name: str) -> Preset:
         """A preset by name. Raises UsageError, which names config.toml where that is what names the preset."""
         try:
-            return load(name, config_dir=self.host.config_dir, project_dir=self.host.project_dir)
+            return load(name, config_dir=self.host.config_dir, project_dir=self.host.project_dir, cwd=self.host.cwd)
         except UsageError as error:
             if name != self.settings.preset or name == self.host.options.get("preset"):
                 raise
@@ -167,21 +206,38 @@ class Moa(Plugin):
     def main(self) -> ModelRef | None:
         """The main model as far as it is known: of the last call, else as it was named at the start."""
         if self._call is not None:
-            return self._call.request.model
+            return self._call.model
         named = self.main_model() or self.host.main_model
         try:
+            if named and (composed := fuse.find(self, named)) is not None:
+                named = composed.main
             return ModelRef.parse(named) if named else None
-        except ValueError:
+        except (ValueError, UsageError):
             return None
+
+    def fused(self) -> str:
+        """The preset whose panel answers every message, where the main model is `fuse/PRESET`; else nothing."""
+        composed = self.host.composed()
+        return composed.removeprefix(fuse.PREFIX) if composed.startswith(fuse.PREFIX) else ""
 
     def arm(self, name: str | None) -> Preset | None:
         """Arm a preset, or with None disarm, for this session from the next turn on. Raises UsageError; nothing changes then."""
         preset = None if name is None else self.load(name)
         if preset is not None:
-            arming.check(preset, self.host.client, self.main(), self.host.account.caps)
+            self.check(preset)
         self.armed = name
         self._store()
         return preset
+
+    def check(self, preset: Preset) -> None:
+        """Raises UsageError where a preset can't be armed here."""
+        host = self.host
+        preflight.check(preset, host.client, self.main(), host.account.caps, host.member_tools())
+
+    def obstacles(self, preset: Preset) -> tuple[str, ...]:
+        """Why a preset can't be armed here, in short; empty where it can."""
+        host = self.host
+        return preflight.obstacles(preset, host.client, self.main(), host.account.caps, host.member_tools())
 
     def set_tool(self, mode: str) -> None:
         """Offer the consult tool, insist on it, or neither; kept with the session."""
@@ -193,17 +249,19 @@ class Moa(Plugin):
 
     def council(self, name: str) -> Council:
         """The panel of a preset, read anew where its file has changed. Raises UsageError where it can't be armed."""
-        from moa.aggregator import RungMemory
-        from moa.council import Council
+        from moa.aggregate.rungs import RungMemory
+        from moa.counsel.take import Council
 
         preset = self.load(name)
         kept = self._councils.get(name)
         if kept is not None and kept.preset == preset:
             return kept
-        arming.check(preset, self.host.client, self.main(), self.host.account.caps)
+        self.check(preset)
         if self._memory is None:
             self._memory = RungMemory.load(self._rungs)
-        council = Council(preset, self.host.client, memory=self._memory, run_member=self.host.run_member)
+        council = Council(
+            preset, self.host.client, memory=self._memory, run_member=_runner(self.host.run_member, preset)
+        )
         self._councils[name] = council
         return council
 
@@ -216,10 +274,18 @@ class Moa(Plugin):
     async def before_turn(self, turn: TurnState, emit: Emit) -> None:
         """Set up the turn's counsel. Raises UsageError where the armed preset is wrong: better before the turn than in it."""
         self.turn, self._call, self._emit = None, None, emit
-        self._guidance = None
         self._consulted = self._reminded = False
         option = turn.options.get(self.name) or {}
-        name = None if option.get("off") else option.get("preset", self.armed)
+        composed = "" if option else turn.composed  # what is asked for this turn goes first
+        fused = composed.startswith(fuse.PREFIX)
+        name: str | None
+        if fused:
+            name = composed.removeprefix(fuse.PREFIX)
+            if named := self.host.options.get("preset"):
+                text = f"the model {composed} asks its own panel, and --preset {named} names another"
+                raise UsageError(text, remedy="leave one of them out", kind="usage")
+        else:
+            name = None if option.get("off") else option.get("preset", self.armed)
         if name is None:
             return
         if level := depth.depth(self._env):
@@ -227,27 +293,39 @@ class Moa(Plugin):
             emit(events.Notice(source=self.name, level="warning", code="recursion", text=text))
             return
         council = self.council(name)
+        self._tell_strangers(council.preset, emit)
         council.begin_turn()
-        self.turn = TurnCounsel(council, self.receipts, turn, emit)
+        self.turn = (fuse.FuseTurn if fused else TurnCounsel)(council, self.receipts, turn, emit)
+
+    def advises(self) -> bool:
+        """Only where a panel is armed for this turn."""
+        return self.turn is not None
+
+    def _tell_strangers(self, preset: Preset, emit: Emit) -> None:
+        """Once for each preset: whose family nobody knows, where the preset wants others than the main model's."""
+        unknown = preflight.strangers(preset, self.main())
+        if unknown and preset.name not in self._told:
+            self._told.add(preset.name)
+            text = f'nobody knows whose models these are, so family = "other" lets them pass: {", ".join(unknown)}'
+            emit(events.Notice(source=self.name, level="info", code="family_unknown", text=text))
 
     async def before_model(self, call: ModelCall, emit: Emit) -> Contribution | None:
-        """Counsel for this call, fresh or aged."""
+        """Counsel for this call, where the cadence asks for some."""
         self._call, self._emit = call, emit
         if self.turn is None:
             return None
         contribution = await self.turn.before_model(call)
         self.last = self.turn.latest or self.last
-        self._guidance = contribution.text if contribution else None
         return contribution
 
     async def after_model(self, call: ModelCall, reply: Reply, emit: Emit) -> None:
-        """Say so where the answer parrots what was private."""
-        guidance, self._guidance = self._guidance, None
-        if not guidance or reply.message.tool_calls:
+        """Say so where the answer parrots what was private, whenever that was given."""
+        in_force = [given.text for given in call.turn.session.guidance() if given.plugin == self.name]
+        if not in_force or reply.message.tool_calls:
             return
-        from moa.leak import repeats
+        from moa.counsel.leak import repeats
 
-        if repeats(reply.message.text, guidance):
+        if any(repeats(reply.message.text, guidance) for guidance in in_force):
             text = "this answer repeats its private guidance almost word for word: the main model may be too small to take counsel"
             emit(events.Notice(source=self.name, level="warning", code="guidance_repeated", text=text))
 
@@ -284,14 +362,16 @@ class Moa(Plugin):
     # The consult tool
 
     def _offered(self) -> bool:
-        return self._call is not None and any(tool.name == "consult" for tool in self._call.request.tools)
+        return self._call is not None and any(tool.name == "consult" for tool in self._call.tools)
 
     async def _consult(self, question: str) -> str:
         """One counsel on a question, as text. Raises ToolError where there is no panel to ask."""
         from agent.tools.base import ToolError
 
-        self._consulted = True
         call, emit = self._call, self._emit
+        if self.tool_mode == "off":
+            raise ToolError(f"The panel was not asked: {NOT_OFFERED}. Go on without it.")
+        self._consulted = True
         if call is None or emit is None:
             raise ToolError("There is no turn to take counsel in.")
         if depth.depth(self._env):
@@ -301,8 +381,8 @@ class Moa(Plugin):
         except UsageError as error:
             raise ToolError(f"The panel can't be asked: {error.message}") from None
         counsel = await council.take(
-            call.request.messages,
-            main=call.request.model,
+            call.turn.history,
+            main=call.model,
             context=call.context,
             decision=Decision(True, "consult", "the main model asked"),
             emit=emit,
@@ -310,20 +390,41 @@ class Moa(Plugin):
             tools=council.preset.tools_at != "never",
         )
         self.last = counsel
-        text = counsel.guidance(step=call.iteration)
+        text, found = _consulted(counsel, call.turn.number)
         receipt = self.receipts.taken(
-            call.turn.turn, call.iteration, counsel.decision, counsel.cost, counsel.duration_s
+            call.turn.turn, call.iteration, counsel.decision, counsel.cost, counsel.duration_s, found.withheld
         )
-        entry = record.full(counsel, iteration=call.iteration, guidance=text, receipt=receipt)
+        entry = keep.full(
+            counsel, iteration=call.iteration, turn=call.turn.number, guidance=text, receipt=receipt, delivery=found
+        )
         call.turn.session.add_record(entry, turn=call.turn.turn, iteration=call.iteration)
         emit(entry)
-        if text is None:
+        if found.withheld == "failed":
             why = "; ".join(f"{failure.slot}: {failure.kind}" for failure in counsel.failures)
             raise ToolError(f"Nobody on the panel answered ({why or 'it broke off'}). Go on without it.")
-        return text
+        return text or prompts.SILENT
 
     # What the verbs need
 
     def account(self) -> tuple[CallContext, Emit] | None:
         """The last call's account and the stream of its turn; None before the first."""
         return None if self._call is None or self._emit is None else (self._call.context, self._emit)
+
+
+def _runner(run_member: MemberRunner, preset: Preset) -> MemberRunner:
+    """How a preset's members look things up: on the sites that its `[web]` lets them reach."""
+    if not (preset.excluded_domains or preset.allowed_domains):
+        return run_member
+    from functools import partial
+
+    from agent.web.domains import Domains
+
+    return partial(run_member, domains=Domains(preset.excluded_domains, preset.allowed_domains))
+
+
+def _consulted(counsel: Counsel, turn: int) -> tuple[str | None, Delivery]:
+    """The whole of a counsel that was asked for: no severity, no bound, and what was said before may be said again."""
+    text = counsel.guidance(turn=turn)
+    if text is not None and counsel.grade != "nothing":
+        return text, Delivery()
+    return None, Delivery(withheld="silent" if counsel.answers else "failed")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,3 +32,22 @@ def program(tmp_path: Path, endpoint: ScriptedEndpoint) -> Iterator[Program]:
     running = Program(tmp_path, endpoint.base_url)
     yield running
     running.close()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of a table marked `sample(n)` the default suite runs n rows, spread over the whole; the slow set runs the others."""
+
+    def table(item: pytest.Item) -> str:
+        return item.nodeid.partition("[")[0]
+
+    sizes = Counter(table(item) for item in items)
+    at: Counter[str] = Counter()
+    for item in items:
+        mark = item.get_closest_marker("sample")
+        if mark is None:
+            continue
+        keep, row, size = mark.args[0], at[table(item)], sizes[table(item)]
+        at[table(item)] += 1
+        if row * keep // size == (row - 1) * keep // size:
+            item.add_marker(pytest.mark.slow)

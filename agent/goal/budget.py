@@ -34,7 +34,7 @@ class Spent:
         """For people; a lower bound where a cost is unknown."""
         if self.unknown and not self.nano:
             return "an unknown amount"
-        return ("≥ " if self.unknown else "") + show_usd(self.nano)
+        return show_usd(self.nano, bool(self.unknown))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +70,8 @@ class Budget:
         return ", ".join(parts) or "no limit"
 
 
+LONGEST = 200
+"""Characters of a budget as it is typed."""
 _AMOUNT = re.compile(
     r"""(?xi) (?: \$ \s* (?P<dollars> [\d.,]+ )
       | (?P<number> [\d.,]+ ) \s* (?P<scale> [km](?=\s*tok) )? \s*
@@ -86,6 +88,8 @@ def parse(text: str, before: Budget) -> Budget | None:
     """
     if text.strip().lower() in ("off", "none"):
         return Budget(turns=None)
+    if len(text) > LONGEST:
+        return None
     budget, at, rest = before, 0, text.strip()
     while at < len(rest):
         found = _AMOUNT.match(rest, at)

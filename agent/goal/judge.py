@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from agent import events
 from agent.errors import UsageError
 from agent.goal import prompts
 from agent.llm.errors import BudgetReached, ModelError
 from agent.llm.messages import system, user
-from agent.llm.money import Total
 from agent.llm.objects import Mode, Unreadable, ask_object
 from agent.llm.request import Request, Schema
+from agent.side_work import SideWork
 
 if TYPE_CHECKING:
+    from agent.events import Emit
     from agent.llm.accounting import CallContext
     from agent.llm.client import ModelClient
     from agent.llm.stream import Reply
-    from agent.plugin import Emit, JudgeSeat
+    from agent.plugin import JudgeSeat
 
 Kind = Literal["done", "continue", "blocked", "wait"]
 SOURCE = "goal"
@@ -91,12 +90,18 @@ class Bench:
 
     async def _ask(self, seat: JudgeSeat, case: str, context: CallContext, id: str, group: str, emit: Emit) -> Vote:
         model = str(seat.model)
-        emit(
-            events.SideStarted(
-                source=SOURCE, id=id, group=group, kind="judge", label=seat.label, model=model, role=seat.role
-            )
+        side = SideWork(
+            emit,
+            source=SOURCE,
+            id=id,
+            group=group,
+            kind="judge",
+            label=seat.label,
+            model=model,
+            role=seat.role,
+            spoken=False,
         )
-        started = time.monotonic()
+        side.start()
         brief = f"{prompts.JUDGE}\n\nLook above all for this: {seat.role.strip()}" if seat.role else prompts.JUDGE
         request = Request(
             model=seat.model,
@@ -116,10 +121,11 @@ class Bench:
                     keys=("verdict", "reason", "unmet", "wait_s", "done"),
                     again=prompts.AGAIN,
                     modes=self._modes,
+                    on_event=side.hear,
                 )
             vote = read(seat.label, found)
         except asyncio.CancelledError:
-            emit(events.SideFinished(source=SOURCE, id=id, outcome="cancelled", duration_s=time.monotonic() - started))
+            side.finish("cancelled")
             raise
         except Unreadable as problem:
             vote = Vote(seat.label, error=(UNREADABLE, f"its answer was no verdict: {problem}"))
@@ -127,25 +133,9 @@ class Bench:
             vote = Vote(seat.label, error=("timed_out", f"it said nothing within {seat.timeout_s:g} s"))
         except (ModelError, BudgetReached, UsageError) as problem:
             vote = Vote(seat.label, error=(problem.kind, problem.message))
-        emit(_finished(id, vote, reply, time.monotonic() - started))
+        text = "" if vote.error else f"{vote.kind}: {vote.reason}"
+        side.finish("failed" if vote.error else "answered", text=text, error=vote.error, reply=reply)
         return vote
-
-
-def _finished(id: str, vote: Vote, reply: Reply | None, duration: float) -> events.SideFinished:
-    error = None if vote.error is None else events.ErrorInfo(kind=vote.error[0], message=vote.error[1])
-    cost = Total.of([reply.cost_nano if reply else None])
-    return events.SideFinished(
-        source=SOURCE,
-        id=id,
-        outcome="answered" if error is None else "failed",
-        text="" if error else f"{vote.kind}: {vote.reason}",
-        error=error,
-        call_id=reply.call_id if reply else None,
-        model_served=reply.model_served if reply else None,
-        usage=reply.usage if reply else None,
-        cost=events.Cost(usd=cost.usd, lower_bound=cost.lower_bound),
-        duration_s=duration,
-    )
 
 
 def read(who: str, found: dict[str, Any]) -> Vote:

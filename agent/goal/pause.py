@@ -13,8 +13,9 @@ from agent.llm.messages import user
 from agent.plugin import Continue, Ending
 
 if TYPE_CHECKING:
+    from agent.events import Emit
     from agent.llm.errors import ModelError
-    from agent.plugin import Emit, TurnState
+    from agent.plugin import TurnState
 
 SOURCE = "goal"
 RESUME = "/goal resume goes on, with a fresh budget; /goal clear drops it"

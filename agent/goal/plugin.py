@@ -15,6 +15,7 @@ from agent.plugin import Continue, Contribution, Ending, Plugin
 
 if TYPE_CHECKING:
     from agent.commands import CommandContext, Result
+    from agent.events import Emit
     from agent.goal.budget import Spent
     from agent.goal.engine import Decision, Finding
     from agent.goal.judge import Bench
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from agent.llm.messages import ToolCallPart
     from agent.llm.request import ModelRef
     from agent.llm.stream import Reply
-    from agent.plugin import Emit, ModelCall, PluginHost, TurnState
+    from agent.plugin import ModelCall, PluginHost, TurnState
     from agent.tools.base import ToolResult
 
 NAME = "goal"
@@ -186,9 +187,13 @@ class Goal(Plugin):
 
             raise UsageError("the goal is no longer active", remedy="/goal resume goes on", kind="goal_paused")
 
+    def advises(self) -> bool:
+        """It stops a turn, and says nothing to the model."""
+        return False
+
     async def before_model(self, call: ModelCall, emit: Emit) -> Contribution | None:
         """Keeps what can run out in the middle of a turn. Raises BudgetReached."""
-        self.model = call.request.model
+        self.model = call.model
         state = self._at_work(call.turn)
         if state is None or (state.budget.seconds, state.budget.tokens, state.budget.nano) == (None, None, None):
             return None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agent.toml import Table
+from agent.config.toml import Table
 
 
 @dataclass(frozen=True, slots=True)

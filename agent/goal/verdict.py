@@ -18,11 +18,12 @@ from agent.llm.request import ModelRef
 from agent.plugin import JudgeSeat
 
 if TYPE_CHECKING:
+    from agent.events import Emit
     from agent.goal.gates import GateFailure
     from agent.goal.plugin import Goal
     from agent.goal.state import GoalState
     from agent.llm.accounting import CallContext
-    from agent.plugin import Emit, Ending, TurnState
+    from agent.plugin import Ending, TurnState
 
 
 async def find(goal: Goal, turn: TurnState, ending: Ending, context: CallContext, emit: Emit) -> Finding:

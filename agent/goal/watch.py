@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.goal.evidence import Evidence
-from agent.stuck import Stuck, Watch
+from agent.loop.stuck import Stuck, Watch
 
 if TYPE_CHECKING:
     from agent.llm.messages import ToolCallPart

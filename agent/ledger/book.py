@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
-from agent.ledger import caps
-from agent.ledger.database import Database
+from agent.ledger import caps, days
+from agent.ledger.database import BUSY_S, Database, Locked
 from agent.ledger.owner import lives, this_process
+from agent.ledger.schema import VISIBLE
+from agent.llm.money import LARGEST_NANO
 from agent.llm.stream import Usage
 
 if TYPE_CHECKING:
@@ -20,25 +24,29 @@ if TYPE_CHECKING:
     from agent.llm.money import Total
     from agent.llm.request import ModelRef
 
-Lookup = Callable[[str, str], Awaitable[tuple[Usage, int] | None]]
+T = TypeVar("T")
+
+Lookup = Callable[[str, str], Awaitable[tuple[Usage | None, int] | None]]
 """Asks an endpoint (by name) what a call (by generation id) used and cost, in nano-dollars; None where it can't say."""
 
 OWNER_DIED = "owner_died"
 """`error_kind` of a call whose process ended before it could settle it."""
 
-_LARGEST = (
-    2**53
-)  # 9 million dollars: what lies above is an endpoint's mistake, and sums of it would not fit SQLite's integers
 _ASK_WITHIN_S = 7 * 86400.0
 _ASK_AT_MOST = 20
-_ERROR_LENGTH = 2000
+_SWEEP_S = 0.25
+_LONGEST_PAUSE_S = 0.1
+EDGE_S = 4 * 86400.0
+"""Days and times of calls may differ by some hours (a call that was begun before midnight, another zone), never by so much."""
+_LONGEST = 2000
 
 
 class Ledger:
-    """The books over one file; an `agent.llm.accounting.Accounts`.
+    """The books over one file; `PatientLedger` makes them an `agent.llm.accounting.Accounts`.
 
     Every method is short (well under a millisecond) and synchronous but `reconcile`. Several processes may share the file. All
-    methods raise StateError where the file can't be read or written.
+    methods raise StateError where the file can't be read or written; a method that writes waits up to `BUSY_S` seconds for another
+    program's lock, in an event loop only through `patiently` (patient.py).
     """
 
     def __init__(
@@ -48,8 +56,13 @@ class Ledger:
         self.path = path
         self._database = Database(path)
         self._redact = redact
-        self._clock = clock
+        self.clock = self._clock = clock
         self._owner = this_process()
+
+    @property
+    def database(self) -> Database:
+        """The file, for what else is kept beside the calls. One connection a process: two of one process can wait for each other."""
+        return self._database
 
     def close(self) -> None:
         """Close the file."""
@@ -65,8 +78,8 @@ class Ledger:
         _refuse_negative(bound)
         call_id = "c" + os.urandom(8).hex()
         now = self._clock()
-        day = _local_day(now)
         with self._database.transaction():
+            day = days.enter(self._database, now)
             caps.check(self._database, context, bound, day=day, owner=self._owner)
             self._database.write(
                 "INSERT INTO calls (id, purpose, slot, share, session, run, turn, iteration, day, endpoint, model_requested,"
@@ -86,8 +99,8 @@ class Ledger:
         Raises ValueError where there is no such open reservation.
         """
         _refuse_negative(bound)
-        day = _local_day(self._clock())
         with self._database.transaction():
+            day = days.enter(self._database, self._clock())
             # Out of the sums while they are checked; a refusal rolls this back.
             mine = self._database.write(
                 "UPDATE calls SET counts_nano = 0, counts_tokens = 0, day = CASE WHEN sent IS NULL THEN ? ELSE day END"
@@ -106,7 +119,7 @@ class Ledger:
         """The request goes out now (from here on a crash leaves a bill); called again when the provider's id for it is known."""
         self._database.write(
             "UPDATE calls SET sent = coalesce(sent, ?), generation_id = coalesce(?, generation_id) WHERE id = ?",
-            (self._clock(), generation_id, call_id),
+            (self._clock(), self._clean(generation_id), call_id),
         )
 
     def settle(self, call_id: str, settlement: Settlement) -> None:
@@ -124,7 +137,8 @@ class Ledger:
             " ttft_s = ?, duration_s = ?, retries = ?, error_kind = ?, error = ?, ended = ?"
             " WHERE id = ? AND (outcome = 'reserved' OR error_kind = ?)",
             (
-                *(settlement.outcome, settlement.model_served, settlement.provider, settlement.generation_id),
+                settlement.outcome,
+                *map(self._clean, (settlement.model_served, settlement.provider, settlement.generation_id)),
                 *_figures(usage, 0 if nothing_billed else None, cost, settlement.cost_source),
                 *(settlement.ttft_s, settlement.duration_s, settlement.retries, settlement.error_kind),
                 *(self._clean(settlement.error), self._clock(), call_id, OWNER_DIED),
@@ -141,8 +155,15 @@ class Ledger:
         """Close the open reservations of processes that are no more; returns how many there were.
 
         A call that was never sent leaves no row; one that was is `unknown`, and its bound stays what counts. One indexed query
-        where there is nothing to do.
+        where there is nothing to do; where another program has the file locked it is left for the next start.
         """
+        try:
+            with self._database.waiting(_SWEEP_S):
+                return self._sweep()
+        except Locked:
+            return 0
+
+    def _sweep(self) -> int:
         now = self._clock()
         open_calls = self._database.rows(
             "SELECT id, owner, started FROM calls WHERE cost_nano IS NULL AND outcome = 'reserved' AND owner <> ?",
@@ -186,11 +207,31 @@ class Ledger:
             cost = _plausible(answer[1]) if answer else None
             if answer is None or cost is None:
                 continue
-            count += self._database.write(
-                f"UPDATE calls SET {_FIGURES} WHERE id = ? AND cost_nano IS NULL",
-                (*_figures(answer[0], None, cost, "generation"), call_id),
+            values = (*_figures(answer[0], None, cost, "generation"), call_id)
+            count += await self.patiently(
+                partial(self._database.write, f"UPDATE calls SET {_FIGURES} WHERE id = ? AND cost_nano IS NULL", values)
             )
         return count
+
+    async def patiently(self, work: Callable[[], T], wait_s: float = BUSY_S) -> T:
+        """Do a piece of work on this ledger; where another program has it locked, wait without holding up the event loop.
+
+        Raises Locked after `wait_s` seconds.
+        """
+        deadline, pause = self._now() + wait_s, 0.001
+        while True:
+            try:
+                with self._database.waiting(0):
+                    return work()
+            except Locked:
+                if self._now() >= deadline:
+                    raise
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_S)
+
+    @staticmethod
+    def _now() -> float:
+        return time.monotonic()
 
     # What it says. A reservation that was not sent is no call yet, and is in none of these.
 
@@ -200,13 +241,26 @@ class Ledger:
         run: str | None = None,
         turn: str | None = None,
         since: float | None = None,
+        *,
+        newest: int | None = None,
     ) -> list[CallRow]:
-        """The calls, oldest first. `since` is a Unix time."""
+        """The calls, oldest first. `since` is a Unix time; `newest` says how many of the last ones are wanted."""
         from agent.ledger.rows import COLUMNS, CallRow
 
         where, values = _where(session, run, turn, since)
-        rows = self._database.rows(f"SELECT {COLUMNS} FROM calls WHERE {where} ORDER BY started, rowid", values)
-        return [CallRow(*row) for row in rows]
+        query = f"SELECT {COLUMNS} FROM calls WHERE {where} ORDER BY"
+        if newest is None:
+            return [CallRow(*row) for row in self._database.rows(f"{query} started, rowid", values)]
+        rows = self._database.rows(f"{query} started DESC, rowid DESC LIMIT {newest:d}", values)
+        return [CallRow(*row) for row in reversed(rows)]
+
+    def each_call(self, *, session: str | None = None, since: float | None = None) -> Iterator[CallRow]:
+        """The same calls one by one, however many there are."""
+        from agent.ledger.rows import COLUMNS, CallRow
+
+        where, values = _where(session, None, None, since)
+        for row in self._database.each(f"SELECT {COLUMNS} FROM calls WHERE {where} ORDER BY started, rowid", values):
+            yield CallRow(*row)
 
     def sums(
         self,
@@ -216,24 +270,36 @@ class Ledger:
         run: str | None = None,
         turn: str | None = None,
         since: float | None = None,
+        day: str | None = None,
     ) -> list[Sum]:
-        """The calls added up: one sum for each group, or a single one. Every total that is shown anywhere comes from here."""
-        from agent.ledger.rows import GROUPS, Sum
-        from agent.llm.money import Total
+        """The calls added up: one sum for each group, or a single one. Every total that is shown anywhere comes from here.
 
-        key, order = GROUPS[by] if by else ("''", "1")
-        where, values = _where(session, run, turn, since)
-        rows = self._database.rows(
-            f"SELECT {key}, count(*), count(CASE WHEN outcome <> 'done' THEN 1 END), count(*) - count(prompt_tokens),"
-            " coalesce(sum(cost_nano), 0), count(cost_nano), count(*) - count(cost_nano),"
-            " coalesce(sum(prompt_tokens), 0), coalesce(sum(cached_tokens), 0), coalesce(sum(cache_write_tokens), 0),"
-            " coalesce(sum(completion_tokens), 0), coalesce(sum(reasoning_tokens), 0), total(duration_s)"
-            f" FROM calls WHERE {where}" + (f" GROUP BY 1 ORDER BY {order}" if by else ""),
-            values,
+        `day` is one of the ledger's own days, as `today` gives it.
+        """
+        from agent.ledger.rows import sum_of, sums_query
+
+        kept, kept_values = _where(session, None, None, None, day, kept=True)
+        if run is None and turn is None and since is None:
+            return [sum_of(row) for row in self._database.rows(sums_query(by, None, kept), kept_values)]
+        counted, values = _where(session, run, turn, since, day)
+        if run is not None or turn is not None or (edge := self._edge(since)) is None:
+            return [sum_of(row) for row in self._database.rows(sums_query(by, counted, None), values)]
+        # Only the first days are read call by call; what is kept of the later ones lies after `since` as a whole.
+        last_day, until = edge
+        query = sums_query(by, f"{counted} AND day <= ? AND started < ?", f"{kept} AND day > ?")
+        rows = self._database.rows(query, (*values, last_day, until, *kept_values, last_day))
+        return [sum_of(row) for row in rows]
+
+    def _edge(self, since: float | None) -> tuple[str, float] | None:
+        """Up to which day calls after `since` have to be read one by one, and a time before which all calls of those days began."""
+        first = self._database.rows(
+            "SELECT day, started FROM calls WHERE started >= ? ORDER BY started LIMIT 1", (since,)
         )
-        return [
-            Sum(row[0], row[1], row[2], row[3], Total(*row[4:7]), Usage(*row[7:12]), duration_s=row[12]) for row in rows
-        ]
+        return (days.after(first[0][0]), first[0][1] + EDGE_S) if first else None
+
+    def today(self) -> str:
+        """The day that it is in the books, as a date: that against which a day's cap counts."""
+        return days.today(self._database, self._clock())
 
     def total(
         self,
@@ -255,8 +321,9 @@ class Ledger:
         """The tokens of the calls together, as far as they were reported."""
         return self.sums(session=session, run=run, turn=turn, since=since)[0].usage
 
-    def _clean(self, error: str | None) -> str | None:
-        return None if error is None else self._redact(error)[:_ERROR_LENGTH]
+    def _clean(self, said: str | None) -> str | None:
+        """What an endpoint said, without secrets: some repeat the key, and not only in their errors."""
+        return None if said is None else self._redact(said)[:_LONGEST]
 
 
 _FIGURES = (
@@ -276,7 +343,7 @@ def _figures(usage: Usage | None, tokens: int | None, cost: int | None, source: 
     if usage is None:
         return (None, None, None, None, None, tokens, cost, cost, cost, source, source)
     kinds = [
-        min(max(count, 0), _LARGEST)
+        min(max(count, 0), LARGEST_NANO)
         for count in (usage.prompt, usage.cached, usage.cache_write, usage.completion, usage.reasoning)
     ]
     return (*kinds, kinds[0] + kinds[3], cost, cost, cost, source, source)
@@ -284,7 +351,7 @@ def _figures(usage: Usage | None, tokens: int | None, cost: int | None, source: 
 
 def _plausible(nano: int | None) -> int | None:
     """An amount that an endpoint reported, or None for one that can't be: less than nothing would make room under a cap."""
-    return nano if nano is not None and 0 <= nano <= _LARGEST else None
+    return nano if nano is not None and 0 <= nano <= LARGEST_NANO else None
 
 
 def _refuse_negative(bound: Bound) -> None:
@@ -292,14 +359,19 @@ def _refuse_negative(bound: Bound) -> None:
         raise ValueError(f"a bound can't be negative: {bound}")
 
 
-def _local_day(now: float) -> str:
-    return time.strftime("%Y-%m-%d", time.localtime(now))
-
-
-def _where(session: str | None, run: str | None, turn: str | None, since: float | None) -> tuple[str, list[object]]:
-    conditions = ["(outcome <> 'reserved' OR sent IS NOT NULL)"]
+def _where(
+    session: str | None,
+    run: str | None,
+    turn: str | None,
+    since: float | None,
+    day: str | None = None,
+    *,
+    kept: bool = False,
+) -> tuple[str, list[object]]:
+    conditions = ["TRUE" if kept else VISIBLE.format(row="")]
     values: list[object] = []
-    for condition, value in (("session = ?", session), ("run = ?", run), ("turn = ?", turn), ("started >= ?", since)):
+    scopes = (("session", session), ("run", run), ("turn", turn), ("day", day))
+    for condition, value in (*((f"{name} = ?", value) for name, value in scopes), ("started >= ?", since)):
         if value is not None:
             conditions.append(condition)
             values.append(value)

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from agent.ledger.schema import NOBODY
 from agent.llm.errors import BudgetReached
 from agent.llm.money import show_usd
 
 if TYPE_CHECKING:
     from agent.ledger.database import Database
-    from agent.llm.accounting import Bound, CallContext, Cap
+    from agent.llm.accounting import Bound, CallContext, Cap, Scope
 
 _NOUNS = {
     "run": "this run",
@@ -45,16 +46,24 @@ def check(database: Database, context: CallContext, bound: Bound, *, day: str, o
     for cap in caps:
         where, values = _scope(cap, context, day, owner)
         if cap.scope not in sums:
-            sums[cap.scope] = database.rows(
-                f"SELECT coalesce(sum(counts_nano), 0), coalesce(sum(counts_tokens), 0) FROM calls WHERE {where}",
-                values,
-            )[0]
+            sums[cap.scope] = _counted(database, cap.scope, where, values)
         nano, tokens = sums[cap.scope]
         if cap.nano is not None and _too_much(nano, bound.nano, cap.nano):
             needed = "an amount that is not known" if bound.nano is None else show_usd(bound.nano)
             raise _reached(database, cap, "counts_nano", where, values, needed)
         if cap.tokens is not None and _too_much(tokens, bound.tokens, cap.tokens):
             raise _reached(database, cap, "counts_tokens", where, values, _tokens(bound.tokens))
+
+
+def _counted(database: Database, scope: Scope, where: str, values: Sequence[str]) -> tuple[int, int]:
+    """What counts in a scope, nano-dollars and tokens: the running total, where one is kept, else the sum over a turn's calls."""
+    if scope in ("turn", "share"):
+        return database.rows(
+            f"SELECT coalesce(sum(counts_nano), 0), coalesce(sum(counts_tokens), 0) FROM calls WHERE {where}", values
+        )[0]
+    key = values[0] or NOBODY + values[1]
+    found = database.rows("SELECT nano, tokens FROM totals WHERE scope = ? AND key = ?", (scope, key))
+    return found[0] if found else (0, 0)
 
 
 def _too_much(counted: int, needed: int | None, limit: int) -> bool:

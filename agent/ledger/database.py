@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
+import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
 from agent.errors import StateError
-from agent.llm.text import whole_value
+from agent.files.own_files import make_folder
+from agent.ledger import in_use
+from agent.ledger.schema import MIGRATIONS
+from agent.text.encodable import whole_value
 
 # "moal": tells our files from other programs' SQLite files (https://sqlite.org/pragma.html#pragma_application_id).
 APPLICATION_ID = 0x6D6F616C
@@ -23,30 +28,9 @@ APPLICATION_ID = 0x6D6F616C
 BUSY_S = 5.0
 """How long a statement waits for another process's transaction, seconds. Ours take less than a millisecond each."""
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (
-    (
-        # Times are Unix seconds, money is nano-dollars, NULL is unknown. `counts_*` is what the call takes from a cap: the figure that is
-        # known, else the bound that was reserved. `sent` is NULL until the request goes out.
-        """CREATE TABLE calls (
-            id TEXT PRIMARY KEY, purpose TEXT NOT NULL, slot TEXT, share TEXT,
-            session TEXT NOT NULL, run TEXT NOT NULL, turn TEXT NOT NULL, iteration INTEGER NOT NULL, day TEXT NOT NULL,
-            endpoint TEXT NOT NULL, model_requested TEXT NOT NULL, model_served TEXT, provider TEXT, generation_id TEXT,
-            prompt_tokens INTEGER, cached_tokens INTEGER, cache_write_tokens INTEGER, completion_tokens INTEGER,
-            reasoning_tokens INTEGER, reserved_tokens INTEGER NOT NULL, reserved_nano INTEGER,
-            cost_nano INTEGER, cost_source TEXT NOT NULL, ttft_s REAL, duration_s REAL,
-            outcome TEXT NOT NULL, retries INTEGER NOT NULL, error_kind TEXT, error TEXT,
-            started REAL NOT NULL, sent REAL, ended REAL, owner TEXT NOT NULL,
-            counts_nano INTEGER, counts_tokens INTEGER NOT NULL)""",
-        # Each scope of a cap is summed from its index alone.
-        "CREATE INDEX calls_session ON calls (session, counts_nano, counts_tokens)",
-        "CREATE INDEX calls_run ON calls (run, counts_nano, counts_tokens)",
-        "CREATE INDEX calls_turn ON calls (turn, share, counts_nano, counts_tokens)",
-        "CREATE INDEX calls_day ON calls (day, counts_nano, counts_tokens)",
-        # Small: open reservations and calls whose cost was never learned, which start-up looks for.
-        "CREATE INDEX calls_unknown ON calls (outcome, started) WHERE cost_nano IS NULL",
-    ),
-)
-"""What brings a file from one schema version (its `user_version`) to the next. Steps are only ever added."""
+
+class Locked(StateError):
+    """Another program has the file locked for longer than was to be waited."""
 
 
 @contextmanager
@@ -59,7 +43,8 @@ def explained(path: Path) -> Iterator[None]:
         if code is None:  # a mistake in our own code, not in the file
             raise
         what, remedy = _EXPLANATIONS.get(code & 0xFF, (str(error), _ELSEWHERE))
-        raise StateError(f"can't use the ledger {path}: {what}", remedy=remedy) from error
+        kind = Locked if code & 0xFF == sqlite3.SQLITE_BUSY else StateError
+        raise kind(f"can't use the ledger {path}: {what}", remedy=remedy) from error
 
 
 _ELSEWHERE = "check the folder, or set MOA_STATE_DIR to another one"
@@ -79,20 +64,28 @@ _EXPLANATIONS = {
     sqlite3.SQLITE_PERM: ("access is denied", _ELSEWHERE),
     sqlite3.SQLITE_CANTOPEN: ("it can't be opened", _ELSEWHERE),
     sqlite3.SQLITE_BUSY: (
-        f"another process has kept it locked for {BUSY_S:.0f} seconds",
+        "another process keeps it locked",
         "end the program that holds it, then try again",
     ),
 }
 
 
+_MAKING = threading.Lock()
+
+
 def _make_private(path: Path) -> None:
-    """The file as its owner's alone, one that exists already, too; SQLite gives what it keeps beside it the same mode."""
+    """The file as its owner's alone, one that exists already, too; SQLite gives what it keeps beside it the same mode.
+
+    A file that is there is never opened here: when a process closes any descriptor of a file, all locks that it holds on the file
+    are gone (fcntl(2)), those of its open databases, too, and the next other program to leave would take the log from under them
+    (https://sqlite.org/howtocorrupt.html, 2.2).
+    """
     try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-        if path.stat().st_mode & 0o077:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        mode = path.stat().st_mode
+        if stat.S_ISREG(mode) and mode & 0o077:
             path.chmod(0o600)
-    except OSError:
-        pass  # SQLite says what is wrong with it
 
 
 class Database:
@@ -102,24 +95,41 @@ class Database:
         """Open the file, and make or bring up to date its tables. Raises StateError."""
         self.path = path
         try:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_folder(path.parent)
         except OSError as error:
             raise StateError(
                 f"can't make the folder of the ledger {path}: {error.strerror or error}", remedy=_ELSEWHERE
             ) from error
-        _make_private(path)
-        with explained(path):
+        with explained(path), _MAKING:  # nobody opens it between its making and the end of that
+            with suppress(OSError):  # SQLite says what is wrong with it
+                _make_private(path)
             self._connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)
+        self._closed = False
+        in_use.began(path)
         try:
             self._prepare(migrations)
         except BaseException:
-            self._connection.close()
+            self.close()
             raise
+
+    @contextmanager
+    def waiting(self, seconds: float) -> Iterator[None]:
+        """What is done within waits so long for another program's lock, then raises Locked."""
+        self._connection.execute(f"PRAGMA busy_timeout = {seconds * 1000:.0f}")
+        try:
+            yield
+        finally:
+            self._connection.execute(f"PRAGMA busy_timeout = {BUSY_S * 1000:.0f}")
 
     def rows(self, sql: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """All rows of a query. Raises StateError."""
         with explained(self.path):
             return self._connection.execute(sql, values).fetchall()
+
+    def each(self, sql: str, values: Sequence[object] = ()) -> Iterator[tuple[Any, ...]]:
+        """The rows of a query one by one, however many there are. Raises StateError."""
+        with explained(self.path):
+            yield from self._connection.execute(sql, values)
 
     def write(self, sql: str, values: Sequence[object] = ()) -> int:
         """Run a statement and return how many rows it changed. Raises StateError."""
@@ -144,6 +154,9 @@ class Database:
     def close(self) -> None:
         """Close the file; the last process to do so folds the write-ahead log into it."""
         self._connection.close()
+        if not self._closed:
+            self._closed = True
+            in_use.ended(self.path)
 
     def _prepare(self, migrations: Sequence[Sequence[str]]) -> None:
         with self.transaction("DEFERRED"):  # one view of the file, which another process may be making at this moment

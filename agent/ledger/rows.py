@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import Any, Literal
 
+from agent.ledger.schema import COUNTERS
 from agent.llm.accounting import Outcome, Purpose
 from agent.llm.money import NANO, Total
 from agent.llm.stream import CostSource, Usage
@@ -117,9 +118,33 @@ class Sum:
 
 
 GROUPS: dict[Grouping, tuple[str, str]] = {
-    "session": ("session", "max(started)"),
+    "session": ("session", "max(latest)"),
     "model": ("endpoint || ':' || model_requested", "total(cost_nano) DESC, 1"),
-    "role": ("purpose || coalesce('/' || slot, '')", "total(cost_nano) DESC, 1"),
+    "role": ("purpose || coalesce('/' || nullif(slot, ''), '')", "total(cost_nano) DESC, 1"),
     "day": ("day", "1"),
 }
 """For each grouping: the key as SQL, and the order of the groups (the dearest first; newest sessions and days last)."""
+
+_KEPT = f"SELECT session, day, endpoint, model_requested, purpose, slot, latest, {', '.join(COUNTERS)} FROM sums"
+_COUNTED = (
+    "SELECT session, day, endpoint, model_requested, purpose, slot, started AS latest, "
+    + ", ".join(f"{share.format(row='')} AS {name}" for name, share in COUNTERS.items())
+    + " FROM calls"
+)
+
+
+def sums_query(by: Grouping | None, counted: str | None, kept: str | None) -> str:
+    """The query whose rows `sum_of` reads: over the calls where `counted` holds, and the kept sums (which know no run, turn or time)
+    where `kept` does; None: over none of them."""
+    key, order = GROUPS[by] if by else ("''", "1")
+    counters = ", ".join(f"coalesce(sum({name}), 0)" for name in COUNTERS)
+    parts = [f"{part} WHERE {where}" for part, where in ((_COUNTED, counted), (_KEPT, kept)) if where is not None]
+    query = f"SELECT {key}, {counters} FROM ({' UNION ALL '.join(parts)})"
+    return f"{query} GROUP BY 1 HAVING sum(calls) > 0 ORDER BY {order}" if by else query
+
+
+def sum_of(row: tuple[Any, ...]) -> Sum:
+    """A row of `sums_query`."""
+    key, calls, unfinished, unreported, nano, known, prompt, cached, cache_write, completion, reasoning, duration = row
+    usage = Usage(prompt, cached, cache_write, completion, reasoning)
+    return Sum(key, calls, unfinished, unreported, Total(nano, known, calls - known), usage, duration_s=duration)

@@ -1,6 +1,6 @@
 """The seam between the door to the models and the books: reserve before a call, settle after it.
 
-The door (client.py) holds an `Accounts`; `agent.ledger.Ledger` is the real one.
+The door (client.py) holds an `Accounts`; `agent.ledger.patient.PatientLedger` is the real one.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from typing import Literal, Protocol
 from agent.llm.request import ModelRef
 from agent.llm.stream import CostSource, Usage
 
-Purpose = Literal["main", "reference", "aggregator", "goal_judge", "compaction", "title", "delegate", "probe"]
+Purpose = Literal[
+    "main", "reference", "aggregator", "goal_judge", "compaction", "title", "delegate", "probe", "serve", "search"
+]
 Outcome = Literal["done", "incomplete", "failed", "cancelled", "unknown", "reserved"]
 Scope = Literal["run", "turn", "session", "day", "share"]
 
@@ -77,27 +79,27 @@ class Settlement:
 
 
 class Accounts(Protocol):
-    """What the door asks of the books."""
+    """What the door asks of the books. Where these are locked by somebody else, each method waits without holding up the event loop."""
 
-    def reserve(self, model: ModelRef, context: CallContext, bound: Bound) -> str:
+    async def reserve(self, model: ModelRef, context: CallContext, bound: Bound) -> str:
         """Put a call's upper bound into the books in one immediate transaction and return the call's id.
 
         Raises BudgetReached where a cap of `context.caps` leaves no room; nothing is written then.
         """
         ...
 
-    def adjust(self, call_id: str, context: CallContext, bound: Bound) -> None:
+    async def adjust(self, call_id: str, context: CallContext, bound: Bound) -> None:
         """Change a reservation to another bound, under the same rules as `reserve`; on BudgetReached the old one stays."""
         ...
 
-    def sent(self, call_id: str, *, generation_id: str | None = None) -> None:
+    async def sent(self, call_id: str, *, generation_id: str | None = None) -> None:
         """The request has gone out (from here on a crash leaves a bill); later, the provider's id for it."""
         ...
 
-    def settle(self, call_id: str, settlement: Settlement) -> None:
+    async def settle(self, call_id: str, settlement: Settlement) -> None:
         """Replace the reservation by what happened. Settling twice is an error in the caller and is ignored."""
         ...
 
-    def release(self, call_id: str) -> None:
+    async def release(self, call_id: str) -> None:
         """Take a reservation back that was never sent: it leaves no row."""
         ...

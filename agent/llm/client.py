@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING
 
 from agent.llm.accounting import Bound
 from agent.llm.call import Call
-from agent.llm.http import Http
-from agent.llm.queue import Gate
-from agent.llm.retry import RetryPolicy
+from agent.llm.dialects.registry import dialect_named
+from agent.llm.models.effort import check as check_effort
+from agent.llm.money import LARGEST_NANO
+from agent.llm.net.http import Http
+from agent.llm.net.queue import Gate
+from agent.llm.net.retry import RetryPolicy
 from agent.llm.stream import Finished
 
 if TYPE_CHECKING:
@@ -19,11 +22,12 @@ if TYPE_CHECKING:
 
     from agent.errors import UsageError
     from agent.llm.accounting import Accounts, CallContext, Purpose
-    from agent.llm.catalogue import Catalogue, ListedModel
     from agent.llm.dialects.base import Dialect
-    from agent.llm.endpoint import Endpoint, ModelFacts
     from agent.llm.errors import Unsupported
-    from agent.llm.memory import QuirkMemory
+    from agent.llm.models.catalogue import Catalogue, ListedModel
+    from agent.llm.models.endpoint import Endpoint, ModelFacts
+    from agent.llm.models.learned_quirks import QuirkMemory
+    from agent.llm.relay import Relay
     from agent.llm.request import ModelRef, Request
     from agent.llm.stream import CostSource, Reply, StreamEvent, Usage
 
@@ -115,7 +119,7 @@ class ModelClient:
 
         A prompt longer than the model's window would be refused, so the window limits it.
         """
-        from agent.llm.prices import bound_nano
+        from agent.llm.models.prices import bound_nano
         from agent.llm.tokens import prompt_bound
 
         endpoint = self.endpoint(request.model.endpoint)
@@ -130,23 +134,24 @@ class ModelClient:
             return Bound(prompt, completion, 0)
         return Bound(prompt, completion, None if facts.price is None else bound_nano(prompt, completion, facts.price))
 
-    def hold(self, request: Request, context: CallContext, *, headroom_tokens: int = 0) -> Hold:
+    async def hold(self, request: Request, context: CallContext, *, headroom_tokens: int = 0) -> Hold:
         """Reserve a call ahead of time, with room for so many more prompt tokens. Raises BudgetReached, or UsageError as `stream` does."""
         self.require_key(request.model.endpoint)
         bound = self.bound(request, headroom_tokens=headroom_tokens)
-        return Hold(self.accounts.reserve(request.model, context, bound))
+        return Hold(await self.accounts.reserve(request.model, context, bound))
 
-    def release(self, hold: Hold) -> None:
+    async def release(self, hold: Hold) -> None:
         """Give a hold back that is not needed; it leaves no trace."""
-        self.accounts.release(hold.call_id)
+        await self.accounts.release(hold.call_id)
 
     async def stream(
         self, request: Request, context: CallContext, *, hold: Hold | None = None
     ) -> AsyncGenerator[StreamEvent, None]:
         """Make the call. Yields Started, deltas, perhaps Retrying, and at last Finished.
 
-        Raises ModelError, BudgetReached, or UsageError for an unknown endpoint or a missing key (nothing is reserved then). The call uses
-        `hold` up, whatever comes of it. Closing the iterator, or cancelling its task, closes the socket and settles the call as cancelled.
+        Raises ModelError, BudgetReached, or UsageError for an unknown endpoint, a missing key, or no thinking on a model that always thinks
+        (nothing is reserved then). The call uses `hold` up, whatever comes of it. Closing the iterator, or cancelling its task, closes
+        the socket and settles the call as cancelled.
         """
         call = await self._begin(request, context, hold)
         try:
@@ -156,10 +161,28 @@ class ModelClient:
                 if isinstance(event, Finished):
                     return
         except BaseException as error:
-            call.fail(error)
+            await call.fail(error)
             raise
         finally:
             await call.aclose()
+
+    async def reserve(self, model: ModelRef, context: CallContext, bound: Bound) -> Hold:
+        """Reserve a call whose bound is known, for `relay`. Raises BudgetReached, or UsageError as `stream` does."""
+        self.require_key(model.endpoint)
+        return Hold(await self.accounts.reserve(model, context, bound))
+
+    async def relay(self, model: ModelRef, context: CallContext, hold: Hold) -> Relay:
+        """For a request that another program has written; it uses `hold` up. Raises UsageError as `stream` does."""
+        from agent.llm.relay import Relay
+
+        try:
+            endpoint = self.require_key(model.endpoint)
+            if (launch := self._launchers.get(endpoint.name)) is not None:
+                endpoint = self._endpoints[endpoint.name] = await launch(model.model)
+        except BaseException:
+            await self.accounts.release(hold.call_id)
+            raise
+        return Relay(self, endpoint, model, context, hold)
 
     async def complete(
         self, request: Request, context: CallContext, *, on_event: Callable[[StreamEvent], None] | None = None
@@ -177,9 +200,18 @@ class ModelClient:
 
     async def models(self, name: str) -> list[ListedModel]:
         """Ask an endpoint what it offers, and keep the answer in the catalogue. Raises UsageError or ModelError."""
-        from agent.llm.listing import list_models
+        from agent.llm.models.catalogue import ListedModel
+        from agent.llm.net.listing import list_models
 
         endpoint = self.endpoint(name)
+        if endpoint.command:
+            return [
+                ListedModel(model, facts=facts) for model, facts in endpoint.models.items()
+            ]  # a program lists none itself
+        if endpoint.answers:
+            from agent.llm.net.replay import replay_file
+
+            return [ListedModel(model) for model in replay_file(endpoint.answers).models]
         found = await list_models(self.http, endpoint, self.dialect(endpoint), self.clocks.connect)
         self.catalogue.store(endpoint, found)
         return found
@@ -192,9 +224,9 @@ class ModelClient:
             if self._on_close is not None:
                 await self._on_close()
 
-    async def generation(self, name: str, generation_id: str) -> tuple[Usage, int] | None:
+    async def generation(self, name: str, generation_id: str) -> tuple[Usage | None, int] | None:
         """Usage and nano-dollars of a call of an earlier day, where the endpoint answers for its calls; else None. Raises ModelError."""
-        from agent.llm.generation import can_tell, look_up
+        from agent.llm.net.generation import can_tell, look_up
 
         endpoint = self._endpoints.get(name)
         if endpoint is None or not can_tell(endpoint):
@@ -216,23 +248,21 @@ class ModelClient:
     def dialect(self, endpoint: Endpoint) -> Dialect:
         """The wire format of an endpoint."""
         found = self._dialects.get(endpoint.name)
-        if found is None:
-            found = self._dialects[endpoint.name] = _dialect(endpoint)
-        return found
+        return dialect_named(endpoint.dialect) if found is None else found
 
     def quirks(self, endpoint: Endpoint, model: str) -> frozenset[str]:
         """All peculiarities of a model at an endpoint: from the table, from the endpoint's entry, and learned."""
-        from agent.llm.quirks import known
+        from agent.llm.models.quirks import known
 
         return known(endpoint, model) | endpoint.quirks | self._memory.quirks(endpoint.name, model)
 
     def learned(self, model: ModelRef, refusal: Unsupported) -> None:
         """Remember a refused feature, and say so."""
-        self._memory.learn(model.endpoint, model.model, refusal.feature)
+        for feature in sorted(refusal.features):
+            self._memory.learn(model.endpoint, model.model, feature)
         if self._notice is not None:
-            self._notice(
-                "quirk_learned", f"{model} refused a feature ({refusal.feature}); from now on it is asked without"
-            )
+            what = ", ".join(sorted(refusal.features))
+            self._notice("quirk_learned", f"{model} refused a feature ({what}); from now on it is asked without")
 
     def emulates(self, endpoint: Endpoint, model: ModelRef, quirks: frozenset[str]) -> bool:
         """True where tool calls must go through a JSON schema, because the model has none of its own."""
@@ -246,16 +276,15 @@ class ModelClient:
         """Nano-dollars for so much usage, and where the figure comes from; `served` is asked where the requested model has no price."""
         if endpoint.free:
             return 0, "local"
-        if usage is None:
+        if usage is None or not usage.prompt:
             return None, "unknown"
-        if not usage.total:
-            return 0, "prices"
-        from agent.llm.prices import cost_nano
+        from agent.llm.models.prices import cost_nano
 
         price = self.catalogue.facts(endpoint, model.model).price
         if price is None and served is not None:
             price = self.catalogue.facts(endpoint, served).price
-        return (None, "unknown") if price is None else (cost_nano(usage, price), "prices")
+        cost = None if price is None else cost_nano(usage, price)
+        return (None, "unknown") if cost is None or cost > LARGEST_NANO else (cost, "prices")
 
     async def _begin(self, request: Request, context: CallContext, hold: Hold | None) -> Call:
         try:
@@ -264,30 +293,24 @@ class ModelClient:
             if launch is not None:
                 # Each time: whoever starts a server also notices that it has gone.
                 endpoint = self._endpoints[endpoint.name] = await launch(request.model.model)
-            most = self.facts(request.model).max_output
+            facts = self.facts(request.model)
+            check_effort(request.model, request.reasoning, facts)
+            if context.session and request.cache_key is None:
+                request = replace(request, cache_key=context.session)
+            most = facts.max_output
             if most is not None and request.max_tokens > most:
                 request = replace(request, max_tokens=most)
             bound = self.bound(request)
             if hold is None:
-                call_id = self.accounts.reserve(request.model, context, bound)
+                call_id = await self.accounts.reserve(request.model, context, bound)
             else:
                 call_id = hold.call_id
-                self.accounts.adjust(call_id, context, bound)
+                await self.accounts.adjust(call_id, context, bound)
         except BaseException:
             if hold is not None:
-                self.accounts.release(hold.call_id)
+                await self.accounts.release(hold.call_id)
             raise
         return Call(self, endpoint, request, context, call_id)
-
-
-def _dialect(endpoint: Endpoint) -> Dialect:
-    if endpoint.dialect == "anthropic":
-        from agent.llm.dialects.anthropic import AnthropicDialect
-
-        return AnthropicDialect()
-    from agent.llm.dialects.chat import ChatDialect
-
-    return ChatDialect()
 
 
 def _missing_key(endpoint: Endpoint) -> UsageError:

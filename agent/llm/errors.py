@@ -4,6 +4,8 @@ ModelError
 ├── BadRequest              the endpoint refused the request (400, 404, 412, 413, 422); never retried blindly
 │   ├── ModelNotFound       no such model at this endpoint
 │   ├── ContextOverflow     the request is longer than the model's window
+│   ├── OutputRefused       the provider could not use what its own model wrote (a malformed tool call)
+│   ├── ThinkingBound       a thought that was sent back does not belong to this conversation, by its signature
 │   └── Unsupported         a named feature (tools, json_schema, trailing user message …) is refused; adapted once
 ├── AuthError               401, 403: key missing, wrong or not allowed
 ├── PaymentRequired         402: no credits; the run stops
@@ -12,6 +14,10 @@ ModelError
 ├── ConnectionFailed        no connection, or it broke before the first byte of an answer
 ├── TimedOut                one of the three clocks ran out (which: connect, silence, ceiling)
 ├── StreamBroken            the answer began and did not end: cut stream, error chunk, no finish reason
+├── BadAnswer               what came is no answer that can be taken: an encoding that was not asked for
+│   └── AnswerTooLong       the answer, one line of it or its body goes on beyond every bound
+├── ProgramFailed           a program that stands in for a model (dialect `command`) can't be started, crashed or reported a fault
+├── Refused                 the model or the provider's filter declined: in words, without, or in the middle of a text
 └── EmptyAnswer             a finish reason, but no text, no tool call and no refusal
 BudgetReached               a cap leaves no room for this call; it was not sent
 """
@@ -29,7 +35,7 @@ class ModelError(Exception):
     """A model call failed.
 
     `kind` is a stable word for JSON and the ledger, `status` the HTTP status where there is one, `partial` what had arrived,
-    `usage` what the endpoint reported before it failed. `remedy` says what the user can do. `retryable` says whether the same
+    `usage` and `cost_nano` what the endpoint reported before it failed. `remedy` says what the user can do. `retryable` says whether the same
     request may work later (exit code 75).
     """
 
@@ -45,6 +51,7 @@ class ModelError(Exception):
         retry_after: float | None = None,
         partial: Message | None = None,
         usage: Usage | None = None,
+        cost_nano: int | None = None,
         call_id: str | None = None,
     ) -> None:
         super().__init__(message)
@@ -54,7 +61,10 @@ class ModelError(Exception):
         self.retry_after = retry_after
         self.partial = partial
         self.usage = usage
+        self.cost_nano = cost_nano
         self.call_id = call_id
+        self.note: Message | None = None
+        """A message that joined the end of the request on the way; what was sent stays sent."""
 
 
 class BadRequest(ModelError):
@@ -75,14 +85,33 @@ class ContextOverflow(BadRequest):
     kind = "context_overflow"
 
 
+class ThinkingBound(BadRequest):
+    """A signed thought in the request fails its check: it is bound to another conversation, model or account, or it is damaged.
+
+    It teaches nothing of what the endpoint can do: the same request without this model's thoughts is always allowed.
+    """
+
+    kind = "thinking_bound"
+
+
+class OutputRefused(BadRequest):
+    """The provider could not use what its own model wrote: a malformed tool call, JSON against the schema. `written` is that, where it is said."""
+
+    kind = "output_refused"
+    written = ""
+
+
 class Unsupported(BadRequest):
-    """The endpoint refused one named feature. `feature` is a key of the quirk table."""
+    """The endpoint refused one named feature. `feature` is a key of the quirk table, `features` has what is refused along with it."""
 
     kind = "unsupported"
 
-    def __init__(self, message: str, *, feature: str, status: int | None = None) -> None:
+    def __init__(
+        self, message: str, *, feature: str, also: frozenset[str] = frozenset(), status: int | None = None
+    ) -> None:
         super().__init__(message, status=status)
         self.feature = feature
+        self.features = also | {feature}
 
 
 class AuthError(ModelError):
@@ -136,11 +165,41 @@ class StreamBroken(ModelError):
     retryable = True
 
 
+class BadAnswer(ModelError):
+    """What came can't be taken for an answer, and asking again would bring the same."""
+
+    kind = "bad_answer"
+
+
+class AnswerTooLong(BadAnswer):
+    """The answer goes on beyond a multiple of what was asked for. What came until then is in `partial`."""
+
+    kind = "answer_too_long"
+
+
+class ProgramFailed(ModelError):
+    """A program that stands in for a model can't be started, ended with an error, or reported one."""
+
+    kind = "program_failed"
+
+
+class Refused(ModelError):
+    """The model, or a filter in front of it, declined. The message has its words.
+
+    `cut` is True where that ended an answer in the middle; what came until then is in `partial`.
+    """
+
+    kind = "refusal"
+    cut = False
+
+
 class EmptyAnswer(ModelError):
     """The call ended in order and said nothing: no text, no tool call, no refusal."""
 
     kind = "empty_answer"
     retryable = True
+    cut_off = False
+    """The limit of tokens was used up before a word was said."""
 
 
 class BudgetReached(Exception):

@@ -1,12 +1,12 @@
 """A conversation: messages made of parts. The same values inside, on disk, and (through a dialect) on the wire.
 
 Plain dataclasses: nothing on the way to the first byte loads pydantic, which costs more than the rest of the start (docs/decisions/
-0002-start-up.md). What is read back from a disk or a wire is checked by pydantic all the same, in `agent.wire`.
+0002-start-up.md). What is read back from a disk or a wire is checked by pydantic all the same, in `agent.serialize`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 
@@ -40,11 +40,17 @@ class ToolCallPart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImagePart:
-    """An image, base64."""
+    """An image, base64; or where it came by the server, perhaps its address alone (`data` is empty then)."""
 
     type: Literal["image"] = "image"
     media_type: str
     data: str
+    url: str | None = field(default=None, metadata={"private": True})
+
+    @property
+    def address(self) -> str:
+        """Its URL, which for an image in base64 holds all of it."""
+        return self.url or f"data:{self.media_type};base64,{self.data}"
 
 
 Part = TextPart | ReasoningPart | ToolCallPart | ImagePart
@@ -52,17 +58,19 @@ Part = TextPart | ReasoningPart | ToolCallPart | ImagePart
 Role = Literal["system", "user", "assistant", "tool"]
 
 # Why a message that nobody typed or generated is in the history.
-# `shell`: a command that the user ran with `!`, and its output.
-Synthetic = Literal["continuation", "interrupted", "summary", "notice", "shell"]
+# `shell`: a command that the user ran with `!`, and its output. `guidance`: what plugins told the model; only requests carry it.
+Synthetic = Literal["continuation", "interrupted", "summary", "notice", "shell", "guidance"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, weakref_slot=True)
 class Message:
     """One message.
 
     `tool_call_id`, `tool_name` and `is_error` belong to role tool. `origin` (ENDPOINT:MODEL) says which model wrote an assistant
     message: reasoning extras only go back there. `extra` holds provider fields of the whole message (`reasoning_details`).
-    `incomplete` marks an answer that was cut off or stopped. `synthetic` marks, in the structure, what the program itself wrote.
+    `incomplete` marks an answer that was cut off or stopped, `draft` a reply that was held back and never was the user's answer.
+    `synthetic` marks, in the structure, what the program itself wrote. `binding` says what request a reply was made on (see
+    `agent.llm.binding`): it decides whether its signed thoughts go back, and is no part of public events.
     """
 
     role: Role
@@ -74,6 +82,8 @@ class Message:
     extra: dict[str, Any] | None = None
     incomplete: bool = False
     synthetic: Synthetic | None = None
+    draft: bool = False
+    binding: str | None = field(default=None, repr=False, compare=False, metadata={"private": True})
 
     @property
     def text(self) -> str:

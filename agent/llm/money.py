@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 NANO = 1_000_000_000
+
+LARGEST_NANO = 2**53
+"""9 million dollars: what lies above is an endpoint's mistake, and sums of it would not fit SQLite's integers."""
 
 
 def nano_from_usd(usd: float | str) -> int:
@@ -21,10 +25,15 @@ def nano_from_usd(usd: float | str) -> int:
     return int((amount * NANO).to_integral_value(ROUND_HALF_UP))
 
 
-def show_usd(nano: int | None) -> str:
-    """For people: `unknown`, `$0`, `$0.0031`, `$1.25`."""
-    if nano is None:
+def show_usd(nano: int | None, lower_bound: bool = False) -> str:
+    """For people, the one form everywhere: `unknown`, `$0`, `$0.0031`, `$1.25`, `≥ $1.25` where a part is not known.
+
+    At least nothing is `unknown`, too: the sign would promise a figure.
+    """
+    if nano is None or (lower_bound and nano == 0):
         return "unknown"
+    if lower_bound:
+        return f"≥ {show_usd(nano)}"
     if nano == 0:
         return "$0"
     usd = nano / NANO
@@ -33,6 +42,13 @@ def show_usd(nano: int | None) -> str:
     if usd >= 0.01:
         return f"${usd:.3f}"
     return f"${usd:.6f}".rstrip("0") if usd >= 0.000001 else f"${usd:.9f}"
+
+
+def show_cost(usd: object, lower_bound: object = False) -> str:
+    """US dollars for people, as `show_usd` has them; `unknown` for what is no amount."""
+    if isinstance(usd, bool) or not isinstance(usd, int | float) or not math.isfinite(usd):
+        return "unknown"
+    return show_usd(round(usd * NANO), bool(lower_bound))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +84,4 @@ class Total:
         return None if self.unknown and not self.known else self.nano / NANO
 
     def __str__(self) -> str:
-        if self.unknown and not self.known:
-            return "unknown"
-        return ("≥ " if self.lower_bound else "") + show_usd(self.nano)
+        return show_usd(self.nano, self.lower_bound)

@@ -6,8 +6,8 @@ from collections.abc import Callable, Collection, MutableMapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from agent.llm.answers.loose_json import find_object
 from agent.llm.errors import BadRequest, ContextOverflow, ModelNotFound, Unsupported
-from agent.llm.loose_json import find_object
 from agent.llm.request import Schema
 
 if TYPE_CHECKING:

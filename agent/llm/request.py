@@ -36,24 +36,72 @@ class ToolSpec:
     name: str
     description: str
     parameters: dict[str, Any]
+    strict: bool | None = None
+    """Whether the model is held to the schema; None: as the endpoint has it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """A JSON schema that the answer must hold to. `mode` is the rung of the ladder: strict schema, any JSON object, or prompt only."""
+    """A JSON schema that the answer must hold to. `mode` is the rung of the ladder: strict schema, any JSON object, or prompt only.
+
+    `described`: the messages say already what it asks for, so that no words for it are added at the end.
+    """
 
     name: str
     schema: dict[str, Any]
     mode: Literal["json_schema", "json_object", "prompt"] = "json_schema"
+    described: bool = False
+    strict: bool = True
+    """False: a schema that was not made for strict mode, which refuses most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Controls:
+    """What else a request may say. The agent says none of it: it is for requests of other programs that come in by the server.
+
+    A dialect writes those that it has words for (`agent.llm.dialects.controls`), and whoever sets one asks there first. None and empty: not
+    said. `tool` is the one tool that must be called, where `tool_choice` is required. `parallel` False: one call at a time.
+    """
+
+    top_p: float | None = None
+    top_k: int | None = None
+    seed: int | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+    stop: tuple[str, ...] = ()
+    parallel: bool | None = None
+    tool: str | None = None
+    user: str | None = None
+    service_tier: str | None = None
+    verbosity: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderSearch:
+    """The provider is to search the web for this call. Domains as names; of the two lists some providers know one."""
+
+    allowed: tuple[str, ...] = ()
+    excluded: tuple[str, ...] = ()
+    most: int = 3
+    """Searches."""
+
+    @staticmethod
+    def offered(dialect: str, base_url: str) -> bool:
+        """Whether an endpoint of this dialect has such a search: Messages and Responses by their own form, OpenRouter by its server tool."""
+        return dialect in ("anthropic", "responses") or (dialect == "chat" and "openrouter.ai" in base_url)
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
     """One model call.
 
-    `messages` is the stable history (system first). `tail` is text for this one call (guidance, a panel member's brief): the dialect puts it at the
-    end of the outgoing copy, where it disturbs no cache, and it is never part of the history. `max_tokens` bounds the answer
-    (reasoning included) and is always sent, because a large implicit one can be refused for credit (402).
+    `messages` is the stable history (system first). `tail` is text for this one call (a panel member's brief): the dialect puts it at the end of
+    the outgoing copy, where it disturbs no cache; no conversation that goes on has one. `max_tokens` bounds the answer
+    (reasoning included) and is always sent, because a large implicit one can be refused for credit (402). `cache_key` is the same for all
+    requests that share a beginning: OpenAI brings them to the same cache. `shared`: so many of the
+    messages are the same in other conversations, too, so that a cache breakpoint pays behind them. `quirks`: the endpoint's
+    peculiarities as this conversation has known them from its first request on (None: as they are known now), so that what was sent
+    keeps its shape.
     """
 
     model: ModelRef
@@ -65,3 +113,17 @@ class Request:
     reasoning: Effort | None = None
     schema: Schema | None = None
     tool_choice: Literal["auto", "required", "none"] = "auto"
+    cache_key: str | None = None
+    shared: int = 0
+    quirks: frozenset[str] | None = None
+    served_as: str | None = None
+    """What a moving alias in `model` has stood for since the conversation's first call."""
+    search: ProviderSearch | None = None
+    thoughts: bool = True
+    """False: without any signed thought, after the endpoint has refused one."""
+    controls: Controls | None = None
+
+    @property
+    def wire_model(self) -> str:
+        """The model's name as it is sent."""
+        return self.served_as or self.model.model

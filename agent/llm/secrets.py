@@ -69,6 +69,17 @@ def spellings(secrets: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(found, key=lambda text: (-len(text), text)))
 
 
+def unfinished(text: str, spelled: Iterable[str]) -> int:
+    """How many characters at the end of a text may be the beginning of one of these `spellings`, the rest of which is still to come."""
+    longest = 0
+    for secret in spelled:
+        for size in range(min(len(secret) - 1, len(text)), longest, -1):
+            if text.endswith(secret[:size]):
+                longest = size
+                break
+    return longest
+
+
 def redact(text: str, spelled: Iterable[str]) -> str:
     """The text without any of these `spellings` in it."""
     for secret in spelled:

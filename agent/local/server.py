@@ -13,11 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from agent.errors import StateError, UsageError
-from agent.llm.endpoint import WELL_KNOWN, Endpoint, ModelFacts, Price
+from agent.files.own_files import make_folder
+from agent.llm.models.endpoint import WELL_KNOWN, Endpoint, ModelFacts, Price
 from agent.local.catalogue import FETCHABLE, find
+from agent.process import children
+from agent.text import foreign_json
 
 if TYPE_CHECKING:
-    from agent.local.fetch import Progress
+    from agent.local.source import Progress
 
 SLOT_TOKENS = 4096
 """Context of one request, in tokens; memory grows with it (docs/local-models.md has figures)."""
@@ -25,7 +28,6 @@ CLOSE_S = 0.5
 """How long the child may take to end by itself, in seconds; then it is killed."""
 LOG_LIMIT = 1_000_000
 """Bytes after which the log starts anew."""
-SECRET_WORDS = ("KEY", "TOKEN", "SECRET", "PASSWORD", "CREDENTIAL")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,15 +130,13 @@ class LocalServer:
             "parent": os.getpid(),
         }
         with log:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-P",  # nothing beside the script is importable from it, and nothing in the user's folder either
-                str(Path(__file__).with_name("child.py")),
+            process = await children.start(
+                # -P: nothing beside the script is importable from it, and nothing in the user's folder either.
+                (sys.executable, "-P", str(Path(__file__).with_name("child.py"))),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
-                start_new_session=True,  # a Ctrl+C in the terminal is the parent's to handle
-                env=child_environment(),
+                env=children.environment("model"),
             )
         try:
             address = await self._ready(process, settings, model, log_start)
@@ -178,9 +178,10 @@ class LocalServer:
     def _open_log(self) -> tuple[BinaryIO, int]:
         """The log, opened to append, and where this run's part of it begins."""
         try:
-            self.log_path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self.log_path.parent)
             size = self.log_path.stat().st_size if self.log_path.exists() else 0
-            log = self.log_path.open("ab" if size < LOG_LIMIT else "wb")
+            fresh = os.O_TRUNC if size >= LOG_LIMIT else 0
+            log = os.fdopen(os.open(self.log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | fresh, 0o600), "ab")
         except OSError as error:
             raise StateError(f"{self.log_path} can't be written: {error.strerror}") from error
         return log, size if size < LOG_LIMIT else 0
@@ -198,7 +199,7 @@ class LocalServer:
         return "; ".join(said[:lines])
 
 
-REINSTALL = 'pip install "moa[local]"'
+REINSTALL = 'pip install "moa-agent[local]"'
 
 
 def facts_of(model: str, slot_tokens: int = SLOT_TOKENS) -> ModelFacts:
@@ -236,11 +237,6 @@ def check_gguf(path: Path) -> Path:
     return path
 
 
-def child_environment() -> dict[str, str]:
-    """The environment without anybody's keys: the child needs none."""
-    return {name: value for name, value in os.environ.items() if not any(word in name.upper() for word in SECRET_WORDS)}
-
-
 def has_ended(load: asyncio.Task[Child]) -> bool:
     """True where a load failed, or its child has died since."""
     if not load.done():
@@ -255,7 +251,7 @@ async def slot_context(address: str, key: str) -> int:
     async with httpx.AsyncClient(trust_env=False, verify=False, timeout=30.0) as client:
         answer = await client.get(f"{address}/props", headers={"Authorization": f"Bearer {key}"})
         answer.raise_for_status()
-        return int(answer.json()["default_generation_settings"]["n_ctx"])
+        return int(foreign_json.loads(answer.content)["default_generation_settings"]["n_ctx"])
 
 
 async def end(process: asyncio.subprocess.Process) -> None:

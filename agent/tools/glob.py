@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from pathlib import Path
 from typing import Any, ClassVar
 
-from agent.globs import Glob
+from agent.files.globs import Glob
 from agent.llm.request import ToolSpec
 from agent.tools.base import ToolContext, ToolError, ToolResult
 
+MATCH_S = 10.0
+"""Seconds that comparing may take."""
 MAX_RESULTS = 500
 
 
@@ -40,36 +43,46 @@ class GlobTool:
         where = f" in {path}" if (path := arguments.get("path")) else ""
         return f"glob {arguments.get('pattern', '')}{where}"
 
+    def place(self, arguments: dict[str, Any]) -> str:
+        """The folder that is looked into."""
+        return _split(arguments.get("path") or ".", arguments["pattern"])[0]
+
     async def run(self, context: ToolContext, arguments: dict[str, Any]) -> ToolResult:
         """The paths, from the working folder where they lie in it. Raises ToolError."""
-        from agent.tools.files import not_found
-        from agent.tools.listing import list_files
+        from agent.tools.lib.files import not_found
+        from agent.tools.lib.listing import list_files
 
         base, pattern = _split(arguments.get("path") or ".", arguments["pattern"])
         folder = context.resolve(base)
         if not folder.is_dir():
             raise ToolError(f"{base} is no folder" if folder.exists() else not_found(context, folder))
         try:
-            glob = Glob(pattern)
+            glob = await asyncio.to_thread(Glob, pattern)
         except (ValueError, re.error) as error:
-            raise ToolError(f"{pattern!r} is no usable pattern: {error}") from error
+            raise ToolError(f"{pattern[:80]!r} is no usable pattern: {error}") from error
         listing = await list_files(context, folder)
-        names = await asyncio.to_thread(_matching, glob, folder, listing.files)
+        names, complete = await asyncio.to_thread(_matching, glob, folder, listing.files)
         shown = [context.show(folder / name) for name in names[:MAX_RESULTS]]
         if len(names) > MAX_RESULTS:
             shown.append(f"… and {len(names) - MAX_RESULTS:,} more; use a narrower pattern")
+        if not complete:
+            shown.append(f"(stopped after {MATCH_S:g} s, not every file was compared: use a simpler pattern)")
         if not listing.complete:
             shown.append("(there are too many files to look at all of them; give a folder further down as path)")
         return ToolResult("\n".join(shown) or f"no file matches {arguments['pattern']}")
 
 
-def _matching(glob: Glob, folder: Path, files: list[str]) -> list[str]:
-    # git goes on listing what was deleted and not yet committed
-    return [
-        name
-        for name in files
-        if glob.match(name.split("/")) and (folder / name).is_symlink() | (folder / name).exists()
-    ]
+def _matching(glob: Glob, folder: Path, files: list[str]) -> tuple[list[str], bool]:
+    """The names that match, and whether there was time for all of them."""
+    deadline = time.monotonic() + MATCH_S
+    found: list[str] = []
+    for name in files:
+        if time.monotonic() > deadline:
+            return found, False
+        # git goes on listing what was deleted and not yet committed
+        if glob.match(name.split("/")) and (folder / name).is_symlink() | (folder / name).exists():
+            found.append(name)
+    return found, True
 
 
 def _split(base: str, pattern: str) -> tuple[str, str]:

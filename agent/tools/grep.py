@@ -39,6 +39,10 @@ class Grep:
         where = f" in {path}" if (path := arguments.get("path")) else ""
         return f"grep {arguments.get('pattern', '')}{where}"
 
+    def place(self, arguments: dict[str, Any]) -> str:
+        """The file or folder that is searched."""
+        return arguments.get("path") or "."
+
     async def run(self, context: ToolContext, arguments: dict[str, Any]) -> ToolResult:
         """The matching lines. Raises ToolError for an expression that is none and for a path that does not exist."""
         pattern, asked = arguments["pattern"], arguments.get("path") or "."
@@ -46,16 +50,16 @@ class Grep:
             raise ToolError("the pattern has a line break or a NUL in it; lines are searched one by one")
         target = context.resolve(asked)
         if not target.exists():
-            from agent.tools.files import not_found
+            from agent.tools.lib.files import not_found
 
             raise ToolError(not_found(context, target))
-        from agent.tools.search import search
+        from agent.tools.lib.search import search
 
-        return ToolResult(await search(context, target, pattern, await self._program()))
+        return ToolResult(await search(context, target, pattern, await self._program(context)))
 
-    async def _program(self) -> str:
+    async def _program(self, context: ToolContext) -> str:
         if self._ripgrep is None:
-            import shutil
+            from agent.process.children import program
 
-            self._ripgrep = await asyncio.to_thread(shutil.which, "rg") or ""
+            self._ripgrep = await asyncio.to_thread(program, "rg", project=context.cwd) or ""
         return self._ripgrep

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, ClassVar
 
 from agent.llm.request import ToolSpec
 from agent.tools.base import ToolContext, ToolError, ToolResult, encodable
-from agent.tools.files import MAX_HASHED, binary_kind, load_text, open_regular, stat_mark
+from agent.tools.lib.files import MAX_HASHED, binary_kind, load_text, open_regular, stat_mark
 
 MAX_LINES = 2_000
 MAX_LINE = 2_000

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from agent.depth import VARIABLE, depth
+from agent.files.deny_paths import denial
 from agent.llm.request import ToolSpec
+from agent.llm.secrets import SHORTEST
 from agent.tools.base import ToolContext, ToolError, ToolResult
 
 if TYPE_CHECKING:
-    from agent.tools.jobs import ShellJobs
+    from agent.process.jobs import ShellJobs
 
 DEFAULT_S = 120.0
 MAX_S = 600.0
@@ -21,7 +21,8 @@ MAX_S = 600.0
 class Shell:
     """Runs a command with bash where there is one, else sh, without standard input and without the user's API keys.
 
-    `strip_env` names the environment variables that hold configured keys; any variable with the same value is left out, too.
+    `strip_env` names the environment variables that hold configured keys; any other in which such a key, or one of the `secrets`, is
+    is left out, too.
     What a shell command touches can't be held to paths: `deny_paths` refuses a command that names a denied file, and only a sandbox
     can do more.
     """
@@ -55,15 +56,16 @@ class Shell:
         },
     )
 
-    def __init__(self, *, strip_env: Collection[str] = ()) -> None:
+    def __init__(self, *, strip_env: Collection[str] = (), secrets: Collection[str] = ()) -> None:
         self._strip_env = frozenset(strip_env)
+        self._secrets = frozenset(secret for secret in secrets if len(secret) >= SHORTEST)
         self._jobs: ShellJobs | None = None
 
     @property
     def jobs(self) -> ShellJobs:
         """The background jobs. What runs commands is loaded with the first one, since every turn pays for what loads at its start."""
         if self._jobs is None:
-            from agent.tools.jobs import ShellJobs
+            from agent.process.jobs import ShellJobs
 
             self._jobs = ShellJobs()
         return self._jobs
@@ -86,8 +88,8 @@ class Shell:
         if not command or "\0" in command:
             raise ToolError("the command is empty" if not command else "the command has a NUL character in it")
         if found := context.deny_paths.match_command(command, context.cwd):
-            raise ToolError(f"the command names {found[0]}, which the user's settings deny (deny_paths: {found[1]})")
-        from agent.tools.command import run_command
+            raise ToolError(f"the command names a denied file: {denial(*found)}")
+        from agent.process.command import run_command
 
         return await run_command(self.jobs, context, command, timeout_s, self._environment())
 
@@ -97,10 +99,6 @@ class Shell:
             await self._jobs.aclose()
 
     def _environment(self) -> dict[str, str]:
-        secrets = {value for name in self._strip_env if (value := os.environ.get(name))}
-        env = {
-            name: value for name, value in os.environ.items() if name not in self._strip_env and value not in secrets
-        }
-        env[VARIABLE] = str(depth(env) + 1)
-        # Nobody is there to be asked, and nothing here can draw.
-        return env | {"TERM": "dumb", "GIT_TERMINAL_PROMPT": "0"}
+        from agent.process.own_env import without_keys
+
+        return without_keys(self._strip_env, self._secrets)

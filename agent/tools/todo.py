@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from agent.events import TodoChanged, TodoItem
 from agent.llm.request import ToolSpec
 from agent.tools.base import ToolContext, ToolError, ToolResult
-from agent.tools.validate import validate
+from agent.tools.lib.validate import validate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from agent.llm.messages import Message
-    from agent.session import Session
+    from agent.session.session import Session
 
 STATE = "todo"
 """Under this name the list is kept in the session."""

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 from agent.llm.request import ToolSpec
 from agent.tools.base import ToolContext, ToolError, ToolResult
-from agent.tools.diffs import unified_diff
-from agent.tools.files import MAX_EDITABLE, changed_since_seen, digest, load_text, save
+from agent.tools.lib.diffs import unified_diff
+from agent.tools.lib.files import MAX_EDITABLE, changed_since_seen, digest, load_text, save
 
 
 class Write:
@@ -39,7 +39,7 @@ class Write:
 
     async def preview(self, context: ToolContext, arguments: dict[str, Any]) -> str | None:
         """The diff that `run` would make, without making it. Raises ToolError."""
-        path = context.resolve(arguments["path"])
+        path = context.resolve(arguments["path"], writes=True)
         before = await asyncio.to_thread(_before, context, path)
         return await asyncio.to_thread(
             unified_diff, before or "", arguments["content"], context.show(path), created=before is None
@@ -47,7 +47,7 @@ class Write:
 
     async def run(self, context: ToolContext, arguments: dict[str, Any]) -> ToolResult:
         """Write it. Raises ToolError where the model has not seen what it would overwrite."""
-        path, content = context.resolve(arguments["path"]), arguments["content"]
+        path, content = context.resolve(arguments["path"], writes=True), arguments["content"]
         return await asyncio.to_thread(_write, context, path, content)
 
 

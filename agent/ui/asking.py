@@ -1,20 +1,39 @@
-"""What a question about a call shows in every face: all of it, and nothing in it unseen."""
+"""What a question about a call shows in every face: all of it, and nothing in it unseen; and what counts as an answer."""
 
 from __future__ import annotations
 
 import json
+from typing import Literal
 
-from agent.approval import ApprovalRequest
-from agent.ui.text import visible
+from agent.approval.approval import ApprovalRequest, UserAnswer
+from agent.text import foreign_json
+from agent.text.cleaning import visible
 
 MOST_CHARS = 20_000
 """Characters of an argument that are shown; what is beyond is counted."""
+MOST_LINES = 2_000
+"""Lines of a diff that are shown; likewise."""
+SILENCE_S = 1.5
+"""Seconds without a key that must go by before an answer counts: what was typed ahead, or is still being typed, was meant for
+something else."""
+
+ANSWERS: dict[str, Literal["once", "session", "always", "no"]] = {
+    "1": "once",
+    "y": "once",
+    "yes": "once",
+    "2": "session",
+    "3": "always",
+    "4": "no",
+    "n": "no",
+    "no": "no",
+}
+"""What a line may begin with where an answer is entered as a line."""
 
 
 def arguments(request: ApprovalRequest) -> list[tuple[str, str]]:
     """The call's arguments by name, with what can't be seen written out. A single text stands without its name."""
     try:
-        found = json.loads(request.call.arguments)
+        found = foreign_json.loads(request.call.arguments)
     except ValueError:
         found = None
     if not isinstance(found, dict):
@@ -32,6 +51,28 @@ def unshown(text: str) -> str:
     return f"… and {len(text) - MOST_CHARS:,} more characters that are not shown" if len(text) > MOST_CHARS else ""
 
 
+def too_long(request: ApprovalRequest) -> bool:
+    """Whether a part of it is shown nowhere. Then nothing but a number may allow it."""
+    if request.diff:
+        return request.diff.count("\n") > MOST_LINES
+    return any(len(text) > MOST_CHARS for _, text in arguments(request))
+
+
+def read_answer(line: str, request: ApprovalRequest) -> UserAnswer | None:
+    """What an entered line says: a number or a word, and after a no the reason. None for what is no answer.
+
+    Where not all of the question was shown, only a number is a yes.
+    """
+    word, _, reason = line.strip().partition(" ")
+    word = word.lower().rstrip(",.:")
+    verdict = ANSWERS.get(word)
+    if verdict is None or (reason and verdict != "no"):
+        return None
+    if verdict != "no" and not word.isdigit() and too_long(request):
+        return None
+    return UserAnswer(verdict, reason.strip())
+
+
 def in_lines(request: ApprovalRequest) -> list[str]:
     """The arguments as lines below the title, for faces that print; none where the title has said it all."""
     parts = arguments(request)
@@ -43,3 +84,12 @@ def in_lines(request: ApprovalRequest) -> list[str]:
         first, *rest = [f"{name}: {shown[0]}" if name else shown[0], *shown[1:]]
         lines += [f"  │ {first}", *(f"  │ {line}" for line in rest)]
     return lines
+
+
+def in_full(request: ApprovalRequest) -> list[str]:
+    """The change as a diff where there is one, else the arguments, as lines without colours."""
+    if not request.diff:
+        return in_lines(request)
+    diff = visible(request.diff).split("\n")
+    more = len(diff) - MOST_LINES
+    return diff[:MOST_LINES] + ([f"… and {more:,} more lines that are not shown"] if more > 0 else [])

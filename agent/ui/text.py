@@ -2,88 +2,92 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
-from collections.abc import Iterable
+import textwrap
+from collections.abc import Iterable, Sequence
+from itertools import zip_longest
 
-from agent.views import MarkdownView, PlotView, TableView, TabsView, TreeView, View
+from agent.text.cleaning import harmless, visible
+from agent.ui.columns import LONGEST_WORD, shares, width, wrap
+from agent.ui.matrix import lay_out
+from agent.ui.words import SIGNS
+from agent.views import MarkdownView, MatrixView, PlotView, StackView, TableView, TabsView, TreeView, View
 
-# C0 and C1 (ESC among them) but for line ends and tabs; and bidirectional overrides, which make a command read as another one.
-_CONTROLS = dict.fromkeys(
-    [*range(0x09), *range(0x0B, 0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
-)
+__all__ = ["harmless", "render", "visible"]
 
-
-# Characters that do something without being seen. Joiners are not among them: emoji and some scripts are written with them.
-_UNSEEN = r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\U000e0000-\U000e007f]"
-
-
-def visible(text: str) -> str:
-    """The text with what can't be seen written out (`\\x1b`), for a question about it: nobody should allow what they can't see."""
-    if text.isprintable():
-        return text
-    return re.sub(_UNSEEN, lambda found: found[0].encode("unicode_escape").decode(), text.replace("\r\n", "\n"))
+GAP = 2
+MATRIX_COLUMNS = 100
+"""How wide a matrix is where nobody says how wide the terminal is."""
 
 
-def harmless(text: str) -> str:
-    """The text without control characters: what a model, a page or a tool says can't steer the terminal."""
-    return text if text.isprintable() else text.translate(_CONTROLS)
+def render(view: View, columns: int | None = None) -> str:
+    """A view as text, without a trailing newline. With `columns` a table that is wider wraps in its cells."""
+    return harmless("\n".join(_lines(view, columns)))
 
 
-def width(text: str) -> int:
-    """Columns that a text takes in a terminal: wide characters two, combining ones none."""
-    total = 0
-    for char in text:
-        if unicodedata.combining(char) or unicodedata.category(char) in ("Mn", "Me", "Cf"):
-            continue
-        total += 2 if unicodedata.east_asian_width(char) in ("W", "F") else 1
-    return total
-
-
-def render(view: View) -> str:
-    """A view as text, without a trailing newline."""
-    return harmless("\n".join(_lines(view)))
-
-
-def _lines(view: View) -> Iterable[str]:
+def _lines(view: View, columns: int | None) -> Iterable[str]:
     match view:
         case MarkdownView():
             yield view.text
         case TableView():
-            yield from _table(view)
+            yield from _table(view, columns)
         case TreeView():
             yield from _tree(view, "")
+        case MatrixView():
+            yield from (
+                "".join(piece.text for piece in line).rstrip() for line in lay_out(view, columns or MATRIX_COLUMNS)
+            )
+        case StackView():
+            for index, inner in enumerate(view.views):
+                if index:
+                    yield ""
+                yield from _lines(inner, columns)
         case TabsView():
             for index, (title, inner) in enumerate(view.tabs):
                 if index:
                     yield ""
                 yield title
                 yield "─" * width(title)
-                yield from _lines(inner)
+                yield from _lines(inner, columns)
         case PlotView():
             yield from _plot(view)
 
 
-def _table(view: TableView) -> Iterable[str]:
+def _table(view: TableView, columns: int | None) -> Iterable[str]:
     if view.title:
-        yield view.title
-    rows = [tuple(cell.replace("\n", " ") for cell in row) for row in (view.columns, *view.rows)]
+        yield from _fill(view.title, columns)
+    rows = [tuple(" ".join(cell.split("\n")) for cell in row) for row in (view.columns, *view.rows)]
+    rows = [(*row, *("" for _ in range(len(view.columns) - len(row)))) for row in rows]
     widths = [max(width(row[column]) for row in rows) for column in range(len(view.columns))]
-    align = view.align or "l" * len(view.columns)
+    if columns is not None and sum(widths) + GAP * (len(widths) - 1) > columns:
+        words = [[width(word) for row in rows for word in row[at].split()] for at in range(len(widths))]
+        least = [min(LONGEST_WORD, max(sizes, default=1)) for sizes in words]
+        widths = shares(widths, least, columns - GAP * (len(widths) - 1))
+    align = view.align.ljust(len(view.columns), "l")
     for index, row in enumerate(rows):
-        cells = []
-        for column, cell in enumerate(row):
-            space = " " * (widths[column] - width(cell))
-            cells.append(space + cell if align[column] == "r" else cell + space)
-        yield "  ".join(cells).rstrip()
+        yield from _row(row, widths, align)
         if index == 0:
             yield "  ".join("─" * size for size in widths)
     if view.note:
-        yield view.note
+        yield from _fill(view.note, columns)
+
+
+def _row(row: Sequence[str], widths: Sequence[int], align: str) -> Iterable[str]:
+    parts = [[cell] if width(cell) <= size else wrap(cell, size) for cell, size in zip(row, widths, strict=True)]
+    for line in zip_longest(*parts, fillvalue=""):
+        cells = []
+        for cell, size, side in zip(line, widths, align, strict=False):
+            space = " " * (size - width(cell))
+            cells.append(space + cell if side == "r" else cell + space)
+        yield "  ".join(cells).rstrip()
+
+
+def _fill(text: str, columns: int | None) -> Iterable[str]:
+    return [text] if columns is None else textwrap.wrap(text, columns) or [""]
 
 
 def _tree(view: TreeView, indent: str) -> Iterable[str]:
-    yield indent + view.label
+    sign = f"{SIGNS[view.mark]} " if view.mark else ""
+    yield f"{indent}{sign}{view.label}" + (f"  ({view.about})" if view.about else "")
     for line in view.text.splitlines():
         yield f"{indent}  {line}"
     for child in view.children:

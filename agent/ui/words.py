@@ -1,16 +1,38 @@
-"""What several faces say in the same words: sums, times, the one line that is left of a counsel."""
+"""What several faces say in the same words: sums, times, signs."""
 
 from __future__ import annotations
 
-import math
+import re
 from collections.abc import Mapping
-from typing import Any
 
 from agent.events import Compacted, Cost, SideFinished
-from agent.llm.money import NANO, show_usd
+from agent.llm.money import show_cost
+from agent.views import Mark
 
-REPLAYED = "replayed"
-"""The trigger of a record that says an earlier counsel's guidance went out again."""
+SIGNS: Mapping[Mark, str] = {
+    "agreed": "✓",
+    "disputed": "≠",
+    "alone": "◆",
+    "against": "✗",
+    "verified": "✓",
+    "unverified": "?",
+    "answered": "✓",
+    "silent": "○",
+    "late": "◷",
+    "cut off": "…",
+    "stopped": "■",
+    "failed": "✗",
+    "working": "•",
+}
+"""A column wide each."""
+MEANING: Mapping[Mark, str] = {
+    "agreed": "holds it, by a quote that was found",
+    "alone": "raised it alone, by a quote that was found",
+    "disputed": "which side",
+    "against": "is against it",
+    "unverified": "named by the aggregator, no quote of theirs found",
+}
+"""What the signs in a matrix say."""
 
 
 def first_line(text: str, limit: int = 100) -> str:
@@ -19,16 +41,38 @@ def first_line(text: str, limit: int = 100) -> str:
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
+_ENDED = re.compile(r"\[((?:exit code|ended by|timed out|job \d+ )[^\]]*)\]")
+"""How the shell tool says, on a line of its own, that a command failed."""
+
+
+def failure(text: str, limit: int = 200) -> str:
+    """What a failed tool said, on one line: of a command how it ended and its last words, of anything else the first."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    at = next((at for at in range(len(lines) - 1, -1, -1) if _ENDED.fullmatch(lines[at])), None)
+    if at is None:
+        return first_line(lines[0], limit) if lines else ""
+    found = _ENDED.fullmatch(lines[at])
+    how = found[1] if found else ""
+    last = next((line for line in reversed(lines[:at]) if line != "(no output)"), "")
+    return first_line(f"{how}: {last}" if last else how, limit)
+
+
 def said(event: SideFinished) -> str:
-    """What side work came back with, as far as it is for reading: an answer that is JSON is for the program, which shows it as an analysis."""
-    return "" if event.text.lstrip().startswith(("{", "[{")) else event.text
+    """What side work came back with, as far as it is for reading."""
+    return in_words(event.text)
+
+
+def in_words(text: str) -> str:
+    """A text, or nothing where it is JSON: that is for the program, which shows what it means."""
+    return "" if text.lstrip().startswith(("{", "[{", "```json")) else text
 
 
 def money(cost: Cost) -> str:
-    """US dollars: `$0.0031`, `≥ $1.25` where a part is unknown; empty where all is."""
-    if cost.usd is None or not math.isfinite(cost.usd):
+    """US dollars in a sentence: `$0.0031`, `≥ $1.25` where a part is unknown, `cost unknown` where all is; empty where nothing was spent."""
+    if cost.usd is None and not cost.lower_bound:
         return ""
-    return ("≥ " if cost.lower_bound else "") + show_usd(round(cost.usd * NANO))
+    said = show_cost(cost.usd, cost.lower_bound)
+    return said if "$" in said else f"cost {said}"
 
 
 def compacted(event: Compacted) -> str:
@@ -50,27 +94,3 @@ def count(number: int) -> str:
 def plural(number: int, word: str) -> str:
     """`1 point`, `2 points`."""
     return f"{number} {word}" if number == 1 else f"{number} {word}s"
-
-
-def counsel(data: Mapping[str, Any]) -> str:
-    """A counsel's record as one line: who answered, what came of it, what it cost, how long it took."""
-    analysis = data.get("analysis")
-    answered, asked = data.get("answered", 0), data.get("asked", "?")
-    if data.get("trigger") == REPLAYED:
-        return f"counsel: the guidance from {plural(data.get('age', 0), 'call')} ago, again"
-    if not answered:
-        parts = ["nobody on the panel answered; the main model goes on alone"]
-    elif isinstance(analysis, Mapping):
-        points = len(analysis.get("consensus") or ())
-        clashes = len(analysis.get("contradictions") or ())
-        parts = [f"{answered} of {asked} agreed on {plural(points, 'point')}", plural(clashes, "contradiction")]
-    else:
-        parts = [f"{answered} of {asked} answered"]
-    failed = data.get("failed") or ()
-    if failed:
-        parts.append("failed: " + ", ".join(f"{one.get('slot', '?')} ({one.get('kind', '?')})" for one in failed))
-    cost = data.get("cost") or {}
-    if amount := money(Cost(usd=cost.get("usd"), lower_bound=bool(cost.get("lower_bound")))):
-        parts.append(amount)
-    parts.append(f"{data.get('duration_s', 0.0):.1f} s")
-    return "counsel: " + ", ".join(parts)

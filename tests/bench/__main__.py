@@ -1,4 +1,4 @@
-"""`python -m tests.bench [startup] [counsel] [cache] [tui] [sessions] [goal] [kill] [--python PATH] [--rounds N]`: measure, print, and fail where a target is missed.
+"""`python -m tests.bench [NAME …] [--all] [--python PATH] [--rounds N]`: measure, print, and fail where a target is missed.
 
 `--python` names the interpreter of the environment to measure (default: this one); its `moa` is taken from beside it. Everything
 runs through the installed program against the scripted endpoint, on loopback.
@@ -11,7 +11,24 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.bench import cache, counsel, goal, kill, sessions, startup, tui
+from tests.bench import (
+    cache,
+    counsel,
+    encode,
+    first_word,
+    fuzz,
+    goal,
+    grep,
+    kill,
+    ledger,
+    price,
+    serve,
+    sessions,
+    signals,
+    startup,
+    tui,
+    view,
+)
 from tests.bench.figures import environment, show
 
 BENCHES = {
@@ -21,8 +38,20 @@ BENCHES = {
     "tui": tui.measure,
     "sessions": sessions.measure,
     "goal": goal.measure,
+    "grep": grep.measure,
     "kill": kill.measure,
+    "signals": signals.measure,
+    "ledger": ledger.measure,
+    "fuzz": fuzz.measure,
+    "price": price.measure,
+    "first_word": first_word.measure,
+    "view": view.measure,
+    "encode": encode.measure,
+    "serve": serve.measure,
 }
+
+LONG = ("fuzz", "grep", "ledger", "signals", "first_word", "serve")
+"""Take many minutes, or a model: `.ci/run --all` runs them, and whoever names them."""
 
 
 def main() -> int:
@@ -30,7 +59,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tests.bench", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which: {', '.join(BENCHES)} (default: all)")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"which: {', '.join(BENCHES)} (default: the short ones)"
+    )
+    parser.add_argument("--all", action="store_true", help=f"the long ones, too: {', '.join(LONG)}")
     parser.add_argument("--python", type=Path, default=Path(sys.executable))
     parser.add_argument("--rounds", type=int, help="runs of each thing that is timed")
     options = parser.parse_args()
@@ -39,7 +71,8 @@ def main() -> int:
     python = options.python.absolute()  # not resolved: a virtual environment's python is a link
     print(environment(str(options.python)))
     held = []
-    for name in options.names or BENCHES:
+    short = [name for name in BENCHES if options.all or name not in LONG]
+    for name in options.names or short:
         with tempfile.TemporaryDirectory() as folder:
             held += [show(title, figures) for title, figures in BENCHES[name](Path(folder), python, options.rounds)]
     return 0 if all(held) else 1

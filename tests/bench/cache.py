@@ -1,7 +1,7 @@
 """How much of a perfect prompt cache the program can use over a tool loop of twenty iterations with counsel before each call.
 
-Achievable is what the request before had too, its tail left out: the tail (guidance for the main model, the brief for a member) is
-meant for one request. No margins: the run is deterministic.
+Achievable is what the request before had: all of it for the main model, whose guidance stays where it was given; all but its tail for a
+member, whose brief is meant for one request. No margins: the run is deterministic.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from tests.bench.figures import Figure
 from tests.support.endpoint import ScriptedEndpoint
 from tests.support.exchange import Exchange
 from tests.support.program import Program, preset_text
-from tests.support.script import ANALYSIS, Behaviour, Say, Script, tool_loop
+from tests.support.script import Behaviour, Say, Script, analysis_of, tool_loop
 
 ITERATIONS = 20
-MAIN_TARGET = 97.0
+MAIN_TARGET = 100.0
 REFERENCE_TARGET = 95.0
 MEMBERS = ("member-a", "member-b", "member-c")
 
@@ -34,7 +34,7 @@ def measure(folder: Path, python: Path, rounds: int | None) -> Iterator[tuple[st
         main = endpoint.calls("worker")
         rows = [
             Figure("main model, no counsel", plain, "%", note=f"{ITERATIONS + 1} calls"),
-            Figure("main model", used(main, tail=True), "%", MAIN_TARGET, at_least=True, note=sizes(main)),
+            Figure("main model", used(main, tail=False), "%", MAIN_TARGET, at_least=True, note=sizes(main)),
         ]
         for name in MEMBERS:
             calls = endpoint.calls(name)
@@ -54,7 +54,10 @@ def script() -> Script:
         name: (lambda body, earlier, name=name: Say(text=f"{name}, advice {earlier}: " + "look again. " * 20))
         for name in MEMBERS
     }
-    judge = Behaviour(steps=(Say(analysis=ANALYSIS),))
+
+    def judge(body: object, earlier: int) -> Say:
+        return Say(analysis=analysis_of(earlier))
+
     return Script(models={"worker": Behaviour(steps=tool_loop(ITERATIONS, tools=reads)), "judge": judge, **advice})
 
 

@@ -15,7 +15,7 @@ from tests.bench.figures import Figure, median
 from tests.support.endpoint import ScriptedEndpoint
 from tests.support.exchange import Exchange
 from tests.support.program import Program, preset_text
-from tests.support.script import ANALYSIS, Behaviour, Say, Script, tool_loop
+from tests.support.script import Behaviour, Say, Script, analysis_of, tool_loop
 
 ROUNDS = 3
 STEPS = 6
@@ -48,11 +48,14 @@ def script() -> Script:
     """A main model with a tool loop, once quick and once with a reply time of its own; an aggregator that takes 0.1 s."""
     loop = tool_loop(STEPS, tools=(("read", {"path": "notes.txt", "limit": 3}),))
     unhurried = tuple(Say(text=step.text, tools=step.tools, ttft_s=0.15, spread_s=0.15) for step in loop)
-    judge = Say(analysis=ANALYSIS, ttft_s=0.05, spread_s=0.05)
+
+    def judge(body: object, earlier: int) -> Say:
+        return Say(analysis=analysis_of(earlier), ttft_s=0.05, spread_s=0.05)
+
     models = {
         "worker": Behaviour(steps=loop),
         "thinker": Behaviour(steps=unhurried),
-        JUDGE: Behaviour(steps=(judge,)),
+        JUDGE: judge,
     }
     return Script(models=models)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from agent.session import Session
+from agent.session.session import Session
 from tests.bench.figures import Figure
 from tests.support.decide import step_of
 from tests.support.endpoint import ScriptedEndpoint

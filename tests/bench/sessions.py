@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from agent.llm.messages import Message, TextPart, ToolCallPart, assistant, system, tool_result, user
-from agent.session import Session
-from agent.sessionlist import search, summaries
+from agent.session.index import search, summaries
+from agent.session.session import Session
 from tests.bench.figures import Figure, median
 from tests.support.endpoint import ScriptedEndpoint
 from tests.support.program import Program
@@ -79,7 +79,7 @@ def in_new_process(python: Path, folder: Path, name: str, rounds: int) -> float:
     """The same in a process that has loaded nothing yet; the time is its own, without the interpreter's start."""
     code = (
         "import time; started = time.perf_counter()\n"
-        "from pathlib import Path; from agent.session import Session; import sys\n"
+        "from pathlib import Path; from agent.session.session import Session; import sys\n"
         "Session.open(Path(sys.argv[1]), sys.argv[2], claim=True).history()\n"
         "print(time.perf_counter() - started)"
     )

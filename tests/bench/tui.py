@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from agent.llm.messages import assistant, system, user
-from agent.session import Session
+from agent.session.session import Session
 from tests.bench.figures import Figure, median
 from tests.support.endpoint import ScriptedEndpoint
 from tests.support.program import Program, endpoint_config

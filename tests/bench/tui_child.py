@@ -18,8 +18,8 @@ from textual.widgets import Input, Static
 
 from agent.events import SideProgress, SideStarted, TextDeltaEvent, TurnStarted
 from agent.llm.messages import user
-from agent.ui.tui.panel import PanelView
-from agent.ui.tui.transcript import Transcript
+from agent.ui.tui.counsel.panel import PanelView
+from agent.ui.tui.transcript.transcript import Transcript
 from tests.bench.tui import listing
 
 SIZE = (120, 40)

@@ -10,33 +10,67 @@ from tests.support.contract import checked
 from tests.support.endpoint import ScriptedEndpoint
 from tests.support.prefix_cache import items
 from tests.support.program import Program, preset_text
-from tests.support.script import ANALYSIS, Behaviour, Say, Script
+from tests.support.script import ANALYSIS, Behaviour, Say, Script, analysis_of
 
 MEMBERS = ("alpha", "beta", "gamma")
 POINT = ANALYSIS["consensus"][0]
 
 
+def judge(body: object, earlier: int) -> Say:
+    """A comparison that has something new each time: what was said is not sent again."""
+    return Say(analysis=analysis_of(earlier))
+
+
 @pytest.fixture
 def panel(program: Program, endpoint: ScriptedEndpoint) -> Program:
-    endpoint.script = Script(models={"judge": Behaviour(steps=(Say(analysis=ANALYSIS),))})
+    endpoint.script = Script(models={"judge": judge})
     program.preset("panel", preset_text([f"fake:{name}" for name in MEMBERS]))
     return program
 
 
-def test_every_main_call_carries_guidance_that_is_never_kept(panel: Program, endpoint: ScriptedEndpoint) -> None:
+def test_guidance_of_each_call_stays_in_every_later_one(panel: Program, endpoint: ScriptedEndpoint) -> None:
     result = checked(panel.run("Look around.", "--preset", "panel"), "done")
     main = endpoint.calls("worker")
     assert len(main) == 4
-    for call in main:
+    for number, call in enumerate(main, 1):
         assert POINT in call.last_text
-        assert POINT not in "".join(items(call.body)[:-1])
+        assert "".join(items(call.body)).count(POINT) == number
     for before, after in pairwise(main):
-        assert items(after.body)[: len(items(before.body)) - 1] == items(before.body)[:-1]
+        assert items(after.body)[: len(items(before.body))] == items(before.body), "what was sent stays sent"
     assert [len(endpoint.calls(name)) for name in (*MEMBERS, "judge")] == [4] * 4
     assert [counsel["iteration"] for counsel in result["counsel"]] == [1, 2, 3, 4]
     assert all(counsel["guidance"] in call.last_text for counsel, call in zip(result["counsel"], main, strict=True))
-    assert result["counsel"][0]["analysis"]["consensus"] == [POINT]
+    assert result["counsel"][0]["analysis"]["consensus"][0].startswith(POINT)
     assert POINT not in result["text"]
+
+
+def test_what_members_look_at_is_shown_and_bounded(program: Program, endpoint: ScriptedEndpoint) -> None:
+    (program.home / ".ssh").mkdir()
+    (program.home / ".ssh/id_rsa").write_text("the private key")
+    (program.home / "diary.txt").write_text("the diary")
+    wanted = ("notes.txt", "~/.ssh/id_rsa", "~/diary.txt", ".env")
+    (program.work_dir / ".env").write_text("TOKEN=the token")
+    steps = (*(Say(tools=(("read", {"path": path}),)) for path in wanted), Say(text="I have looked."))
+    endpoint.script = Script(models={"alpha": Behaviour(steps=steps)})
+    program.preset(
+        "panel",
+        preset_text(["fake:alpha"], aggregate="raw", tools_at="always").replace(
+            '"fake:alpha"', '"fake:alpha"\ntools = ["read"]'
+        ),
+    )
+    shown = program("run", "--preset", "panel", "--model", "fake:say", "--output-format", "stream-json", "hi").lines
+    side = next(line["id"] for line in shown if line["type"] == "side_started")
+    ends = {
+        line["call"]["arguments"]: line
+        for line in shown
+        if line.get("type") == "tool_finished" and line["source"] == side
+    }
+    assert [end["outcome"] for end in ends.values()] == ["ok", "denied", "ok", "denied"]
+    assert any(line.get("code") == "read_outside" and "diary.txt" in line["text"] for line in shown)
+    sent = str([call.body for call in endpoint.calls("alpha")])
+    assert "the diary" in sent and "the private key" not in sent and "the token" not in sent
+    told = program("run", "--preset", "panel", "--model", "fake:say", "hi").err
+    assert "read notes.txt" in told and "lies outside of the project" in told
 
 
 def test_every_request_has_its_row_and_the_rows_add_up(panel: Program, endpoint: ScriptedEndpoint) -> None:
@@ -121,5 +155,5 @@ def test_the_session_goes_on_with_its_cache(panel: Program, endpoint: ScriptedEn
     second = checked(panel.run("And again.", "--session", first["session"], "--no-moa"), "done")
     assert second["session"] == first["session"]
     before, after = endpoint.calls("worker")[3], endpoint.calls("worker")[4]
-    # Arming adds a tool or it does not; the conversation itself must be the same to the byte.
-    assert items(after.body)[1 : len(items(before.body)) - 1] == items(before.body)[1:-1]
+    # Armed or not, tools and conversation are the same to the byte.
+    assert items(after.body)[: len(items(before.body))] == items(before.body)

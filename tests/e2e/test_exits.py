@@ -54,6 +54,7 @@ def test_text_output_is_the_answer_alone(program: Program) -> None:
         (("--preset", "quality", "--no-moa"), "--no-moa"),
     ],
 )
+@pytest.mark.sample(3)
 def test_wrong_usage(program: Program, endpoint: ScriptedEndpoint, options: tuple[str, ...], expected: str) -> None:
     result = checked(program.run("hello", *options), "usage")
     assert expected in result["error"]["message"]
@@ -73,6 +74,7 @@ def test_wrong_usage(program: Program, endpoint: ScriptedEndpoint, options: tupl
         ("description = 'unclosed\n", "line"),
     ],
 )
+@pytest.mark.sample(3)
 def test_a_wrong_preset_is_named_by_file_and_key(
     program: Program, endpoint: ScriptedEndpoint, text: str, expected: str
 ) -> None:
@@ -95,6 +97,7 @@ def test_a_wrong_preset_is_named_by_file_and_key(
         ("model = 'fake:worker'\n[budget]\nturn_usd = 'much'\n", "turn_usd"),
     ],
 )
+@pytest.mark.sample(2)
 def test_a_malformed_config_is_named_by_file_and_key(program: Program, text: str, expected: str) -> None:
     program.config(text)
     error = checked(program.run("hello"), "usage")["error"]
@@ -158,6 +161,7 @@ def test_a_wrong_key_is_never_shown(program: Program, endpoint: ScriptedEndpoint
         (Say(text="half an", shape="no_finish"), "retryable", "stream_broken"),
     ],
 )
+@pytest.mark.sample(3)
 def test_a_model_that_fails(program: Program, endpoint: ScriptedEndpoint, say: Say, status: str, kind: str) -> None:
     endpoint.script = Script(models={"worker": Behaviour(steps=(say,))})
     result = checked(program.run("hello"), status, kind)

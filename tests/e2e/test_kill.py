@@ -5,6 +5,8 @@ Ten moments; `python -m tests.bench kill` does two hundred.
 
 from __future__ import annotations
 
+import pytest
+
 from tests.support.endpoint import ScriptedEndpoint
 from tests.support.killing import kill_once, measure_turn, prepare, unsendable
 from tests.support.program import Program
@@ -12,6 +14,7 @@ from tests.support.program import Program
 ROUNDS = 10
 
 
+@pytest.mark.slow
 def test_a_killed_turn_resumes_and_its_books_are_right(program: Program, endpoint: ScriptedEndpoint) -> None:
     prepare(program, endpoint)
     seconds = measure_turn(program)

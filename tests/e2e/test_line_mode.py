@@ -60,13 +60,13 @@ def test_counsel_is_told_of_as_it_comes(program: Program) -> None:
         terminal.send("hello\r")
         terminal.wait_for("not now")  # who will receive the conversation
         terminal.send("1\r")
-        terminal.wait_for("counsel: 2 of 3 answered")
+        terminal.wait_for("counsel panel: 2 of 3 answered")
         terminal.wait_for("tokens,")
         terminal.send("/moa status\r")
         terminal.wait_for("receives it")
         terminal.send("\x04")
         assert terminal.end() == 0
-    assert terminal.text.count("answered (") == 2 and terminal.text.count("failed (") == 1
+    assert terminal.text.count("answered (") == 2 and terminal.text.count("reference 3 fail-400 failed (") == 1
 
 
 def test_a_dumb_terminal_is_drawn_on_once(program: Program, endpoint: ScriptedEndpoint) -> None:
@@ -139,7 +139,7 @@ def test_no_terminal_no_chat(program: Program, options: tuple[str, ...]) -> None
     [
         (("--model", "fake:x", "run", "hi"), "stand after it"),
         (("--preset", "a", "--no-moa"), "contradict"),
-        (("rnu",), "invalid choice"),
+        (("rnu",), "did you mean moa run?"),
         (("--resume", "nothing-like-it"), "needs a terminal"),
     ],
 )

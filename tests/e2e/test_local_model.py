@@ -41,13 +41,15 @@ def test_a_panel_of_three_counsels_the_real_model(local: Program) -> None:
     )
     result = done.result
     assert result["status"] in ("done", "limit"), (result, done.err)
-    assert result["counsel"][0]["failed"] == []
-    assert result["counsel"][0]["answered"] == 3
-    assert result["counsel"][0]["rung"] == "json_schema"
-    assert result["counsel"][0]["analysis"]["consensus"]
-    assert result["counsel"][0]["guidance"]
+    (counsel,) = result["counsel"]
+    assert (counsel["failed"], counsel["answered"]) == ([], 3)
+    # A model this small says what it likes: silence of two leaves nothing to compare, and silence of all nothing to send.
+    spoke = 3 - len(counsel["silent"])
     purposes = sorted(call["purpose"] for call in result["calls"])
-    assert purposes == ["aggregator", "main", "reference", "reference", "reference"]
+    assert purposes == [*["aggregator"] * (spoke > 1), "main", "reference", "reference", "reference"]
+    if spoke > 1:
+        assert counsel["rung"] == "json_schema", counsel["rung"]
+    assert bool(counsel["guidance"]) is (counsel["withheld"] is None) and (spoke > 0 or counsel["withheld"] == "silent")
     assert result["cost"] == {"usd": 0.0, "lower_bound": False}
     rows = local.activity()
     assert sorted(row["id"] for row in rows) == sorted(call["id"] for call in result["calls"])

@@ -107,9 +107,9 @@ def test_a_second_ctrl_c_changes_nothing(program: Program, endpoint: ScriptedEnd
 
 PRESSED = """
 import os, signal, sys
+from moa.cli.main import main  # three small modules; what comes before `main` nobody can hold
 signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
 signal.setitimer(signal.ITIMER_REAL, float(sys.argv.pop(1)), 0.02)
-from moa.cli import main
 code = main()
 signal.setitimer(signal.ITIMER_REAL, 0)  # at Python's own end it would be what ends the process
 sys.exit(code)
@@ -155,9 +155,96 @@ def test_what_opens_an_endpoint_is_shown_nowhere(program: Program, endpoint: Scr
     assert [secret for secret in secrets.values() if secret in shown + kept] == []
 
 
+def test_no_key_goes_to_an_endpoint_whoever_happens_on_it(program: Program, endpoint: ScriptedEndpoint) -> None:
+    """The main model, a member with tools, a sub-agent, a judge of a goal."""
+    from tests.support.program import preset_text
+
+    key = "key-of-mine-0123456789"
+    program.config(
+        f'model = "fake:worker"\n[endpoints.fake]\nbase_url = "{endpoint.base_url}"\napi_key_env = "FAKE_KEY"\n'
+    )
+    (program.work_dir / "notes.txt").write_text(f"the key is {key}\n")
+    read = Say(tools=(("read", {"path": "notes.txt"}),))
+    steps = (read, Say(tools=(("delegate", {"task": "Look for it."}),)), Say(text="GOAL DONE: done"))
+    preset = preset_text(["fake:alpha"], aggregate="raw", tools_at="always")
+    program.preset("panel", preset.replace('"fake:alpha"', '"fake:alpha"\ntools = ["read"]'))
+    endpoint.script = Script(
+        models={"worker": Behaviour(steps=steps), "alpha": Behaviour(steps=(read, Say(text=f"NOTE {key}")))}
+    )
+    program.run(f"Find {key}.", "--preset", "panel", "--goal", "--goal-budget", "1 turn", env={"FAKE_KEY": key})
+    sent = [str(call.body) for call in endpoint.calls()]
+    assert any("the key is [key]" in body for body in sent) and len(endpoint.calls("alpha")) > 1
+    assert [body[max(0, body.find(key) - 150) :][:250] for body in sent if key in body] == []
+
+
+ESCAPES = "\x1b[31mred\x1b]0;title\x07 \x9b2J \u202eabc\u200e \r."
+
+
+def test_what_a_model_says_steers_no_terminal_through_a_pipe_but_for_raw(
+    program: Program, endpoint: ScriptedEndpoint
+) -> None:
+    endpoint.script = Script(models={"worker": Behaviour(steps=(Say(text=ESCAPES),))})
+    plain = "[31mred]0;title 2J abc ."
+    session = checked(program.run("hi"), "done")
+    assert session["text"] == plain
+    assert shell(program, "$MOA run --quiet hi | cat").stdout == f"{plain}\n"
+    lines = [json.loads(line) for line in shell(program, "$MOA run --output-format stream-json hi").stdout.splitlines()]
+    assert "".join(line["text"] for line in lines if line.get("type") == "text_delta") == plain
+    for command in ("export", "show", "show --json"):
+        shown = shell(program, f"$MOA session {command} {session['session']}").stdout
+        assert "red" in shown and not set(ESCAPES) & set("\x1b\x07\x9b\u202e\u200e\r") & set(shown), command
+    with_raw = subprocess.run(
+        [str(program.executable), "run", "--quiet", "--raw", "hi"],
+        cwd=program.work_dir,
+        env=program.environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=30,
+    )
+    assert with_raw.stdout.decode() == f"{ESCAPES}\n"
+    assert checked(program.run("hi", "--raw"), "done")["text"] == ESCAPES
+
+
+def test_no_key_leaves_in_events_or_results(program: Program, endpoint: ScriptedEndpoint) -> None:
+    """A key that a tool happens on, and that the model repeats piece by piece."""
+    key = "key-of-mine-0123456789"
+    program.config(
+        f'model = "fake:worker"\n[endpoints.fake]\nbase_url = "{endpoint.base_url}"\napi_key_env = "FAKE_KEY"\n'
+    )
+    (program.work_dir / "notes.txt").write_text(f"the key is {key}\n")
+    steps = (Say(tools=(("read", {"path": "notes.txt"}),)), Say(text=f"It is {key}, you see.", spread_s=0.2))
+    for form in ("text", "json", "stream-json"):
+        endpoint.script = Script(models={"worker": Behaviour(steps=steps)})
+        done = program("run", "--output-format", form, "hi", env={"FAKE_KEY": key})
+        assert "It is [key], you see." in done.out
+        assert key not in done.out + done.err
+
+
+def test_no_command_finds_a_key_in_an_environment(program: Program, endpoint: ScriptedEndpoint) -> None:
+    """Not in its own, whatever the variable is called, and not in that of the program; a moved endpoint leaves none behind."""
+    keys = {
+        "FAKE_KEY": "key-of-mine-0123456789",
+        "OPENAI_API_KEY": "sk-another-0123456789",
+        "TAVILY_API_KEY": "tvly-0123456789",
+    }
+    program.config(
+        f'model = "fake:worker"\n[endpoints.fake]\nbase_url = "{endpoint.base_url}"\napi_key_env = "FAKE_KEY"\n'
+        f'[endpoints.openai]\nbase_url = "{endpoint.base_url}"\n'
+    )
+    command = "(env; tr '\\0' '\\n' </proc/$PPID/environ) >found 2>/dev/null; grep -c HARMLESS found"
+    endpoint.script = Script(
+        models={"worker": Behaviour(steps=(Say(tools=(("shell", {"command": command}),)), Say(text="done")))}
+    )
+    more = {"AUTH": f"Bearer {keys['FAKE_KEY']}", "COPY": keys["OPENAI_API_KEY"], "HARMLESS": "yes"}
+    checked(program.run("hi", "--approve", "all", env=keys | more), "done")
+    found = (program.work_dir / "found").read_text()
+    assert "HARMLESS=yes" in found
+    assert [name for name, key in keys.items() if key in found] == []
+
+
 @pytest.mark.parametrize("body", ["", "{}", "null", "[]"])
 def test_a_refusal_without_words_is_told_by_its_status(program: Program, endpoint: ScriptedEndpoint, body: str) -> None:
-    from agent.llm.dialects.reading import classify
+    from agent.llm.refusals.refusal import classify
 
     error = classify(401, {}, body.encode())
     assert (error.kind, error.message) == ("auth", "HTTP status 401")

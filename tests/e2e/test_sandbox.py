@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from agent import bubblewrap
+from agent.sandbox import bubblewrap
 from tests.support.endpoint import ScriptedEndpoint
 from tests.support.program import Program, endpoint_config
 from tests.support.script import Behaviour, Say, Script
@@ -43,6 +43,48 @@ def test_a_goal_with_approve_all_is_confined_and_its_gates_too(
     assert (program.work_dir / "made.txt").exists()
     assert not outside.exists() and not gated.exists()
     assert "letter.txt" not in json.dumps(endpoint.calls("worker")[1].body)
+
+
+@real
+@pytest.mark.parametrize("mode", ["edits", "all"])
+def test_a_gate_is_confined_in_every_mode(
+    program: Program, endpoint: ScriptedEndpoint, tmp_path: Path, mode: str
+) -> None:
+    """A gate runs what the model wrote."""
+    gated = tmp_path / "gated"
+    write = ("write", {"path": "check.sh", "content": f"echo planted > {gated}; cat {program.home}/letter.txt; true"})
+    (program.home / "letter.txt").write_text("dear diary")
+    endpoint.script = Script(
+        models={"worker": Behaviour(steps=(Say(tools=(write,)), Say(text="All done.", analysis=MET)))}
+    )
+    *_, last = streamed(program, "--goal", "--approve", mode, "--gate", "sh check.sh", "make the file")
+    assert last["status"] == "done" and not gated.exists()
+
+
+@pytest.mark.parametrize("mode", ["deny", "edits", "all"])
+def test_in_a_goal_file_tools_keep_to_the_project_in_every_mode(
+    program: Program, endpoint: ScriptedEndpoint, mode: str
+) -> None:
+    config = program.config_dir / "config.toml"
+    (program.home / ".ssh").mkdir()
+    (program.home / ".ssh" / "id_rsa").write_text("the private key")
+    tried = (
+        ("read", {"path": "~/.ssh/id_rsa"}),
+        ("grep", {"pattern": "private", "path": str(program.home)}),
+        ("write", {"path": "~/.bashrc", "content": "planted"}),
+        ("write", {"path": ".git/hooks/post-commit", "content": "planted"}),
+        ("edit", {"path": str(config), "old": "http", "new": "planted"}),
+    )
+    endpoint.script = Script(
+        models={"worker": Behaviour(steps=(Say(tools=tried), Say(text="All done.", analysis=MET)))}
+    )
+    *events, last = streamed(program, "--goal", "--approve", mode, "try it")
+    assert last["status"] == "done"
+    finished = [event for event in events if event["type"] == "tool_finished"]
+    assert len(finished) == 5 and all(event["outcome"] in ("error", "denied") for event in finished)
+    assert "the private key" not in json.dumps(events)
+    assert not (program.home / ".bashrc").exists() and "planted" not in config.read_text()
+    assert not (program.work_dir / ".git").exists()
 
 
 def test_without_a_goal_a_command_runs_as_ever(program: Program, endpoint: ScriptedEndpoint, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import signal
+import socket
 import struct
 import subprocess
 import time
@@ -81,7 +82,8 @@ def test_nobody_comes_in_without_the_address(served: Served) -> None:
     for path in ("/", "/?token=wrong", "/?token=", "/?token=%ff", f"{place}/", tab, f"{place}/static/js/textual.js"):
         status, _headers, body = served.get(path)
         assert (status, "printed" in body) == (403, True), path
-    assert served.get(tab, Cookie="moa=guess")[0] == 403
+    for cookie_of_others in ("moa=guess", "moa=\xff\xfe", "moa=" + "\xe4" * 5_000, "\xff=\xff; moa", "moa"):
+        assert served.get(tab, Cookie=cookie_of_others)[0] == 403
     assert served.get(tab, Cookie=cookie)[0] == 200
     assert served.get(f"{place}/tab/unknown/", Cookie=cookie)[0] == 404
     assert served.get(f"{place}/static/", Cookie=cookie)[0] in (403, 404), "no listing of files"
@@ -130,8 +132,13 @@ def test_it_listens_on_this_machine_alone_and_ends_in_order(program: Program, se
         assert [row[1] for row in rows if row[1].endswith(f":{served.port:04X}") and row[3] == "0A"] == [
             f"{local}:{served.port:04X}"
         ]
+    for odd in (b"GET /?\xff HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"):
+        with socket.create_connection(("127.0.0.1", served.port), timeout=10) as page:
+            page.sendall(odd)
+            assert b" 400 " in page.recv(4096)
     os.kill(served.child.pid, signal.SIGINT)
     assert served.child.wait(10) == 0
+    assert served.child.stderr is not None and "Traceback" not in served.child.stderr.read()
 
 
 def children(pid: int) -> list[int]:
@@ -170,7 +177,7 @@ def test_without_the_extra_it_says_how_to_get_it(program: Program, tmp_path: Pat
     (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['aiohttp'] = None\n")
     done = program("web", "--no-open", env={"PYTHONPATH": str(tmp_path)})
     assert done.code == 2
-    assert 'pip install "moa[web]"' in done.err
+    assert 'pip install "moa-agent[web]"' in done.err
 
 
 def messages(program: Program) -> dict[str, list[str]]:
@@ -251,7 +258,7 @@ def test_a_reload_in_mid_answer_keeps_what_came(program: Program, endpoint: Scri
             page.reload()
             page.wait(lambda: drawn(page), "the first frame after the reload")
             endpoint.wait_for(lambda: endpoint.calls()[0].disconnected)
-            ((_session, texts),) = messages(program).items()
-            assert texts[:2] == ["hello", "These words arrive and then it breaks."]
+            kept = ["hello", "These words arrive and then it breaks."]
+            page.wait(lambda: [texts[:2] for texts in messages(program).values()] == [kept], "what came to be kept")
     finally:
         end(child)

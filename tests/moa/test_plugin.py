@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from agent.approval import Approvals, DenyPaths
+from agent.approval.approval import Approvals
 from agent.commands import CommandContext, CommandTable, RunTurn, Said
 from agent.errors import UsageError
 from agent.events import (
@@ -24,20 +24,23 @@ from agent.events import (
     SideStarted,
     TurnFinished,
 )
-from agent.ledger import Ledger
-from agent.llm.endpoint import ModelFacts
+from agent.files.deny_paths import DenyPaths
+from agent.ledger.book import Ledger
 from agent.llm.errors import Overloaded
-from agent.llm.messages import ToolCallPart, assistant, system
+from agent.llm.messages import ToolCallPart, assistant
+from agent.llm.models.endpoint import ModelFacts
 from agent.llm.request import ModelRef, Request
 from agent.llm.stream import Reply
-from agent.loop import Agent, Turn
+from agent.loop.agent import Agent
+from agent.loop.tool_runner import ToolRunner
+from agent.loop.turn import Turn
 from agent.plugin import PluginHost, Registry
-from agent.session import Session
-from agent.tools import builtin_tools
+from agent.session.session import Session
 from agent.tools.base import ToolContext
-from agent.tools.runner import ToolRunner
+from agent.tools.builtin import builtin_tools
 from agent.views import MarkdownView, TableView, TabsView
 from moa.plugin import Moa
+from tests.support.opening import Plain
 from tests.support.scripted import After, Line, ScriptedClient
 
 MAIN = ModelRef("fake", "main")
@@ -114,7 +117,7 @@ class Bench:
                 ToolContext(cwd=self.folder, scratch=self.folder / "scratch", deny_paths=deny),
                 Approvals("all", deny_paths=deny),
             ),
-            system=system("be good"),
+            opening=Plain(),
             plugins=[self.moa],
         )
         self.commands = CommandTable(self.moa.commands())
@@ -151,7 +154,8 @@ def run(main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
 
 
 def test_counsel_before_each_call_and_its_record(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, [LOOK, "done"], JUDGED)
+    second = ANALYSIS.replace("run the tests", "run the linter")
+    bench = Bench(tmp_path, [LOOK, "done"], JUDGED, script={"fake:judge": [ANALYSIS, second]})
 
     async def main() -> None:
         assert (await bench.turn("fix it")).status == "done"
@@ -159,16 +163,20 @@ def test_counsel_before_each_call_and_its_record(tmp_path: Path) -> None:
     run(main)
     assert [data["iteration"] for data in bench.records] == [1, 2]
     first = bench.records[0]
-    contract = {"iteration", "trigger", "preset", "answered", "failed", "late", "rung", "analysis", "guidance", "age"}
+    contract = {"iteration", "trigger", "preset", "answered", "failed", "late", "rung", "analysis", "guidance", "step"}
+    contract |= {"silent", "severity", "withheld"}
     assert contract | {"duration_s", "cost"} <= set(first)
-    assert (first["answered"], first["rung"], first["age"], first["trigger"]) == (2, "json_schema", 0, "turn_start")
+    assert (first["answered"], first["rung"], first["step"], first["trigger"]) == (2, "json_schema", 1, "turn_start")
     assert first["analysis"]["consensus"] == ["read the file first"]
     assert first["cost"] == {"usd": 3e-6, "lower_bound": False}
     assert [member["text"] for member in first["members"]] == ["advice one", "advice two"]
     assert first["guidance"] == bench.guidance[0] and "run the tests" in (bench.guidance[0] or "")
     assert json.loads(json.dumps(first)) == first
-    # Guidance is in the outgoing request alone: neither in the history nor in what members see.
-    assert [request.tail for request in bench.to("main")] == bench.guidance
+    # Guidance stands in requests, from its own on: neither in the history nor in what members see.
+    first_sent, second_sent = (str(request.messages) for request in bench.to("main"))
+    assert first_sent.count("run the tests") == 1 and second_sent.count("run the tests") == 1
+    assert "run the linter" in second_sent and "read the file first" not in (bench.guidance[1] or ""), "that was said"
+    assert all(request.tail is None for request in bench.to("main"))
     assert bench.session is not None
     assert not any("run the tests" in message.text for message in bench.session.history())
     assert all("run the tests" not in str(request.messages) for request in bench.to("one"))
@@ -176,41 +184,64 @@ def test_counsel_before_each_call_and_its_record(tmp_path: Path) -> None:
     assert {context.share for context in bench.client.contexts} == {None, "counsel"}
 
 
-def test_between_counsels_guidance_ages_and_shrinks(tmp_path: Path) -> None:
+def test_between_counsels_nothing_is_repeated(tmp_path: Path) -> None:
     bench = Bench(tmp_path, [LOOK, LOOK, LOOK, LOOK, "done"], 'aggregate = "raw"\ncadence = "turn"')
     run(lambda: _turn(bench))
     assert len(bench.to("one")) == 1
-    assert [data["trigger"] for data in bench.records] == ["turn_start"] + ["replayed"] * 4
-    assert [data["age"] for data in bench.records] == [0, 1, 2, 3, 4]
-    assert [data.get("form") for data in bench.records] == [None, "full", "full", "line", "line"]
-    lengths = [len(text or "") for text in bench.guidance]
-    assert lengths[3] < lengths[1] and all("advice one" in (text or "") for text in bench.guidance)
-    assert "2 tool results since" in (bench.guidance[2] or "")
-    assert bench.records[1]["cost"]["usd"] == 0 and bench.records[1]["receipt"]["saved_usd"] == 2e-6
+    assert [data["trigger"] for data in bench.records] == ["turn_start"]
+    assert [text is None for text in bench.guidance] == [False, True, True, True, True]
+    assert all(str(request.messages).count("advice one") == 1 for request in bench.to("main"))
+    assert bench.session is not None
+    assert [data["saved_usd"] for data in bench.session.records("receipt")] == [2e-6] * 4
 
 
 async def _turn(bench: Bench) -> None:
     assert (await bench.turn()).status == "done"
 
 
-def test_signal_after_a_tool_error_and_the_same_result(tmp_path: Path) -> None:
-    failing = tools(("read", {"path": "nothing.txt"}))
-    bench = Bench(tmp_path, [LOOK, failing, LOOK, "done"], 'aggregate = "raw"\ncadence = "signal"')
-    run(lambda: _turn(bench))
-    assert [data["trigger"] for data in bench.records] == ["turn_start", "replayed", "tool_error", "same_result"]
+NOT_THERE = tools(("read", {"path": "nothing.txt"}))
+EXITS = tools(("shell", {"command": "echo no; exit 3"}))
+CANNOT = tools(("shell", {"command": "echo no", "timeout_s": -1}))
+
+
+@pytest.mark.parametrize(
+    ("replies", "triggers"),
+    [
+        ([NOT_THERE], ["tool_error"]),
+        ([CANNOT], ["tool_error"]),
+        ([EXITS], ["before_stop"]),
+        ([EXITS, EXITS], ["before_stop"]),
+        ([EXITS, EXITS, EXITS], ["same_result"]),
+        ([LOOK, NOT_THERE, LOOK, LOOK], ["tool_error", "same_result"]),
+    ],
+)
+def test_signal_after_what_could_not_run_and_after_three_times_the_same(
+    tmp_path: Path, replies: list[Reply], triggers: list[str]
+) -> None:
+    bench = Bench(tmp_path, [*replies, "done", "done"], 'aggregate = "raw"\ncadence = "signal"')
+    run(lambda: bench.turn())
+    assert [data["trigger"] for data in bench.records][1:] == triggers
 
 
 def test_signal_holds_a_draft_back_once_where_the_turn_wrote_something(tmp_path: Path) -> None:
     writing = tools(("write", {"path": "a.txt", "content": "x"}))
-    bench = Bench(tmp_path, [writing, "my draft", writing, "the end"], 'aggregate = "raw"\ncadence = "signal"')
+    bench = Bench(
+        tmp_path,
+        [writing, "my draft", writing, "the end"],
+        'aggregate = "raw"\ncadence = "signal"',
+        script={"fake:one": ["look first", "advice one"]},
+    )
     run(lambda: _turn(bench))
     (draft,) = bench.of(DraftSuperseded)
     assert draft.message.text == "my draft"
-    assert [data["trigger"] for data in bench.records] == ["turn_start", "replayed", "before_stop", "replayed"]
+    assert [data["trigger"] for data in bench.records] == ["turn_start", "before_stop"]
     reviewed = bench.to("one")[-1]
     assert "my draft" in (reviewed.tail or "") and "my draft" not in str(reviewed.messages)
-    assert "my draft" in (bench.guidance[2] or "") and "advice one" in (bench.guidance[2] or "")
-    assert "my draft" not in (bench.guidance[3] or "")
+    assert "my draft" not in (bench.guidance[2] or "") and "advice one" in (bench.guidance[2] or "")
+    assert bench.guidance[3] is None
+    assert [message.text for message in bench.to("main")[2].messages if message.role == "assistant"][-1] == "my draft"
+    assert bench.session is not None
+    assert [message.text for message in bench.session.history() if message.draft] == ["my draft"]
     last = bench.seen[-1]
     assert isinstance(last, TurnFinished) and last.text == "the end"
 
@@ -264,18 +295,13 @@ def test_lookahead_waits_for_the_first_counsel_alone(tmp_path: Path) -> None:
         script={"fake:one": slow},
     )
     run(lambda: _turn(bench))
-    # Begun on the state of call 2, not ready for 3, delivered with 4 and stamped as two calls old.
-    assert [(data["trigger"], data["age"]) for data in bench.records[:4]] == [
-        ("turn_start", 0),
-        ("replayed", 1),
-        ("replayed", 2),
-        ("iteration", 2),
+    # Begun on the state of call 2, not ready for 3, delivered with 4 and stamped with the step that it looked at.
+    assert [(data["trigger"], data["step"], data["iteration"]) for data in bench.records[:2]] == [
+        ("turn_start", 1, 1),
+        ("iteration", 2, 4),
     ]
-    assert "second advice" in (bench.guidance[3] or "") and "first advice" in (bench.guidance[2] or "")
+    assert "second advice" in (bench.guidance[3] or "") and "before step 2;" in (bench.guidance[3] or "")
     assert bench.client.cancelled >= 1, "what was still under way at the end was cancelled"
-    assert "1 tool result since" not in (bench.guidance[3] or "") and "2 tool results since" in (
-        bench.guidance[3] or ""
-    )
 
 
 def test_cancelling_the_turn_ends_every_member(tmp_path: Path) -> None:
@@ -348,7 +374,7 @@ def test_the_verbs(tmp_path: Path) -> None:
         assert len(bench.records) == 1, "one turn with counsel, then as before"
         shown = await bench.say("/moa show 1", busy=True)
         assert isinstance(shown, Said) and isinstance(shown.view, TabsView)
-        assert [name for name, _view in shown.view.tabs] == ["members", "guidance", "facts"]
+        assert [name for name, _view in shown.view.tabs] == ["Members", "Guidance", "Calls & cost"]
         assert "advice one" in str(shown.view.tabs[0][1])
         before = len(bench.client.requests)
         again = await bench.say("/moa again")
@@ -357,7 +383,8 @@ def test_the_verbs(tmp_path: Path) -> None:
         status = await bench.say("/moa status", busy=True)
         assert isinstance(status, Said) and isinstance(status.view, TableView)
         rows = dict(status.view.rows)
-        assert rows["member 1"] == "fake:one: doubt" and rows["receives it"] == "this machine"
+        assert rows["member 1"] == "fake:one: doubt" and rows["panel"] == "no counsel was taken yet"
+        assert rows["receives it"] == "this machine"
         assert "2 of 2 answered" in rows["last counsel"] and rows["cadence"] == "iteration"
         quoted = await bench.say("/moa quote q", busy=True)
         assert isinstance(quoted, Said) and isinstance(quoted.view, TableView) and "wrong tool" in quoted.view.note
@@ -458,7 +485,7 @@ def test_the_last_answers_are_analysed_anew_in_another_process(tmp_path: Path) -
     assert "advice one" in tail and "advice two" in tail
     status = run(lambda: later.commands.run("/moa status", context))
     assert isinstance(status, Said) and isinstance(status.view, TableView)
-    assert "2 of 2 answered, rung json_schema" in dict(status.view.rows)["last counsel"]  # type: ignore[arg-type]
+    assert "2 of 2 answered · 1 agreed" in dict(status.view.rows)["last counsel"]  # type: ignore[arg-type]
     assert sum(row[0].startswith("step ") for row in status.view.rows) == 2
 
 
@@ -495,7 +522,7 @@ def test_go_ends_the_wait_for_the_aggregator(tmp_path: Path) -> None:
 def test_the_consult_tool(tmp_path: Path) -> None:
     async def main() -> None:
         first = Bench(tmp_path, ["x"], options={})
-        assert "opened the next time" in _text(await first.say("/moa tool force"))
+        assert "from the next turn" in _text(await first.say("/moa tool force"))
         ask = tools(("consult", {"question": "is it safe?"}))
         session = Session.open(tmp_path / "state", _reopened(first))
         bench = Bench(tmp_path, ["hasty answer", ask, "considered answer"], options={}, session=session)
@@ -539,9 +566,9 @@ def test_settings_are_checked(tmp_path: Path) -> None:
 def test_circles_are_a_signal_and_told_where_counsel_did_not_help(tmp_path: Path) -> None:
     bench = Bench(tmp_path, [LOOK, LOOK, LOOK, LOOK, "done"], 'aggregate = "raw"\ncadence = "signal"')
     run(lambda: _turn(bench))
-    assert [data["trigger"] for data in bench.records][2:] == ["same_result"] * 3
+    assert [data["trigger"] for data in bench.records][1:] == ["same_result"] * 2
     told = [event.text for event in bench.of(Notice) if event.code == "stuck"]
-    assert len(told) == 1 and "3 times" in told[0]
+    assert len(told) == 1 and "4 times" in told[0]
 
 
 def test_a_preset_is_a_panel_of_judges(tmp_path: Path) -> None:

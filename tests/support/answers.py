@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from moa.outcome import Answer
+from moa.panel.outcome import Answer
 
 
 def answer(text: str, model: str = "test:alpha", *, slot: str = "r1", step: int = 1, **more: object) -> Answer:

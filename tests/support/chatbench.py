@@ -8,13 +8,14 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from agent.chat import Chat, ChatEvent
+from agent.chat.chat import Chat
+from agent.chat.events import ChatEvent
 from agent.host import Host, Options, build
-from agent.llm.endpoint import ModelFacts
 from agent.llm.messages import Message, ToolCallPart, assistant
+from agent.llm.models.endpoint import ModelFacts
 from agent.llm.stream import Reply
 from agent.plugin import Plugin, PluginHost
-from agent.session import Session
+from agent.session.session import Session
 from agent.views import View
 from tests.support.scripted import Line, ScriptedClient
 
@@ -98,7 +99,7 @@ class ChatBench:
 
     def view(self, number: int = -1) -> View:
         """What a command showed, the last one unless told otherwise."""
-        from agent.chat import Shown
+        from agent.chat.events import Shown
 
         return self.all(Shown)[number].view
 

@@ -47,7 +47,6 @@ COUNSEL = {
     "rung",
     "analysis",
     "guidance",
-    "age",
     "duration_s",
     "cost",
 }

@@ -12,6 +12,30 @@ from tests.support.script import Behaviour, Decide, Say, Script, by_convention
 from tests.support.wire import Said
 
 
+def as_chat(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A Responses request with its input as messages, so that one set of rules reads all wires; others as they are."""
+    if "input" not in body:
+        return body
+    given = body["input"]
+    messages: list[dict[str, Any]] = []
+    for item in [{"role": "user", "content": given}] if isinstance(given, str) else given:
+        kind = item.get("type", "message")
+        if kind == "function_call_output":
+            messages.append({"role": "tool", "tool_call_id": item["call_id"], "content": item["output"]})
+        elif kind == "function_call" or (kind == "message" and item["role"] == "assistant"):
+            if not messages or messages[-1]["role"] != "assistant":
+                messages.append({"role": "assistant", "content": None, "tool_calls": []})
+            messages[-1]["tool_calls"] += [item] if kind == "function_call" else []
+        elif kind == "message":
+            messages.append({"role": item["role"], "content": item["content"]})
+    form = (body.get("text") or {}).get("format") or {}
+    more: dict[str, Any] = {}
+    if form.get("type") in ("json_schema", "json_object"):
+        more["response_format"] = {"type": form["type"], "json_schema": form}
+    rest = {key: value for key, value in body.items() if key not in ("input", "text")}
+    return {**rest, "messages": messages, **more}
+
+
 def step_of(body: Mapping[str, Any]) -> int:
     """How many tool-calling replies stand since the last reply without one: which step of a tool loop this request is."""
     steps = 0

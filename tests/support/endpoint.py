@@ -1,4 +1,4 @@
-"""A scripted model server: Chat Completions and Anthropic Messages over HTTP, on loopback, in a thread of its own.
+"""A scripted model server: Chat Completions, Anthropic Messages and Responses over HTTP, on loopback, in a thread of its own.
 
     with ScriptedEndpoint(Script(models={"m": Behaviour(steps=(Say(text="hi"),))})) as endpoint:
         …  # endpoint.base_url goes into a config; endpoint.calls("m") is what came in
@@ -20,11 +20,22 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from tests.support import decide, wire
+from tests.support import decide, wire, wire_responses
 from tests.support.exchange import Exchange
 from tests.support.prefix_cache import PrefixCache
+from tests.support.prompt import dialect_of
 from tests.support.script import Behaviour, Say, Script, read_script
 
+FRAMES: dict[str, Callable[[wire.Said], Iterable[wire.Frame]]] = {
+    "chat": wire.chat_frames,
+    "messages": wire.anthropic_frames,
+    "responses": wire_responses.frames,
+}
+BODIES: dict[str, Callable[[wire.Said], dict[str, Any]]] = {
+    "chat": wire.chat_body,
+    "messages": wire.anthropic_body,
+    "responses": wire_responses.body,
+}
 REASONS = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found", 429: "Too Many Requests"}
 
 
@@ -38,12 +49,14 @@ class ScriptedEndpoint:
         self.cache = PrefixCache()
         self._port = port
         self._changed = threading.Condition()
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="scripted endpoint", daemon=True)
+        self._loop: asyncio.AbstractEventLoop
+        self._thread: threading.Thread
         self._server: asyncio.Server | None = None
         self._connections: set[_Connection] = set()
 
     def __enter__(self) -> Self:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="scripted endpoint", daemon=True)
         self._thread.start()
         asyncio.run_coroutine_threadsafe(self._start(), self._loop).result(10)
         return self
@@ -86,6 +99,40 @@ class ScriptedEndpoint:
         """Wake those who wait. Called by connections, on the server's thread."""
         with self._changed:
             self._changed.notify_all()
+
+    def decided(self, exchange: Exchange) -> tuple[Say, wire.Said | None, str | None, str | None]:
+        """What becomes of a model call: what the script says, the answer (None: refused), the refusal's text and its code."""
+        if objection := self.objection(exchange):
+            return Say(status=400), None, objection, None
+        body, script = decide.as_chat(exchange.body), self.script
+        say, refusal = decide.choose(script, body, len(self.calls(exchange.model)) - 1)
+        exchange.prompt_tokens, exchange.cached_tokens = self.cache.take(exchange.model, exchange.body)
+        behaviour = script.models.get(exchange.model)
+        if isinstance(behaviour, Behaviour) and behaviour.window and exchange.prompt_tokens > behaviour.window:
+            text = (
+                f"This model's maximum context length is {behaviour.window} tokens, you sent {exchange.prompt_tokens}."
+            )
+            return Say(status=400), None, text, "context_length_exceeded"
+        if say.status is not None:
+            return say, None, refusal, None
+        said = decide.said(say, body, exchange.number, exchange.prompt_tokens, exchange.cached_tokens)
+        said = self.answered(exchange, said)
+        exchange.said, exchange.completion_tokens = said.text, said.completion_tokens
+        return said.say, said, None, None
+
+    # What a server with a mind of its own overrides (signing.py).
+
+    def objection(self, exchange: Exchange) -> str | None:
+        """Why this request is refused whatever the script says; None where it is not."""
+        return None
+
+    def answered(self, exchange: Exchange, said: wire.Said) -> wire.Said:
+        """The answer as it goes out."""
+        return said
+
+    def counted(self, exchange: Exchange) -> tuple[int, dict[str, Any]]:
+        """The answer to `count_tokens`: a status and a body."""
+        return 404, decide.error_body(404, f"nothing at {exchange.path}", anthropic=True)
 
     async def _start(self) -> None:
         self._server = await self._loop.create_server(lambda: _Connection(self), "127.0.0.1", self._port, backlog=256)
@@ -181,8 +228,10 @@ class _Connection(asyncio.Protocol):
         self._endpoint.changed()
 
     async def _route(self, exchange: Exchange) -> None:
-        if exchange.method == "POST" and exchange.path.endswith(("/chat/completions", "/messages")):
+        if exchange.method == "POST" and exchange.path.endswith(("/chat/completions", "/messages", "/responses")):
             await self._call(exchange)
+        elif exchange.path.endswith("/count_tokens"):
+            self._json(exchange, *self._endpoint.counted(exchange))
         elif exchange.path.endswith("/models") and self._wrong_key(exchange):
             # As most providers do; OpenRouter lists its models to anybody.
             self._refuse(exchange, Say(status=401), "Incorrect API key provided")
@@ -201,32 +250,20 @@ class _Connection(asyncio.Protocol):
 
     async def _call(self, exchange: Exchange) -> None:
         """One model call."""
-        anthropic = exchange.path.endswith("/messages")
-        script = self._endpoint.script
         if self._wrong_key(exchange):
             return self._refuse(exchange, Say(status=401), "Incorrect API key provided")
-        earlier = len(self._endpoint.calls(exchange.model)) - 1
-        say, refusal = decide.choose(script, exchange.body, earlier)
-        exchange.prompt_tokens, exchange.cached_tokens = self._endpoint.cache.take(exchange.model, exchange.body)
-        behaviour = script.models.get(exchange.model)
-        if isinstance(behaviour, Behaviour) and behaviour.window and exchange.prompt_tokens > behaviour.window:
-            text = (
-                f"This model's maximum context length is {behaviour.window} tokens, you sent {exchange.prompt_tokens}."
-            )
-            return self._refuse(exchange, Say(status=400), text, code="context_length_exceeded")
-        if say.status is not None:
+        say, said, refusal, code = self._endpoint.decided(exchange)
+        if said is None:
             await self._until(exchange.arrived + say.ttft_s)
-            return self._refuse(exchange, say, refusal)
+            return self._refuse(exchange, say, refusal, code=code)
         if say.shape == "refuse":
             return self.close()
-        said = decide.said(say, exchange.body, exchange.number, exchange.prompt_tokens, exchange.cached_tokens)
-        exchange.said, exchange.completion_tokens = said.text, said.completion_tokens
+        dialect = dialect_of(exchange.path)
         if say.body or say.shape == "body_error" or not exchange.body.get("stream"):
             await self._until(exchange.arrived + say.ttft_s + say.spread_s)
-            body = wire.anthropic_body(said) if anthropic else wire.chat_body(said)
             exchange.first_token = time.monotonic()
-            return self._json(exchange, 200, body, padded=say.padding)
-        await self._stream(exchange, say, wire.anthropic_frames(said) if anthropic else wire.chat_frames(said))
+            return self._json(exchange, 200, BODIES[dialect](said), padded=say.padding)
+        await self._stream(exchange, say, FRAMES[dialect](said))
         return None
 
     async def _stream(self, exchange: Exchange, say: Say, frames: Iterable[wire.Frame]) -> None:

@@ -41,7 +41,7 @@ class Exchange:
     @property
     def is_call(self) -> bool:
         """True where a model was called (not /models or /health)."""
-        return self.method == "POST"
+        return self.method == "POST" and not self.path.endswith("/count_tokens")
 
     @property
     def service_s(self) -> float:

@@ -13,9 +13,9 @@ from collections.abc import Iterator, Set
 from dataclasses import dataclass, field
 from typing import Any
 
-from agent.ledger import Ledger
+from agent.ledger.book import Ledger
 from agent.ledger.rows import CallRow
-from agent.session import Session
+from agent.session.session import Session
 from tests.support.endpoint import ScriptedEndpoint
 from tests.support.program import Program, end, preset_text
 from tests.support.script import ANALYSIS, Behaviour, Say, Script

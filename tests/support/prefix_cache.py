@@ -11,23 +11,14 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from tests.support.prompt import items_of, system_of, unmarked
 from tests.support.script import CHARS_PER_TOKEN
 
 
 def items(body: Mapping[str, Any]) -> list[str]:
-    """A request's prompt, item by item, cache_control left out (it steers a cache, and is no part of the prompt)."""
-    parts: list[Any] = [body.get("tools", []), body.get("system", "")]
-    parts.extend(body.get("messages", []))
-    return [json.dumps(without_cache_control(part), ensure_ascii=False) for part in parts]
-
-
-def without_cache_control(value: Any) -> Any:
-    """The value without any `cache_control` key, at any depth."""
-    if isinstance(value, dict):
-        return {key: without_cache_control(entry) for key, entry in value.items() if key != "cache_control"}
-    if isinstance(value, list):
-        return [without_cache_control(entry) for entry in value]
-    return value
+    """A request's prompt, item by item, cache marks left out (they steer a cache, and are no part of the prompt)."""
+    parts = [body.get("tools", []), system_of(body), *items_of(body)]
+    return [json.dumps(unmarked(part), ensure_ascii=False) for part in parts]
 
 
 def tokens(body: Mapping[str, Any]) -> int:

@@ -19,13 +19,13 @@ from typing import Annotated, Any, Union, get_args
 
 from pydantic import Field, TypeAdapter
 
-from agent.approval import ApprovalRequest, UserAnswer
-from agent.chat import Chat
-from agent.chatevents import Asked, ChatEvent, Opened
+from agent.approval.approval import ApprovalRequest, UserAnswer
+from agent.chat.chat import Chat
+from agent.chat.events import Asked, ChatEvent, Opened
 from agent.events import TextDeltaEvent, TurnFinished
 from agent.host import Options, build
 from agent.llm.messages import ToolCallPart
-from agent.wire import dumps
+from agent.serialize import dumps
 from tests.support.endpoint import ScriptedEndpoint
 from tests.support.program import endpoint_config, preset_text
 from tests.support.script import ANALYSIS, Behaviour, Say, Script
@@ -102,7 +102,13 @@ def write(events: Iterable[ChatEvent], folder: Path, file: Path = FILE) -> None:
     with file.open("w", encoding="utf-8") as out:
         for event in events:
             if isinstance(event, Opened):
-                event = Opened(session=event.session, history=event.history[1:], records=event.records, todo=event.todo)
+                event = Opened(
+                    session=event.session,
+                    history=event.history[1:],
+                    records=event.records,
+                    todo=event.todo,
+                    seen=event.seen,
+                )
             line = dumps(event)
             for place, name in places.items():
                 line = line.replace(place, name)

@@ -199,3 +199,9 @@ ANALYSIS: dict[str, Any] = {
     "evidence": [],
 }
 """A plausible comparison of two answers or more, for a scripted aggregator."""
+
+
+def analysis_of(number: int) -> dict[str, Any]:
+    """`ANALYSIS` with something new for each number: what was said already is not sent again, and makes counsel rarer."""
+    fresh = " ".join(f"{word}{number}" for word in ("before", "you", "touch", "the", "parser", "or", "its", "callers"))
+    return {**ANALYSIS, "consensus": [f"{ANALYSIS['consensus'][0]} {fresh}"]}

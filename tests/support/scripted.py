@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 from agent.llm.accounting import Bound, CallContext
 from agent.llm.client import Hold, ModelClient
-from agent.llm.endpoint import Endpoint, ModelFacts
 from agent.llm.messages import assistant
+from agent.llm.models.endpoint import Endpoint, ModelFacts
 from agent.llm.request import ModelRef, Request
 from agent.llm.stream import Finished, Reply, Started, StreamEvent, TextDelta, Usage
 
@@ -48,13 +48,16 @@ class ScriptedClient(ModelClient):
     def facts(self, model: ModelRef) -> ModelFacts:
         return self._facts
 
+    def quirks(self, endpoint: Endpoint, model: str) -> frozenset[str]:
+        return frozenset()
+
     def bound(self, request: Request, *, headroom_tokens: int = 0) -> Bound:
         return Bound(100, request.max_tokens, 0)
 
-    def hold(self, request: Request, context: CallContext, *, headroom_tokens: int = 0) -> Hold:
+    async def hold(self, request: Request, context: CallContext, *, headroom_tokens: int = 0) -> Hold:
         return Hold("held")
 
-    def release(self, hold: Hold) -> None:
+    async def release(self, hold: Hold) -> None:
         return None
 
     async def stream(

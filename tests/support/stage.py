@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from agent.chatevents import ChatEvent
+from agent.chat.events import ChatEvent
 from agent.host import Options, build
 from agent.ui.tui.app import ChatApp
-from agent.ui.tui.composer import Composer
+from agent.ui.tui.composer.composer import Composer
 from agent.ui.tui.status import StatusLine
-from agent.ui.tui.transcript import Transcript
+from agent.ui.tui.transcript.transcript import Transcript
 from tests.support.program import NO_ENDPOINT, endpoint_config, preset_text
 from tests.support.screen import dump
 

@@ -67,10 +67,10 @@ class Terminal:
         """Press keys."""
         os.write(self._master, keys.encode())
 
-    def wait_for(self, text: str, timeout_s: float = 15.0) -> None:
-        """Wait until a text was written. Raises TimeoutError, with what was."""
+    def wait_for(self, text: str, timeout_s: float = 15.0, *, after: int = 0) -> None:
+        """Wait until a text was written, behind the first `after` characters of `raw`. Raises TimeoutError, with what was."""
         deadline = time.monotonic() + timeout_s
-        while text not in self.text:
+        while text not in SEQUENCES.sub("", self.raw[after:]).replace("\r", ""):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{text!r} never came; what came: {self.text[-3000:]}")
             time.sleep(0.02)

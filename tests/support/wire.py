@@ -26,6 +26,8 @@ class Said:
     wants_usage: bool
     calls: tuple[tuple[str, str, str], ...] = ()
     """(call id, tool name, arguments as JSON text)"""
+    blocks: tuple[dict[str, Any], ...] = ()
+    """What a signing endpoint puts in: the whole content of a Message, the `reasoning_details`, or the reasoning items."""
 
     @property
     def reasoning_tokens(self) -> int:
@@ -124,8 +126,11 @@ def chat_frames(said: Said) -> Iterator[Frame]:
 def chat_tokens(said: Said) -> Iterator[Frame]:
     """Role, reasoning, text and tool calls, a token at a time."""
     yield Frame(line(chat_chunk(said, {"role": "assistant", "content": ""})))
-    for piece in pieces(said.say.reasoning):
-        yield Frame(line(chat_chunk(said, {"reasoning": piece})), token=True)
+    if not said.blocks:
+        for piece in pieces(said.say.reasoning):
+            yield Frame(line(chat_chunk(said, {"reasoning": piece})), token=True)
+    for detail in said.blocks:
+        yield from chat_detail(said, detail)
     for piece in pieces(said.text):
         yield Frame(line(chat_chunk(said, {"content": piece})), token=True)
     for index, (call_id, name, arguments) in enumerate(said.calls):
@@ -134,6 +139,19 @@ def chat_tokens(said: Said) -> Iterator[Frame]:
         for piece in pieces(arguments):
             more = {"index": index, "function": {"arguments": piece}}
             yield Frame(line(chat_chunk(said, {"tool_calls": [more]})), token=True)
+
+
+def chat_detail(said: Said, detail: Mapping[str, Any]) -> Iterator[Frame]:
+    """One entry of `reasoning_details`, a token at a time, its signature last, as OpenRouter streams them."""
+    if "text" not in detail:
+        yield Frame(line(chat_chunk(said, {"reasoning_details": [dict(detail)]})), token=True)
+        return
+    common = {key: value for key, value in detail.items() if key not in ("text", "signature")}
+    for piece in pieces(detail["text"]):
+        delta = {"reasoning": piece, "reasoning_details": [{**common, "text": piece}]}
+        yield Frame(line(chat_chunk(said, delta)), token=True)
+    last = {**common, **({} if detail["text"] else {"text": ""}), "signature": detail["signature"]}
+    yield Frame(line(chat_chunk(said, {"reasoning_details": [last]})))
 
 
 def chat_breakdown(said: Said, shape: str) -> Iterator[Frame]:
@@ -156,6 +174,8 @@ def chat_body(said: Said) -> dict[str, Any]:
     message: dict[str, Any] = {"role": "assistant", "content": said.text}
     if said.say.reasoning:
         message["reasoning"] = said.say.reasoning
+    if said.blocks:
+        message["reasoning_details"] = [dict(block) for block in said.blocks]
     if said.calls:
         message["tool_calls"] = [
             {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
@@ -185,9 +205,17 @@ def anthropic_usage(said: Said) -> dict[str, Any]:
 
 def anthropic_content(said: Said) -> list[dict[str, Any]]:
     """The blocks of an answer. Thinking carries a signature, which a client has to send back as it is."""
+    if said.blocks:
+        return [dict(block) for block in said.blocks]
     blocks: list[dict[str, Any]] = []
     if said.say.reasoning:
         blocks.append({"type": "thinking", "thinking": said.say.reasoning, "signature": f"sig-{said.id}"})
+    return [*blocks, *spoken(said)]
+
+
+def spoken(said: Said) -> list[dict[str, Any]]:
+    """The words and the calls of an answer, as blocks."""
+    blocks: list[dict[str, Any]] = []
     if said.text:
         blocks.append({"type": "text", "text": said.text})
     for call_id, name, arguments in said.calls:
@@ -247,6 +275,8 @@ def anthropic_block(index: int, block: Mapping[str, Any]) -> Iterator[Frame]:
         opening = {"type": "thinking", "thinking": "", "signature": ""}
         deltas = [{"type": "thinking_delta", "thinking": piece} for piece in pieces(block["thinking"])]
         deltas.append({"type": "signature_delta", "signature": block["signature"]})
+    elif kind == "redacted_thinking":
+        opening, deltas = dict(block), []
     else:
         opening = {"type": "text", "text": ""}
         deltas = [{"type": "text_delta", "text": piece} for piece in pieces(block["text"])]

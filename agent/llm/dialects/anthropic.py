@@ -6,15 +6,22 @@ signatures and must come back unmodified, and the prompt cache works only where 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from agent.llm.dialects import structure
-from agent.llm.dialects.history import GO_ON, arguments_object, as_text, last_turn_start, settle
-from agent.llm.endpoint import Endpoint
-from agent.llm.errors import ModelError
-from agent.llm.messages import ImagePart, Message, ReasoningPart, TextPart, ToolCallPart, user
-from agent.llm.request import Request
+from agent.llm.answers.calls import ANTHROPIC, fit_ids
+from agent.llm.binding import is_bound, keep_bound
+from agent.llm.body import Piece
+from agent.llm.dialects import controls, structure
+from agent.llm.dialects.breakpoints import breakpoints, leading_system
+from agent.llm.dialects.history import GO_ON, arguments_object, as_user, settle, without_traffic
+from agent.llm.dialects.over_http import HttpDialect
+from agent.llm.identity_cache import Kind
+from agent.llm.messages import ImagePart, Message, ReasoningPart, TextPart, ToolCallPart
+from agent.llm.models.effort import on_the_wire
+from agent.llm.models.endpoint import Endpoint
+from agent.llm.models.families import family_of
+from agent.llm.request import Effort, ProviderSearch, Request
 
 if TYPE_CHECKING:
     from agent.llm.dialects.anthropic_decoder import AnthropicDecoder
@@ -41,10 +48,15 @@ _UNSUPPORTED_KEYWORDS = frozenset(
 )
 
 
-class AnthropicDialect:
+class AnthropicDialect(HttpDialect):
     """Requests are always streamed."""
 
+    name = "anthropic"
     path = "/messages"
+
+    def is_last(self, event: str, data: str) -> bool:
+        """`message_stop`; what stands in front of other vendors' servers may put a `[DONE]` behind it, or instead of it."""
+        return event == "message_stop" or data.strip() == "[DONE]"
 
     def headers(self, endpoint: Endpoint) -> dict[str, str]:
         """The key in `x-api-key`, the API's version, and the endpoint's own headers."""
@@ -53,34 +65,35 @@ class AnthropicDialect:
             headers["x-api-key"] = endpoint.api_key
         return {**headers, **endpoint.headers}
 
-    def encode(self, request: Request, endpoint: Endpoint, quirks: frozenset[str]) -> dict[str, Any]:
-        """The JSON body. Its messages but for the tail are a prefix of what a longer history encodes to."""
-        tools = request.tools
-        leading = _leading_system(request.messages)
+    def compose(
+        self, request: Request, endpoint: Endpoint, quirks: frozenset[str], left: list[str] | None = None
+    ) -> dict[str, Any]:
+        """The body. Its messages but for the tail are a prefix of what a longer history encodes to."""
+        leading = leading_system(request.messages)
         # A later system message can't move up into the system text, which is the cache's very beginning.
-        rest = [user(message.text) if message.role == "system" else message for message in request.messages[leading:]]
-        history = settle(rest)
-        if not tools and "history_needs_tools" in quirks:
-            history = [as_text(message) for message in history]
-        origin = str(request.model)
-        blocks = [(_role(message), _blocks(message, origin, quirks)) for message in history]
-        _set_breakpoints([content for _role, content in blocks], last_turn_start(history))
-        messages = _merge_tool_results(history, blocks)
-        _add_tail(messages, structure.tail(request, quirks))
-
-        body: dict[str, Any] = {"model": request.model.model, "max_tokens": request.max_tokens}
-        system = [
-            part.text for message in request.messages[:leading] for part in message.parts if isinstance(part, TextPart)
-        ]
-        texts: list[dict[str, Any]] = [{"type": "text", "text": text} for text in system if text.strip()]
-        if texts:
-            texts[-1]["cache_control"] = {"type": "ephemeral"}
-            body["system"] = texts
+        history = fit_ids(settle(as_user(request.messages[leading:], after=0)), ANTHROPIC)
+        if not request.tools and "history_needs_tools" in quirks:
+            history = without_traffic(history)
+        messages, sources = _messages(history, str(request.model), quirks)
+        body: dict[str, Any] = {"model": request.wire_model, "max_tokens": request.max_tokens}
+        if system := _system(request.messages[:leading]):
+            body["system"] = system
         body["messages"] = messages
-        if tools:
+        if request.tools:
             body["tools"] = [
-                {"name": tool.name, "description": tool.description, "input_schema": tool.parameters} for tool in tools
+                {
+                    "name": tool.name,
+                    "description": tool.description,
+                    "input_schema": tool.parameters,
+                    **({"strict": True} if tool.strict else {}),
+                }
+                for tool in request.tools
             ]
+        if request.search is not None:
+            body["tools"] = [*body.get("tools", []), _search(request.search)]
+        keep_bound(self.items(body)[:2], messages, sources, request, endpoint, left, _without_thoughts)
+        _set_breakpoints(body, sources, shared=max(0, request.shared - leading))
+        _add_tail(messages, structure.tail(request, quirks))
         body.update(_thinking_and_choice(request, history, quirks))
         if request.temperature is not None and "no_temperature" not in quirks and "thinking" not in body:
             body["temperature"] = min(request.temperature, 1.0)
@@ -90,22 +103,30 @@ class AnthropicDialect:
                 "type": "json_schema",
                 "schema": supported_schema(request.schema.schema),
             }
+        if request.controls:
+            body.update(controls.anthropic(request, body, quirks))
         body["stream"] = True
         return body
 
-    def classify(
-        self, status: int, headers: Mapping[str, str], body: bytes, endpoint: Endpoint | None = None
-    ) -> ModelError:
-        """A refused request as a named error."""
-        from agent.llm.dialects.reading import classify
-
-        return classify(status, headers, body, endpoint)
+    def items(self, body: dict[str, Any]) -> list[Any]:
+        """Tools, system text, messages: the order in which the API reads them."""
+        return [body.get("tools", []), body.get("system", []), *body["messages"]]
 
     def decoder(self, request: Request, endpoint: Endpoint) -> AnthropicDecoder:
         """A fresh decoder for one answer."""
         from agent.llm.dialects.anthropic_decoder import AnthropicDecoder
 
         return AnthropicDecoder(request, endpoint)
+
+
+def _search(wanted: ProviderSearch) -> dict[str, Any]:
+    """The server tool (docs.claude.com, "web search tool"); it takes one of the two lists."""
+    tool: dict[str, Any] = {"type": "web_search_20250305", "name": "web_search", "max_uses": wanted.most}
+    if wanted.allowed:
+        tool["allowed_domains"] = list(wanted.allowed)
+    elif wanted.excluded:
+        tool["blocked_domains"] = list(wanted.excluded)
+    return tool
 
 
 def supported_schema(schema: Any) -> Any:
@@ -129,13 +150,6 @@ def supported_schema(schema: Any) -> Any:
     return kept
 
 
-def _leading_system(messages: Sequence[Message]) -> int:
-    count = 0
-    while count < len(messages) and messages[count].role == "system":
-        count += 1
-    return count
-
-
 def _role(message: Message) -> str:
     return "assistant" if message.role == "assistant" else "user"
 
@@ -157,8 +171,9 @@ def _blocks(message: Message, origin: str, quirks: frozenset[str]) -> list[dict[
         if isinstance(part, ReasoningPart):
             # Unsigned thinking (cut off, or another model's) would be refused.
             if own and part.extra and ("signature" in part.extra or "data" in part.extra):
-                thinking = {"thinking": part.text} if "signature" in part.extra else {}
-                blocks.append({**part.extra, **thinking})
+                # In the order in which it came: a later thought of the same reply is signed over this one.
+                thinking = {"type": "thinking", "thinking": part.text} if "signature" in part.extra else {}
+                blocks.append({**thinking, **part.extra})
         elif isinstance(part, ToolCallPart):
             blocks.append(
                 {"type": "tool_use", "id": part.id, "name": part.name, "input": arguments_object(part.arguments)}
@@ -177,74 +192,125 @@ def _plain_blocks(message: Message, quirks: frozenset[str]) -> list[dict[str, An
             blocks.append({"type": "text", "text": f"[image: {part.media_type}]"})
         elif isinstance(part, ImagePart):
             source = {"type": "base64", "media_type": part.media_type, "data": part.data}
+            if part.url:
+                source = {"type": "url", "url": part.url}
             blocks.append({"type": "image", "source": source})
     return blocks
 
 
-def _merge_tool_results(
-    history: Sequence[Message], blocks: Sequence[tuple[str, list[dict[str, Any]]]]
-) -> list[dict[str, Any]]:
-    """The results of one round are one user message, as the API demands.
+def _system(messages: Sequence[Message]) -> list[dict[str, Any]]:
+    texts = [part.text for message in messages for part in message.parts if isinstance(part, TextPart)]
+    return [{"type": "text", "text": text} for text in texts if text.strip()]
+
+
+def _messages(history: Sequence[Message], origin: str, quirks: frozenset[str]) -> tuple[list[Piece], list[Message]]:
+    """The messages, and which of ours each was made from. The results of one round are one user message, as the API demands.
 
     Nothing else is merged: consecutive user messages are accepted (the API reads them as one turn), and a message that grew after
     it was sent would empty the cache.
     """
-    messages: list[dict[str, Any]] = []
-    for index, (message, (role, content)) in enumerate(zip(history, blocks, strict=True)):
-        if message.role == "tool" and index and history[index - 1].role == "tool":
-            messages[-1]["content"] += content
-        elif content:
-            messages.append({"role": role, "content": list(content)})
-    return messages
+
+    def made(*round: Message) -> Piece:
+        content = [block for message in round for block in _blocks(message, origin, quirks)]
+        return Piece({"role": _role(round[0]), "content": content})
+
+    kind = Kind(("anthropic", origin, quirks), made)
+    messages: list[Piece] = []
+    sources: list[Message] = []
+    for first, piece in _rounds(history, kind):
+        if piece.value["content"]:
+            messages.append(piece)
+            sources.append(first)
+    return messages, sources
 
 
-def _set_breakpoints(contents: Sequence[list[dict[str, Any]]], before: int) -> None:
-    """On the last stable block, and where the previous request ended; with the system text's that makes three of the four allowed.
+def _rounds(history: Sequence[Message], kind: Kind[Piece]) -> Iterator[tuple[Message, Piece]]:
+    """Each message with its piece; the results of one round are one."""
+    round: list[Message] = []
+    for message in history:
+        if message.role == "tool":
+            round.append(message)
+            continue
+        if round:
+            yield round[0], kind.of(*round)
+            round = []
+        yield message, kind.of(message)
+    if round:
+        yield round[0], kind.of(*round)
 
-    Thinking blocks can't carry one, and assistant messages need none: what follows an answer is a user message.
-    """
-    for end in {len(contents), before}:
-        for content in reversed(contents[:end]):
-            if content and content[-1]["type"] in ("text", "tool_result", "image"):
-                content[-1]["cache_control"] = {"type": "ephemeral"}
-                break
+
+def _without_thoughts(item: dict[str, Any]) -> dict[str, Any]:
+    return {**item, "content": [block for block in item["content"] if not is_bound(block)]}
 
 
-def _add_tail(messages: list[dict[str, Any]], tail: str | None) -> None:
+def _set_breakpoints(body: dict[str, Any], sources: Sequence[Message], *, shared: int) -> None:
+    """With the system text's that makes four at most. Thinking blocks can't carry one."""
+    messages: list[Piece] = body["messages"]
+
+    def markable(index: int) -> bool:
+        content = messages[index].value["content"]
+        return bool(content) and content[-1]["type"] in ("text", "tool_result", "image")
+
+    if body.get("system"):
+        body["system"][-1]["cache_control"] = {"type": "ephemeral"}
+    for index in breakpoints(sources, markable, shared=shared):
+        *content, last = messages[index].value["content"]
+        messages[index] = messages[index].with_(content=[*content, {**last, "cache_control": {"type": "ephemeral"}}])
+
+
+def _add_tail(messages: list[Piece], tail: str | None) -> None:
     """The tail is the last block of the last user message, after all tool results; nothing comes after it."""
-    if messages and messages[-1]["role"] == "user":
+    if messages and messages[-1].value["role"] == "user":
         if tail:
-            messages[-1]["content"].append({"type": "text", "text": tail})
+            content = [*messages[-1].value["content"], {"type": "text", "text": tail}]
+            messages[-1] = messages[-1].with_(content=content)
         return
     # An answer can't be the last message: it would be continued as the model's own words, which newer models refuse.
-    messages.append({"role": "user", "content": [{"type": "text", "text": tail or GO_ON}]})
+    messages.append(Piece({"role": "user", "content": [{"type": "text", "text": tail or GO_ON}]}))
 
 
 def _thinking_and_choice(request: Request, history: Sequence[Message], quirks: frozenset[str]) -> dict[str, Any]:
     body: dict[str, Any] = {}
-    forced = request.tool_choice == "required" and "no_forced_tool_choice" not in quirks
-    if request.tools and (forced or request.tool_choice == "none"):
+    forced = bool(request.tools) and request.tool_choice == "required" and "no_forced_tool_choice" not in quirks
+    if forced or (request.tools and request.tool_choice == "none"):
         body["tool_choice"] = {"type": "any" if forced else "none"}
-    effort = request.reasoning
+    if "no_reasoning" in quirks:
+        return body
     # A forced tool call and thinking exclude each other.
-    if effort in (None, "none") or "no_reasoning" in quirks or (request.tools and forced):
-        return body
+    effort = "none" if forced else on_the_wire(request.reasoning, request.model.model, quirks)
     if "manual_thinking" not in quirks or "adaptive_thinking" in quirks:
-        effort = "low" if effort == "minimal" else effort
-        if "coarse_effort" in quirks and effort in ("xhigh", "max"):
-            effort = "high"
-        body["thinking"] = {"type": "adaptive"}
+        body.update(_adaptive(effort, request.model.model, quirks))
+    elif effort not in (None, "none"):
+        budget = max(_LEAST_BUDGET, request.max_tokens * _BUDGET_PERCENT[effort] // 100)
+        # The budget must be smaller than max_tokens, and a tool loop that began without thinking can't go on with it.
+        if budget < request.max_tokens and _may_think(history, str(request.model)):
+            body["thinking"] = {"type": "enabled", "budget_tokens": budget}
+    return body
+
+
+def _adaptive(effort: Effort | None, model: str, quirks: frozenset[str]) -> dict[str, Any]:
+    """The model decides how much it thinks, guided by an effort. Its thoughts are asked for as summaries: else they come back empty, and
+    nothing is heard of a model that writes between its tool calls as thoughts."""
+    family = family_of(model)
+    unasked = family is not None and family.thinks_unasked
+    if effort == "none" and family is not None and family.off in ("disabled", "between_tools"):
+        return {"thinking": {"type": family.off}}
+    if effort in (None, "none") and not unasked:
+        return {}
+    thinking = {"type": "adaptive"}
+    if "no_thinking_display" not in quirks:
+        thinking["display"] = "summarized"
+    body: dict[str, Any] = {"thinking": thinking}
+    # `minimal` is no level of this API.
+    if effort not in (None, "none", "minimal"):
         body["output_config"] = {"effort": effort}
-        return body
-    budget = max(_LEAST_BUDGET, request.max_tokens * _BUDGET_PERCENT[effort] // 100)
-    # The budget must be smaller than max_tokens, and a tool loop that began without thinking can't go on with it.
-    if budget < request.max_tokens and _may_think(history, str(request.model)):
-        body["thinking"] = {"type": "enabled", "budget_tokens": budget}
     return body
 
 
 def _may_think(history: Sequence[Message], origin: str) -> bool:
-    last = next((message for message in reversed(history) if message.role in ("assistant", "user")), None)
+    # Guidance is no new turn: a tool loop goes on behind it.
+    spoken = (message for message in reversed(history) if message.synthetic != "guidance")
+    last = next((message for message in spoken if message.role in ("assistant", "user")), None)
     if last is None or not last.tool_calls:
         return True
     return last.origin == origin and any(isinstance(part, ReasoningPart) and part.extra for part in last.parts)

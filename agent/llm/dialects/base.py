@@ -1,15 +1,21 @@
-"""What a dialect is: from a request to a body, and from the bytes that come back to stream events. No network in here."""
+"""What a dialect is: from a request to a body, and from the bytes that come back to stream events. No network in here.
+
+Which ones there are says registry.py.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from agent.llm.endpoint import Endpoint
 from agent.llm.errors import ModelError
 from agent.llm.messages import Message
+from agent.llm.models.endpoint import Endpoint
 from agent.llm.request import Request
 from agent.llm.stream import Reply, StreamEvent, Usage
+
+if TYPE_CHECKING:
+    from agent.llm.net.http import Http
 
 
 class Decoder(Protocol):
@@ -48,24 +54,87 @@ class Decoder(Protocol):
 
 
 class Dialect(Protocol):
-    """One wire format."""
+    """One wire format. `name` is its name in config.toml; `path` and `list_path` follow the base URL for a call and for the list of models."""
 
+    name: str
     path: str
+    list_path: str
+
+    def is_last(self, event: str, data: str) -> bool:
+        """True for the server-sent event that ends an answer, whether or not the server closes the stream after it."""
+        ...
 
     def headers(self, endpoint: Endpoint) -> dict[str, str]:
         """Authentication and the endpoint's own headers."""
         ...
 
-    def encode(self, request: Request, endpoint: Endpoint, quirks: frozenset[str]) -> dict[str, Any]:
-        """The JSON body. Pure. `quirks` are the endpoint's known and learned peculiarities."""
+    def compose(
+        self, request: Request, endpoint: Endpoint, quirks: frozenset[str], left: list[str] | None = None
+    ) -> dict[str, Any]:
+        """The body, for `agent.llm.body.encode_json`: what is made of the conversation are `Piece`s, which other bodies share. `quirks`
+        are the endpoint's known and learned peculiarities. `left` is given a reason for each reply whose signed thoughts were left
+        behind (`agent.llm.binding`)."""
+        ...
+
+    def encode(
+        self, request: Request, endpoint: Endpoint, quirks: frozenset[str], left: list[str] | None = None
+    ) -> dict[str, Any]:
+        """The same body as plain JSON values that nobody else has."""
+        ...
+
+    def items(self, body: dict[str, Any]) -> list[Any]:
+        """A body as what models sign and caches hold: tools, system text, and each message, in order. A longer conversation's begins so."""
         ...
 
     def classify(
-        self, status: int, headers: Mapping[str, str], body: bytes, endpoint: Endpoint | None = None
+        self,
+        status: int,
+        headers: Mapping[str, str],
+        body: bytes,
+        endpoint: Endpoint | None = None,
+        sent: Mapping[str, Any] | None = None,
     ) -> ModelError:
-        """A refused request as a named error. With `endpoint`, its remedy names the environment variable or command to use."""
+        """A refused request as a named error. With `endpoint`, its remedy names the environment variable or command to use.
+
+        `sent` is the request's body: only a feature that it carried can have been refused.
+        """
         ...
 
     def decoder(self, request: Request, endpoint: Endpoint) -> Decoder:
         """A fresh decoder for one answer."""
+        ...
+
+    def exchange(self, decoder: Decoder, endpoint: Endpoint, headers: Mapping[str, str] | None = None) -> Exchange:
+        """One attempt of a call over this dialect's wire. `headers` say how deep in panels it is."""
+        ...
+
+
+class Exchange(Protocol):
+    """One attempt of a call: a request and the answer to it. Every method may raise ModelError; none waits with a clock of its own.
+
+    `chargeable` is True from the moment the request may have been taken until it is refused. `items` is the request as what models sign,
+    `left` why thoughts were left behind in it. `quiet`: silence says nothing of whether it is alive, and a failed one is not begun anew.
+    """
+
+    decoder: Decoder
+    chargeable: bool
+    generation_id: str | None
+    left: list[str]
+    items: list[Any]
+    quiet: bool
+
+    async def open(self, http: Http, request: Request, quirks: frozenset[str], connect_s: float) -> None:
+        """Send the request and wait for the answer to begin. Raises the refusal, classified, where there is one."""
+        ...
+
+    async def read(self) -> list[StreamEvent] | None:
+        """The next events, perhaps none (a keep-alive); None once the answer is over."""
+        ...
+
+    def finish(self) -> Reply:
+        """The whole answer, once `read` gave None."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close the answer; before its end that ends it at the other side, too."""
         ...

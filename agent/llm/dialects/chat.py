@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from agent.llm.dialects import structure
-from agent.llm.dialects.history import alternate, as_text, last_turn_start, settle, valid_arguments
-from agent.llm.endpoint import Endpoint
-from agent.llm.errors import ModelError
-from agent.llm.messages import ImagePart, Message, TextPart, ToolCallPart, user
-from agent.llm.request import Request
+from agent.llm.answers.calls import NINE, fit_ids
+from agent.llm.binding import is_bound, keep_bound
+from agent.llm.body import Piece
+from agent.llm.dialects import controls, structure
+from agent.llm.dialects.breakpoints import BREAKPOINT, MOST_OF_OPENAI, breakpoints, marks_openai
+from agent.llm.dialects.history import GO_ON, alternate, as_user, settle, valid_arguments, without_traffic
+from agent.llm.dialects.over_http import HttpDialect
+from agent.llm.dialects.registry import DIALECTS
+from agent.llm.identity_cache import Kind
+from agent.llm.messages import ImagePart, Message, TextPart, ToolCallPart
+from agent.llm.models.effort import levels, on_the_wire
+from agent.llm.models.endpoint import Endpoint
+from agent.llm.request import ProviderSearch, Request
 
 if TYPE_CHECKING:
     from agent.llm.dialects.chat_decoder import ChatDecoder
@@ -18,29 +25,32 @@ if TYPE_CHECKING:
 TAIL_MARK = "\n\n[Note for this step; not part of what stands above]\n"
 EMPTY_RESULT = "(no output)"
 
-_COARSE = {"minimal": "low", "xhigh": "high", "max": "high"}
 
-
-class ChatDialect:
+class ChatDialect(HttpDialect):
     """Requests are always streamed: only then does closing the socket stop the generation, and nothing waits for the last token."""
 
+    name = "chat"
     path = "/chat/completions"
 
-    def headers(self, endpoint: Endpoint) -> dict[str, str]:
-        """A bearer key, where there is one, and the endpoint's own headers."""
-        headers = {"Accept": "text/event-stream"}
-        if endpoint.api_key:
-            headers["Authorization"] = f"Bearer {endpoint.api_key}"
-        return {**headers, **endpoint.headers}
+    def is_last(self, event: str, data: str) -> bool:
+        """`[DONE]`."""
+        return data.strip() == "[DONE]"
 
-    def encode(self, request: Request, endpoint: Endpoint, quirks: frozenset[str]) -> dict[str, Any]:
-        """The JSON body. Its messages but for the tail are a prefix of what a longer history encodes to."""
-        body: dict[str, Any] = {"model": request.model.model, "messages": _messages(request, quirks)}
+    def compose(
+        self, request: Request, endpoint: Endpoint, quirks: frozenset[str], left: list[str] | None = None
+    ) -> dict[str, Any]:
+        """The body. Its messages but for the tail are a prefix of what a longer history encodes to."""
+        body: dict[str, Any] = {"model": request.wire_model, "messages": []}
         if request.tools:
             body["tools"] = [
                 {
                     "type": "function",
-                    "function": {"name": tool.name, "description": tool.description, "parameters": tool.parameters},
+                    "function": {
+                        "name": tool.name,
+                        "description": tool.description,
+                        "parameters": tool.parameters,
+                        **({} if tool.strict is None else {"strict": tool.strict}),
+                    },
                 }
                 for tool in request.tools
             ]
@@ -48,23 +58,26 @@ class ChatDialect:
                 request.tool_choice == "required" and "no_forced_tool_choice" not in quirks
             ):
                 body["tool_choice"] = request.tool_choice
+        if request.search is not None:
+            body["tools"] = [*body.get("tools", []), _search(request.search)]
+        body["messages"] = _messages(request, endpoint, quirks, body.get("tools", []), left)
         body["max_completion_tokens" if "max_completion_tokens" in quirks else "max_tokens"] = request.max_tokens
         if request.temperature is not None and "no_temperature" not in quirks:
             body["temperature"] = request.temperature
         body.update(_reasoning(request, quirks))
         body.update(_response_format(request, quirks))
+        if request.cache_key and {"prompt_cache_key", "no_prompt_cache_key"} & quirks == {"prompt_cache_key"}:
+            body["prompt_cache_key"] = request.cache_key
+        if request.controls:
+            body.update(controls.chat(request, quirks))
         body["stream"] = True
         if "no_stream_options" not in quirks:
             body["stream_options"] = {"include_usage": True}
         return body
 
-    def classify(
-        self, status: int, headers: Mapping[str, str], body: bytes, endpoint: Endpoint | None = None
-    ) -> ModelError:
-        """A refused request as a named error."""
-        from agent.llm.dialects.reading import classify
-
-        return classify(status, headers, body, endpoint)
+    def items(self, body: dict[str, Any]) -> list[Any]:
+        """Tools, then the messages, of which the system text is the first."""
+        return [body.get("tools", []), *body["messages"]]
 
     def decoder(self, request: Request, endpoint: Endpoint) -> ChatDecoder:
         """A fresh decoder for one answer."""
@@ -73,20 +86,36 @@ class ChatDialect:
         return ChatDecoder(request, endpoint)
 
 
-def _messages(request: Request, quirks: frozenset[str]) -> list[dict[str, Any]]:
+def _search(wanted: ProviderSearch) -> dict[str, Any]:
+    """OpenRouter's server tool (openrouter.ai/docs, "web search")."""
+    parameters: dict[str, Any] = {"max_uses": wanted.most}
+    if wanted.allowed:
+        parameters["allowed_domains"] = list(wanted.allowed)
+    elif wanted.excluded:
+        parameters["excluded_domains"] = list(wanted.excluded)
+    return {"type": "openrouter:web_search", "parameters": parameters}
+
+
+def _messages(
+    request: Request, endpoint: Endpoint, quirks: frozenset[str], tools: list[Any], left: list[str] | None
+) -> list[Piece]:
     strict = "strict_alternation" in quirks
     history = settle(_without_misplaced_system(request.messages, quirks))
+    if "short_call_ids" in quirks:
+        history = fit_ids(history, NINE)
     if "history_needs_tools" in quirks and not request.tools:
-        history = [as_text(message) for message in history]
+        history = without_traffic(history)
     if strict:
         history = alternate(history)
     origin = str(request.model)
-    wire = [_message(message, origin, quirks) for message in history]
-    if "cache_control" in quirks:
-        _set_breakpoints(wire, history)
+    wire = Kind(("chat", origin, quirks), lambda message: Piece(_message(message, origin, quirks))).each(history)
+    keep_bound([tools], wire, history, request, endpoint, left, _without_thoughts)
+    _set_breakpoints(wire, history, quirks, shared=request.shared)
     tail = structure.tail(request, quirks)
     if tail:
         _add_tail(wire, tail, strict=strict)
+    elif "no_prefill" in quirks and wire and wire[-1].value["role"] == "assistant":
+        _add_tail(wire, GO_ON, strict=strict)
     return wire
 
 
@@ -98,10 +127,7 @@ def _without_misplaced_system(messages: Sequence[Message], quirks: frozenset[str
         keep = 1
     else:
         return list(messages)
-    return [
-        user(message.text) if message.role == "system" and index >= keep else message
-        for index, message in enumerate(messages)
-    ]
+    return as_user(messages, after=keep)
 
 
 def _message(message: Message, origin: str, quirks: frozenset[str]) -> dict[str, Any]:
@@ -123,9 +149,9 @@ def _message(message: Message, origin: str, quirks: frozenset[str]) -> dict[str,
 
 
 def _content(message: Message, quirks: frozenset[str]) -> str | list[dict[str, Any]]:
-    """A string, or a list of parts where there are images, or where breakpoints may have to be set on one.
+    """A string, or a list of parts where there are images, or where a breakpoint may have to be set on one.
 
-    With breakpoints it is always a list: a message must not change its shape when the breakpoint moves on.
+    With breakpoints it is always a list: a message must not change its shape when the breakpoint moves on. (OpenAI's stand on no answer.)
     """
     images = "no_images" not in quirks and any(isinstance(part, ImagePart) for part in message.parts)
     parts: list[dict[str, Any]] = []
@@ -133,11 +159,10 @@ def _content(message: Message, quirks: frozenset[str]) -> str | list[dict[str, A
         if isinstance(part, TextPart) and part.text:
             parts.append({"type": "text", "text": part.text})
         elif isinstance(part, ImagePart) and images:
-            url = f"data:{part.media_type};base64,{part.data}"
-            parts.append({"type": "image_url", "image_url": {"url": url}})
+            parts.append({"type": "image_url", "image_url": {"url": part.address}})
         elif isinstance(part, ImagePart):
             parts.append({"type": "text", "text": f"[image: {part.media_type}]"})
-    if images or "cache_control" in quirks:
+    if images or "cache_control" in quirks or (marks_openai(quirks) and message.role != "assistant"):
         return parts
     return "".join(part["text"] for part in parts)
 
@@ -145,7 +170,12 @@ def _content(message: Message, quirks: frozenset[str]) -> str | list[dict[str, A
 def _tool_call(call: ToolCallPart, own: bool) -> dict[str, Any]:
     function = {"name": call.name, "arguments": valid_arguments(call.arguments)}
     wire = {"id": call.id, "type": "function", "function": function}
-    return {**wire, **(call.extra or {})} if own else wire
+    return {**wire, **_provider_fields(call.extra)} if own else wire
+
+
+def _provider_fields(extra: dict[str, Any] | None) -> dict[str, Any]:
+    """What the provider gave to be sent back, without what it gave when it was spoken to in another dialect."""
+    return {name: value for name, value in (extra or {}).items() if name not in DIALECTS}
 
 
 def _reasoning_back(message: Message, own: bool, quirks: frozenset[str]) -> dict[str, Any]:
@@ -153,7 +183,7 @@ def _reasoning_back(message: Message, own: bool, quirks: frozenset[str]) -> dict
 
     DeepSeek and Moonshot refuse a tool loop whose calls lack `reasoning_content`: where there is none to return, a blank stands.
     """
-    wire = dict(message.extra or {}) if own else {}
+    wire = _provider_fields(message.extra) if own else {}
     reasoning = message.reasoning if own else ""
     if "reasoning_content_back" in quirks:
         if reasoning or message.tool_calls:
@@ -163,48 +193,54 @@ def _reasoning_back(message: Message, own: bool, quirks: frozenset[str]) -> dict
     return wire
 
 
-def _add_tail(wire: list[dict[str, Any]], tail: str, *, strict: bool) -> None:
+def _add_tail(wire: list[Piece], tail: str, *, strict: bool) -> None:
     """Nothing comes after the tail, and no stable message is changed for it but the copy of the last where turns are strict."""
-    if not (strict and wire and wire[-1]["role"] in ("user", "tool")):
-        wire.append({"role": "user", "content": tail})
+    if not (strict and wire and wire[-1].value["role"] in ("user", "tool")):
+        wire.append(Piece({"role": "user", "content": tail}))
         return
-    last = wire[-1]
-    content = last["content"]
+    content = wire[-1].value["content"]
     if isinstance(content, str):
-        wire[-1] = {**last, "content": content + TAIL_MARK + tail}
+        wire[-1] = wire[-1].with_(content=content + TAIL_MARK + tail)
     else:
-        wire[-1] = {**last, "content": [*content, {"type": "text", "text": TAIL_MARK.lstrip() + tail}]}
+        wire[-1] = wire[-1].with_(content=[*content, {"type": "text", "text": TAIL_MARK.lstrip() + tail}])
 
 
-def _set_breakpoints(wire: list[dict[str, Any]], history: Sequence[Message]) -> None:
-    """After the system message, where the previous request ended, and on the last stable block: three of the four allowed."""
-    before_last_turn = last_turn_start(history) - 1
-    marked: set[int] = set()
-    leading = 0
-    while leading < len(history) and history[leading].role == "system":
-        leading += 1
-    for index in (leading - 1, before_last_turn, len(wire) - 1):
-        while index >= 0 and not isinstance(wire[index]["content"], list):
-            index -= 1
-        if index >= 0 and index not in marked and wire[index]["content"]:
-            marked.add(index)
-            content = wire[index]["content"]
-            content[-1] = {**content[-1], "cache_control": {"type": "ephemeral"}}
+def _without_thoughts(item: dict[str, Any]) -> dict[str, Any]:
+    kept = [detail for detail in item.get("reasoning_details", ()) if not is_bound(detail)]
+    rest = {key: value for key, value in item.items() if key not in ("reasoning_details", "reasoning")}
+    return {**rest, "reasoning_details": kept} if kept else rest
+
+
+def _set_breakpoints(wire: list[Piece], history: Sequence[Message], quirks: frozenset[str], *, shared: int) -> None:
+    if "cache_control" in quirks:
+        mark, most = {"cache_control": {"type": "ephemeral"}}, 4
+    elif marks_openai(quirks):
+        mark, most = BREAKPOINT, MOST_OF_OPENAI
+    else:
+        return
+
+    def markable(index: int) -> bool:
+        content = wire[index].value["content"]
+        return isinstance(content, list) and bool(content)
+
+    for index in breakpoints(history, markable, shared=shared, most=most):
+        *content, last = wire[index].value["content"]
+        wire[index] = wire[index].with_(content=[*content, {**last, **mark}])
 
 
 def _reasoning(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
-    effort: str | None = request.reasoning
-    if "reasoning_off_with_tools" in quirks and request.tools:
+    model = request.model.model
+    effort = on_the_wire(request.reasoning, model, quirks)
+    if "reasoning_off_with_tools" in quirks and request.tools and "no_reasoning" not in quirks:
         effort = "none"
-    if effort is None or "no_reasoning" in quirks:
+    if effort is None:
         return {}
     if "thinking_switch" in quirks:
         return {"thinking": {"type": "disabled" if effort == "none" else "enabled"}}
-    if "coarse_effort" in quirks:
-        effort = _COARSE.get(effort, effort)
     if "reasoning_object" in quirks:
         return {"reasoning": {"effort": effort}}
-    return {"reasoning_effort": "xhigh" if effort == "max" else effort}
+    # `max` is a level of the newest models alone; on a model that nobody knows it is taken for the highest of the others.
+    return {"reasoning_effort": "xhigh" if effort == "max" and levels(model) is None else effort}
 
 
 def _response_format(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
@@ -216,6 +252,8 @@ def _response_format(request: Request, quirks: frozenset[str]) -> dict[str, Any]
     if mode == "json_object" and "no_json_object" not in quirks:
         return {"response_format": {"type": "json_object"}}
     held: dict[str, Any] = {"name": request.schema.name, "strict": True, "schema": request.schema.schema}
+    if not request.schema.strict:
+        held["strict"] = False
     if mode == "json_object":
         held = {"name": request.schema.name, "schema": {"type": "object"}}
     elif "no_strict_schema" in quirks:

@@ -3,106 +3,69 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable, Mapping
 from typing import Any
 
-from agent.llm.dialects.collect import Collector, finish_reason
-from agent.llm.dialects.reading import (
-    as_count,
-    as_dict,
-    as_list,
-    as_name,
-    as_nano,
-    as_str,
-    error_in_stream,
-    events_of,
-    first_object,
-    is_event_stream,
-)
-from agent.llm.endpoint import Endpoint
-from agent.llm.errors import StreamBroken
-from agent.llm.messages import Message
+from agent.llm.answers.calls import Calls, begins_another, repeats, replaces
+from agent.llm.answers.decoding import DecoderBase, alive
+from agent.llm.answers.reading import as_dict, as_list, as_name, as_str
+from agent.llm.models.endpoint import Endpoint
 from agent.llm.request import Request
-from agent.llm.stream import Reply, StreamEvent, Usage
+from agent.llm.stream import StreamEvent
+
+# Where a content is a list of parts: the kinds that are thinking, and the fields in which a part has its text.
+_THOUGHTS = frozenset({"thinking", "reasoning", "reasoning_text", "thought", "summary_text", "reasoning_content"})
+_TEXTS = ("text", "thinking", "reasoning", "content", "summary", "reasoning_content")
+_DEEPEST_PART = 8
 
 
-class ChatDecoder:
-    """One answer. Raises as soon as the endpoint reports a fault; what had arrived is in the error."""
+class ChatDecoder(DecoderBase):
+    """One answer of Chat Completions."""
 
     def __init__(self, request: Request, endpoint: Endpoint) -> None:
-        self._endpoint = endpoint
-        self._answer = Collector(request)
+        super().__init__(request, endpoint)
         self._done = False
-        self._calls = _CallKeys()
-
-    def headers(self, headers: Mapping[str, str]) -> None:
-        """OpenRouter sends the id under which it bills the call in a header of its own."""
-        self._answer.generation_id = headers.get("x-generation-id") or headers.get("X-Generation-Id")
+        self._calls = Calls()
 
     def feed(self, event: str, data: str) -> list[StreamEvent]:
-        """One server-sent event. Empty and debug chunks yield nothing; junk that is no JSON object is passed over."""
-        data = data.strip()
-        if data == "[DONE]":
-            self._done = True
-        if self._done or not data:
-            return []
-        try:
-            chunk = json.loads(data)
-        except (ValueError, RecursionError):
-            if data.startswith("{"):
-                # A chunk cut in two would silently lose words.
-                raise self._answer.break_off(StreamBroken("the endpoint sent a damaged chunk")) from None
-            return []
-        if not isinstance(chunk, dict):
-            return []
-        if event == "error" and "error" not in chunk:
-            chunk = {"error": chunk}
-        return self._chunk(chunk, "delta")
+        """One server-sent event; nothing that comes after `[DONE]` counts."""
+        self._done = self._done or data.strip() == "[DONE]"
+        return [] if self._done else super().feed(event, data)
 
-    def feed_body(self, body: bytes) -> list[StreamEvent]:
-        """A whole body: one JSON object with whatever stands around it, or a stream that came under another content type."""
-        text = body.decode("utf-8", "replace")
-        if is_event_stream(text):
-            return [event for name, data in events_of(text) for event in self.feed(name, data)]
-        answer = first_object(text)
-        if answer is None:
-            raise self._answer.break_off(StreamBroken("the answer is not JSON", remedy="check the endpoint's base_url"))
-        return self._chunk(answer, "message")
+    def event(self, name: str, payload: dict[str, Any]) -> list[StreamEvent]:
+        """One chunk. Empty and debug chunks yield nothing."""
+        if name == "error" and "error" not in payload:
+            payload = {"error": payload}
+        return self._chunk(payload, "delta")
 
-    def finish(self) -> Reply:
-        """The whole answer. Raises StreamBroken where no finish reason came, EmptyAnswer where nothing was said."""
-        return self._answer.reply()
+    def whole(self, payload: dict[str, Any]) -> list[StreamEvent]:
+        """A body that was not streamed."""
+        return self._chunk(payload, "message")
 
-    @property
-    def partial(self) -> Message | None:
-        """What has arrived so far, marked incomplete."""
-        return self._answer.partial()
-
-    @property
-    def usage(self) -> Usage | None:
-        """What the endpoint has reported so far."""
-        return self._answer.usage
-
-    @property
-    def generation_id(self) -> str | None:
-        """The provider's id of this call."""
-        return self._answer.generation_id
+    def is_answer(self, payload: dict[str, Any]) -> bool:
+        """An answer has choices."""
+        return bool(payload.get("choices"))
 
     def _chunk(self, chunk: dict[str, Any], piece: str) -> list[StreamEvent]:
         self._identity(chunk)
         choice = next(
             (as_dict(choice) for choice in as_list(chunk.get("choices")) if not as_dict(choice).get("index")), {}
         )
-        # Moonshot and Groq put the usage of a stream into places of their own.
-        self._usage(chunk, as_dict(choice.get("usage")) or as_dict(as_dict(chunk.get("x_groq")).get("usage")))
         # The text of a failing chunk comes before its error, so that nothing that arrived is lost.
         events = self._delta(as_dict(choice.get(piece)) or as_dict(choice.get("message")))
         if not choice.get("delta") and isinstance(choice.get("text"), str):
             events += self._answer.text("text", choice["text"])
-        error = chunk.get("error") or choice.get("error")
+        # Moonshot and Groq put the usage of a stream into places of their own.
+        elsewhere = as_dict(choice.get("usage")) or as_dict(as_dict(chunk.get("x_groq")).get("usage"))
+        self._answer.report.add(as_dict(chunk.get("usage")) or elsewhere, as_dict(chunk.get("timings")))
+        fault = choice.get("error") or as_dict(chunk.get("x_groq")).get("error")
+        error = self._error_in({**chunk, "error": fault} if fault and not chunk.get("error") else chunk)
         if error:
-            raise self._answer.break_off(error_in_stream({**chunk, "error": error}, self._endpoint))
-        self._finish(choice)
+            raise self._answer.break_off(error)
+        self._answer.end(
+            as_name(choice.get("finish_reason")),
+            as_name(choice.get("native_finish_reason")),
+            words=_filtered(choice),
+        )
         return events
 
     def _identity(self, chunk: dict[str, Any]) -> None:
@@ -114,117 +77,79 @@ class ChatDecoder:
     def _delta(self, delta: dict[str, Any]) -> list[StreamEvent]:
         answer = self._answer
         # `reasoning_content` is an alias of `reasoning` where both are sent.
-        thought = as_str(delta.get("reasoning")) or as_str(delta.get("reasoning_content"))
+        thought = _told(delta.get("reasoning")) or _told(delta.get("reasoning_content")) or _told(delta.get("thinking"))
         details = as_list(delta.get("reasoning_details"))
         if details:
             _merge_details(answer.extra.setdefault("reasoning_details", []), details)
             thought = thought or "".join(as_str(as_dict(item).get("text")) for item in details)
         events = answer.reasoning("reasoning", thought)
-        events += answer.text("text", _text_of(delta.get("content")))
-        events += answer.text("text", as_str(delta.get("refusal")))
-        if delta.get("refusal"):
-            answer.finish = "refusal"
-        for position, call in enumerate(as_list(delta.get("tool_calls"))):
+        for is_thought, text in _parts(delta.get("content")):
+            events += answer.reasoning("reasoning", text) if is_thought else answer.text("text", text)
+        events += answer.refusal("text", as_str(delta.get("refusal")))
+        answer.cite(delta.get("annotations"))
+        calls = delta.get("tool_calls")
+        for position, call in enumerate([calls] if isinstance(calls, dict) else as_list(calls)):
             events += self._tool_call(as_dict(call), position)
-        return events
+        if legacy := as_dict(delta.get("function_call")):
+            events += self._tool_call({"function": legacy}, 0)
+        return alive(events, any(value for name, value in delta.items() if name != "role"))
 
     def _tool_call(self, call: dict[str, Any], position: int) -> list[StreamEvent]:
-        function = as_dict(call.get("function"))
+        function = as_dict(call.get("function")) or call
         id, name = as_name(call.get("id")) or None, as_name(function.get("name")) or None
         arguments = function.get("arguments")
         if isinstance(arguments, dict | list):
             arguments = json.dumps(arguments, ensure_ascii=False)
-        key = self._calls.key(call.get("index"), position, id, name)
-        events = self._answer.call(key, as_str(arguments), id=id, name=name)
+        arguments, answer = as_str(arguments), self._answer
+        index = call.get("index")
+        slot = index if isinstance(index, int | str) and index != "" else ("position", position)
+        key = self._calls.key(slot)
+        known = None if key is None else answer.find(key)
+        if key is not None and known is not None:
+            if repeats(known, id, arguments):
+                return []
+            if begins_another(known, id=id, name=name, arguments=arguments, indexed=slot is index):
+                key, name = None, name or known.name
+            elif replaces(known, arguments):
+                known.chunks.clear()
+        if key is None:
+            key = self._calls.begin(slot)
+        events = answer.call(key, arguments, id=id, name=name)
         # Gemini hides its thought signature here, and refuses the next step without it.
         if call.get("extra_content"):
-            self._answer.piece(key, "call").extra = {"extra_content": call["extra_content"]}
+            answer.piece(key, "call").extra = {"extra_content": call["extra_content"]}
         return events
 
-    def _finish(self, choice: dict[str, Any]) -> None:
-        word = as_name(choice.get("finish_reason"))
-        if not word:
-            return
-        native = as_name(choice.get("native_finish_reason"))
-        finish = finish_reason(word)
-        if finish is None or (native and finish == "stop" and finish_reason(native) is None):
-            fault = native if finish else word
-            raise self._answer.break_off(
-                StreamBroken(f"the provider ended the answer with {fault!r}", remedy="try again")
-            )
-        if self._answer.finish != "refusal":
-            self._answer.finish = finish
 
-    def _usage(self, chunk: dict[str, Any], elsewhere: dict[str, Any]) -> None:
-        usage = as_dict(chunk.get("usage")) or elsewhere
-        timings = as_dict(chunk.get("timings"))
-        if not usage and not timings:
-            return
-        answer = self._answer
-        answer.usage = read_usage(usage, timings)
-        cost = read_cost(usage)
-        answer.cost_nano = answer.cost_nano if cost is None else cost
+def _filtered(choice: dict[str, Any]) -> str:
+    """What a filter found, where it says so (Azure's `content_filter_results`)."""
+    results = as_dict(choice.get("content_filter_results"))
+    found = [
+        name for name, result in results.items() if as_dict(result).get("filtered") or as_dict(result).get("detected")
+    ]
+    return ", ".join(found)
 
 
-class _CallKeys:
-    """Tells tool calls of one answer apart: by index, unless a server gives several calls the same one, or none at all."""
-
-    def __init__(self) -> None:
-        self._current: dict[Hashable, tuple[Hashable, str | None]] = {}
-        self._count = 0
-
-    def key(self, index: object, position: int, id: str | None, name: str | None) -> Hashable:
-        """The key of the call that this piece belongs to. A new id together with a name begins a new call."""
-        slot = index if isinstance(index, int) else ("position", position)
-        key, known = self._current.get(slot, (None, None))
-        if key is None or (id and name and known and id != known):
-            self._count += 1
-            key = ("call", self._count)
-            known = None
-        self._current[slot] = (key, known or id)
-        return key
+def _told(value: object) -> str:
+    """Thinking: a string, or parts."""
+    return "".join(text for _is_thought, text in _parts(value))
 
 
-def read_usage(usage: dict[str, Any], timings: dict[str, Any]) -> Usage:
-    """Tokens by kind. `timings` are llama.cpp's: `cache_n` prompt tokens came from the cache, `prompt_n` were computed."""
-    prompt_details = as_dict(usage.get("prompt_tokens_details"))
-    completion_details = as_dict(usage.get("completion_tokens_details"))
-    cached = (
-        as_count(prompt_details.get("cached_tokens"))
-        or as_count(usage.get("prompt_cache_hit_tokens"))  # DeepSeek
-        or as_count(usage.get("cached_tokens"))  # Moonshot
-        or as_count(timings.get("cache_n"))
-    )
-    prompt = as_count(usage.get("prompt_tokens")) or as_count(timings.get("cache_n")) + as_count(
-        timings.get("prompt_n")
-    )
-    return Usage(
-        prompt=prompt,
-        cached=min(cached, prompt),
-        cache_write=as_count(prompt_details.get("cache_write_tokens")),
-        completion=as_count(usage.get("completion_tokens")) or as_count(timings.get("predicted_n")),
-        reasoning=as_count(completion_details.get("reasoning_tokens")) or as_count(usage.get("reasoning_tokens")),
-    )
-
-
-def read_cost(usage: dict[str, Any]) -> int | None:
-    """The reply's own figure in nano-dollars (OpenRouter's credits are US dollars); None where it gives none.
-
-    With a key of one's own (BYOK) `cost` is only the gateway's fee: what the provider charges is in `cost_details`.
-    """
-    cost = usage.get("cost")
-    nano = as_nano(as_dict(cost).get("total_cost") if isinstance(cost, dict) else cost)
-    if nano is None or not usage.get("is_byok"):
-        return nano
-    upstream = as_nano(as_dict(usage.get("cost_details")).get("upstream_inference_cost"))
-    return None if upstream is None else nano + upstream
-
-
-def _text_of(content: object) -> str:
-    """The text of a `content`: a string, or a list of parts (Mistral)."""
+def _parts(content: object, *, thought: bool = False, depth: int = 0) -> list[tuple[bool, str]]:
+    """The texts of a `content`, each with whether it is thinking: a string, or a list of parts (Mistral), which may hold parts again."""
+    if isinstance(content, str):
+        return [(thought, content)] if content else []
+    if depth > _DEEPEST_PART:
+        return []
+    found: list[tuple[bool, str]] = []
     if isinstance(content, list):
-        return "".join(as_str(as_dict(part).get("text")) for part in content)
-    return as_str(content)
+        for part in content:
+            found += _parts(part, thought=thought, depth=depth + 1)
+    elif isinstance(content, dict):
+        thought = thought or content.get("type") in _THOUGHTS
+        held = next((content[name] for name in _TEXTS if content.get(name)), None)
+        found = _parts(held, thought=thought, depth=depth + 1)
+    return found
 
 
 def _merge_details(merged: list[dict[str, Any]], details: list[Any]) -> None:

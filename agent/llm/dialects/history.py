@@ -10,11 +10,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from agent.llm.identity_cache import Kind
 from agent.llm.messages import Message, Part, TextPart, ToolCallPart, assistant, tool_result, user
+from agent.text import foreign_json
 
 NO_RESULT = "(no result: the call was interrupted)"
 NO_REPLY = "(no reply)"
 GO_ON = "(go on)"
+_NO_REPLY, _GO_ON = assistant(NO_REPLY), user(GO_ON)
 
 
 def settle(messages: Sequence[Message]) -> list[Message]:
@@ -25,15 +28,18 @@ def settle(messages: Sequence[Message]) -> list[Message]:
     """
     settled: list[Message] = []
     waiting: dict[str, ToolCallPart] = {}
-    for message in messages:
+    for message, (calls, empty) in zip(messages, Kind("facts", _facts).each(messages), strict=True):
         if message.role == "tool":
             if waiting.pop(message.tool_call_id or "", None):
                 settled.append(message)
                 continue
-            message = as_text(message)
-        settled += [tool_result(call, NO_RESULT, is_error=True) for call in waiting.values()]
-        waiting = {call.id: call for call in message.tool_calls}
-        if not _is_empty(message):
+            message, calls, empty = as_text(message), (), False
+        if waiting:
+            settled += [tool_result(call, NO_RESULT, is_error=True) for call in waiting.values()]
+            waiting = {}
+        if calls:
+            waiting = {call.id: call for call in calls}
+        if not empty:
             settled.append(message)
     settled += [tool_result(call, NO_RESULT, is_error=True) for call in waiting.values()]
     return settled
@@ -55,14 +61,27 @@ def alternate(messages: Sequence[Message]) -> list[Message]:
             side = "user"
             continue
         if message.role == side:
-            turns.append(assistant(NO_REPLY) if side == "user" else user(GO_ON))
+            turns.append(_NO_REPLY if side == "user" else _GO_ON)
         turns.append(message)
         side = message.role
     return turns
 
 
+def without_traffic(messages: Sequence[Message]) -> list[Message]:
+    """The messages, with their tool traffic as plain text, for requests that carry no tools."""
+    return Kind("as text", as_text).each(messages)
+
+
+def as_user(messages: Sequence[Message], *, after: int) -> list[Message]:
+    """The messages, in which a system message behind the first so many is the user's."""
+    said = Kind("as user", _as_user)
+    return [
+        said.of(message) if message.role == "system" and at >= after else message for at, message in enumerate(messages)
+    ]
+
+
 def as_text(message: Message) -> Message:
-    """A message whose tool traffic is plain text, for requests that carry no tools."""
+    """A message whose tool traffic is plain text."""
     if message.role == "tool":
         return user(f"[result of {message.tool_name or 'a tool'}]\n{message.text}")
     if not message.tool_calls:
@@ -74,10 +93,9 @@ def as_text(message: Message) -> Message:
 
 def arguments_object(arguments: str) -> dict[str, Any]:
     """A call's arguments as a JSON object; what can't be read as one (cut off, or no object) is kept under one key."""
-    import json
 
     try:
-        value = json.loads(arguments or "{}")
+        value = foreign_json.loads(arguments or "{}", tolerant=False)
     except ValueError:
         value = None
     return value if isinstance(value, dict) else {"unreadable_arguments": arguments}
@@ -107,6 +125,18 @@ def last_turn_start(messages: Sequence[Message]) -> int:
     return 0
 
 
+def _as_user(message: Message) -> Message:
+    return user(message.text)
+
+
+def _facts(message: Message) -> tuple[tuple[ToolCallPart, ...], bool]:
+    """Its calls, and whether it is empty."""
+    return message.tool_calls, _is_empty(message)
+
+
 def _is_empty(message: Message) -> bool:
     """No text, no call, no image: nothing a provider would accept as a message. Reasoning alone can't stand either."""
-    return not message.text.strip() and all(part.type in ("text", "reasoning") for part in message.parts)
+    return all(
+        part.type == "reasoning" or (isinstance(part, TextPart) and (not part.text or part.text.isspace()))
+        for part in message.parts
+    )

@@ -20,7 +20,7 @@ def rung(schema: Schema, quirks: frozenset[str]) -> Literal["json_schema", "json
 
 def tail(request: Request, quirks: frozenset[str]) -> str | None:
     """The request's tail and, below strict schema, the schema in words (DeepSeek refuses `json_object` without the word JSON)."""
-    if request.schema is None or rung(request.schema, quirks) == "json_schema":
+    if request.schema is None or request.schema.described or rung(request.schema, quirks) == "json_schema":
         return request.tail
     import json
 

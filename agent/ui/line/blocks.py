@@ -7,12 +7,16 @@ from collections.abc import Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from agent.ui.text import harmless
+from agent.text.cleaning import harmless
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
     from markdown_it.token import Token
 
+SMALL = 800
+"""Characters of a block that is parsed with each line."""
+LONGEST, LONGEST_CODE = 6_000, 24_000
+"""Characters of a block that is not waited for any longer: of a table each takes ten times as long to set as of code."""
 FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 
 
@@ -35,21 +39,39 @@ def tokens(markdown: str) -> list[Token]:
 
 
 class Blocks:
-    """Takes pieces of Markdown, gives back whole blocks. An item of a list is a block of its own: lists are what models write most."""
+    """Takes pieces of Markdown, gives back whole blocks. An item of a list is a block of its own: lists are what models write most.
+
+    Whatever is written, this takes time in proportion to its length: a block that grows is parsed anew only when it has grown by a
+    quarter, and one that is longer than anybody reads as one is given back in parts.
+    """
 
     def __init__(self) -> None:
         self._open = ""
-        self._line = ""
+        self._line: list[str] = []
+        self._parsed = 0  # length of what was open when it was parsed last
 
     def feed(self, text: str) -> list[str]:
         """The blocks that this piece finished, in order."""
-        self._line += harmless(text)  # a bare carriage return would be a line of its own to the parser alone
-        head, newline, self._line = self._line.rpartition("\n")
+        head, newline, rest = harmless(text).rpartition(
+            "\n"
+        )  # a bare carriage return would be a line to the parser alone
         if not newline:
+            self._line.append(rest)
             return []
-        fresh = head + newline
+        fresh = "".join((*self._line, head, newline))
+        self._line = [rest]
+        done: list[str] = []
+        while fresh:  # a long answer may come in one piece
+            part, fresh = _cut(fresh)
+            done += self._take(part)
+        return done
+
+    def _take(self, fresh: str) -> list[str]:
         self._open += fresh
-        if self._inside_fence(fresh):
+        if len(self._open) > longest(self._open):
+            return self._break()
+        small = len(self._open) < SMALL
+        if self._inside_fence(fresh) or not (small or len(self._open) > 1.25 * self._parsed):
             return []
         finished, at = [], 0
         lines = [line + "\n" for line in self._open.split("\n")[:-1]]
@@ -57,11 +79,25 @@ class Blocks:
             finished.append("".join(lines[at:end]))
             at = end
         self._open = "".join(lines[at:])
+        self._parsed = len(self._open)
         return [block for block in finished if block.strip()]
+
+    def _break(self) -> list[str]:
+        """What is open as far as it has come; code goes on as code."""
+        opening = FENCE.match(self._open)
+        block, self._open, self._parsed = self._open, "", 0
+        if opening is None:
+            return [block]
+        first, _, rest = block.partition("\n")
+        end = rest.find(f"\n{opening[1]}")
+        if end >= 0 and rest[end + 1 + len(opening[1]) :].lstrip(opening[1][0]).split("\n", 1)[0].strip() == "":
+            return [block]  # it has ended meanwhile
+        self._open = f"{first}\n"
+        return [f"{block}{opening[1]}\n"]
 
     def close(self) -> list[str]:
         """The blocks that are left at the end."""
-        blocks = self.feed("\n") if self._line else []
+        blocks = self.feed("\n") if any(self._line) else []
         rest, self._open = self._open, ""
         return [*blocks, rest] if rest.strip() else blocks
 
@@ -69,6 +105,40 @@ class Blocks:
         """True where the open block is code that goes on: a long one is not parsed anew for each of its lines."""
         opening = FENCE.match(self._open)
         return opening is not None and opening[1] not in fresh
+
+
+FEW = 20
+"""Blocks that are set one by one where they come together."""
+MOST_SET = 40_000
+"""Characters that are set at a time; what is more is shown as it was written."""
+
+
+def longest(block: str) -> int:
+    """How many characters of a block like this one are set at once."""
+    return LONGEST_CODE if FENCE.match(block) else LONGEST
+
+
+def at_once(blocks: list[str]) -> Iterator[str]:
+    """Blocks that came together, in fewer where they are many: each is set by itself, which takes a while."""
+    if len(blocks) <= FEW:
+        yield from blocks
+        return
+    joined, room = "", MOST_SET
+    for block in blocks:
+        if joined and room > 0 and len(joined) + len(block) > LONGEST:
+            yield joined
+            joined = ""
+        joined += block
+        room -= len(block)
+    yield joined
+
+
+def _cut(text: str) -> tuple[str, str]:
+    """Whole lines for one parse, and the rest. A single line may be longer."""
+    if len(text) <= SMALL:
+        return text, ""
+    end = text.rfind("\n", 0, SMALL) + 1 or text.find("\n") + 1
+    return text[:end], text[end:]
 
 
 def _ends(markdown: str, count: int) -> Iterator[int]:

@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING
 
 from prompt_toolkit.completion import Completer, Completion
 
-from agent.attach import mention
-from agent.fuzzy import rank
-from agent.ui.text import harmless
+from agent.commands import Completion as Described
+from agent.text.cleaning import harmless
+from agent.ui.fuzzy import rank
+from agent.ui.mentions import mention
 
 if TYPE_CHECKING:
     from prompt_toolkit.completion import CompleteEvent
     from prompt_toolkit.document import Document
 
     from agent.commands import CommandTable
-    from agent.filesindex import FileIndex
+    from agent.ui.file_index import FileIndex
 
 MOST = 20
 MENTION = re.compile(r"(?:^|[\s(\[\"'])@(\S*)$")
@@ -62,4 +63,5 @@ class LineCompleter(Completer):
             choice for choice, _hit in rank(arguments, table[name].complete(""), MOST)
         ]
         for choice in choices[:MOST]:
-            yield Completion(harmless(choice), start_position=-len(arguments))
+            about = harmless(Described.about_of(choice)) or None
+            yield Completion(harmless(choice), start_position=-len(arguments), display_meta=about)

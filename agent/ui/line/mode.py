@@ -11,12 +11,13 @@ from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
-from agent import clipboard, disclosure, notify, uisettings
-from agent.approval import UserAnswer
-from agent.attach import load_images
-from agent.chat import Chat
-from agent.chatevents import Action, Answered, Asked, ChatEvent, Opened, Queued, Refused, Shown
+from agent.approval.approval import MODES, next_mode
+from agent.chat.chat import Chat
+from agent.chat.events import Action, Answered, Asked, ChatEvent, Inquired, Opened, Queued, Refused, Settled, Shown
 from agent.commands import CommandContext, Said
+from agent.config import disclosure
+from agent.context import remember
+from agent.context.window import measure
 from agent.errors import StateError, UsageError
 from agent.events import (
     Cost,
@@ -28,32 +29,42 @@ from agent.events import (
     TurnFinished,
     TurnStarted,
 )
-from agent.filesindex import FileIndex
-from agent.gauge import measure
-from agent.inputhistory import History
+from agent.forms import EditFile
+from agent.process import deadline
+from agent.process.detach import detach
+from agent.text.cleaning import harmless
+from agent.ui import clipboard, notify
+from agent.ui import settings as uisettings
+from agent.ui.asking import SILENCE_S, read_answer, too_long
+from agent.ui.file_index import FileIndex
+from agent.ui.history import History
+from agent.ui.line.forms import LineForm
 from agent.ui.line.paint import Paint, wants_colour
 from agent.ui.line.printer import Printer
 from agent.ui.line.status import Status, toolbar
-from agent.ui.text import harmless
+from agent.ui.mentions import load_images
 
 if TYPE_CHECKING:
     from prompt_toolkit.input import Input
     from prompt_toolkit.output import Output
 
     from agent.host import Host, Options
-    from agent.local.fetch import Progress
+    from agent.local.source import Progress
     from agent.ui.line.terminal import Terminal
 
 QUIT_S = 2.0
 """Seconds in which a second Ctrl+C leaves."""
 TICK_S = 1.0
+SETUP = (
+    "a key: set one of OPENROUTER_API_KEY, ANTHROPIC_API_KEY, OPENAI_API_KEY … and start again; an address: describe it under "
+    "[endpoints.NAME] in config.toml; or start moa without --plain, which leads through both"
+)
 OFTEN = (TextDeltaEvent, ReasoningDeltaEvent, ToolProgress, SideProgress)
 """These come many times a second; the line at the bottom shows them at the next tick."""
-ANSWERS = {"1": "once", "y": "once", "yes": "once", "2": "session", "3": "always", "4": "no", "n": "no", "no": "no"}
 
 
 class LineMode:
-    """One chat in line mode. `input` and `output` replace the terminal in tests; `env` says what the terminal can do."""
+    """One chat in line mode. `input`, `output` and `clock` replace the real ones in tests; `env` says what the terminal can do."""
 
     def __init__(
         self,
@@ -63,17 +74,25 @@ class LineMode:
         env: Mapping[str, str] = os.environ,
         input: Input | None = None,
         output: Output | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.env = env
         self.status = Status()
         self.chat = Chat(partial(build, notice=self._outside, progress=self._fetching), options, self.listen)
+        self._first = options.first
         self._cost = Cost(usd=0.0)
         self._window: int | None = None
         self._asked: list[Asked] = []
+        self._form: LineForm | None = None
+        self._inquiry = ""
+        self._asked_at = 0.0
+        self._typing = False
+        self._clock = clock
         self._choosing = False
         self._fetched = ""
         self._interrupted = -QUIT_S
         self._leaving = False
+        self._deadline = deadline.Deadline(1)
         self._tasks: set[asyncio.Task[None]] = set()
         self._files: FileIndex | None = None
         self.terminal = self._make_terminal(input, output)
@@ -92,7 +111,7 @@ class LineMode:
             prompt=self._prompt,
             toolbar=self._toolbar,
             completer=LineCompleter(lambda: self.chat.host.commands, self._index),
-            history=SharedHistory(self._history, wanted=lambda: not (self._asked or self._choosing)),
+            history=SharedHistory(self._history, wanted=lambda: not (self._asked or self._choosing or self._form)),
             input=input,
             output=output,
         )
@@ -116,22 +135,22 @@ class LineMode:
         if error := self.chat.host.model_error:
             self.listen(Refused(text="", message=error.message, remedy=error.remedy))
         # With a prompt Ctrl+C is a key like any other; a terminal that edits lines itself sends the signal.
-        handlers = {signal.SIGTERM: self.leave, signal.SIGHUP: self.leave}
+        deadline.listen(self._leave_in_order, self._deadline)
         if not self.terminal.toolbar:
-            handlers[signal.SIGINT] = self.interrupt
-        for signum, handler in handlers.items():
-            loop.add_signal_handler(signum, handler)
+            loop.add_signal_handler(signal.SIGINT, self.interrupt)
+        loop.add_signal_handler(signal.SIGCONT, self.terminal.take_again)
         ticking = loop.create_task(self._tick())
         try:
+            if self._first and not self.chat.host.model_error:
+                await self._entered(self._first)
             while not self._leaving and (line := await self.terminal.read()) is not None:
                 await self._entered(line)
         finally:
             ticking.cancel()
             await self.chat.aclose()
-            for signum in handlers:
-                loop.remove_signal_handler(signum)
+            detach()
             session = self.chat.host.agent.session
-            if session.head is not None:
+            if session.resumable:
                 self.terminal.out(f"go on with: moa --resume {session.id}")
             self.terminal.flush()
         return 0
@@ -145,6 +164,8 @@ class LineMode:
                 self.terminal.refresh()
             if self._files is not None and self._files.stale:
                 await self._files.refresh()
+                if text := self._files.remark():
+                    self.terminal.out(f"· {text}")
 
     # What is entered
 
@@ -152,9 +173,15 @@ class LineMode:
         if self._asked and not line.startswith("/"):
             self._answer(line)
             return
+        if self._form is not None and not line.startswith("/"):
+            self._fill_in(self._form, line)
+            return
         if not line.strip():
             return
         self._interrupted = -QUIT_S
+        if remember.is_note(line) and self.terminal.typed(line):
+            await self._note(line)
+            return
         if not self.busy:
             self.printer.typed = line
         context = self.chat.host.agent.tools.context
@@ -184,11 +211,7 @@ class LineMode:
             self.listen(Shown(command=found.command, view=told.view))
         without = "2 send it without · " if found.off else ""
         self.terminal.out(f"This is who receives it. 1 send it, and don't ask again · {without}3 not now")
-        self._choosing = True
-        try:
-            answer = (await self.terminal.read() or "").strip()
-        finally:
-            self._choosing = False
+        answer = await self._choice()
         if answer == "1":
             await asyncio.to_thread(disclosure.agree, found, state)
         elif answer == "2" and found.off:
@@ -198,13 +221,49 @@ class LineMode:
 
     def _answer(self, line: str) -> None:
         """The answer to the oldest question: a number, and after a no the reason. Anything else is asked again, never taken for a yes."""
-        word, _, reason = line.strip().partition(" ")
-        verdict = ANSWERS.get(word.lower().rstrip(",.:"))
-        if verdict is None or (reason and verdict != "no"):
-            self.terminal.out("1, 2, 3 or 4; with a 4 you can say why: 4 because …")
-            return
         asked = self._asked[0]
-        self.chat.answer(asked.id, UserAnswer(verdict, reason.strip()))  # type: ignore[arg-type]
+        answer = read_answer(line, asked.request)
+        # A word may have been on its way before anybody could have read the question; what begins with a number only where somebody typed.
+        quick = line.strip()[:1].isdigit()
+        if self._typing and answer is not None and answer.verdict != "no":
+            quick = False
+        if answer is not None and not quick and self._clock() - self._asked_at < SILENCE_S:
+            self._asked_at = self._clock()
+            self.terminal.out("that came too soon to be an answer; once more:")
+            answer = None
+        if answer is None:
+            only = "not all of it is shown, so a number alone is a yes: " if too_long(asked.request) else ""
+            self.terminal.out(f"{only}1, 2, 3 or 4; with a 4 you can say why: 4 because …")
+            return
+        self.chat.answer(asked.id, answer)
+
+    def _inquired(self, event: Inquired) -> None:
+        self._inquiry = event.id
+        if isinstance(event.form, EditFile):
+            self._in_background(self._edit(event.id, event.form))
+            return
+        self.terminal.set_aside()
+        self._form = LineForm(event.form)
+        self.terminal.out(harmless("\n".join(self._form.rows())))
+
+    def _fill_in(self, form: LineForm, line: str) -> None:
+        """A line below a form: the answer, or a tick."""
+        answered, answer, said = form.read(line)
+        if answered:
+            self.chat.reply(self._inquiry, answer)
+        else:
+            self.terminal.out(said or harmless("\n".join(form.rows())))
+
+    async def _edit(self, inquiry: str, form: EditFile) -> None:
+        from agent.ui import editor
+
+        answer: tuple[str, ...] | None = None
+        try:
+            answer = () if await self.terminal.lend(lambda: editor.run(form.path)) else None
+        except UsageError as error:
+            self.listen(Refused(text="", message=error.message, remedy=error.remedy))
+        finally:
+            self.chat.reply(inquiry, answer)
 
     @property
     def busy(self) -> bool:
@@ -216,9 +275,69 @@ class LineMode:
         if texts := self.chat.stop():
             self.terminal.give_back("\n".join(texts))
 
+    @property
+    def answering(self) -> bool:
+        """A question is open: what is typed is its answer."""
+        return bool(self._asked) or self._choosing
+
     def steer(self, text: str) -> None:
         """Say it to the running turn."""
         self.chat.steer(text)
+
+    def next_mode(self) -> None:
+        """Take the next approval mode, and say what it means."""
+        approvals = self.chat.host.agent.tools.approvals
+        approvals.mode = next_mode(approvals.mode)
+        self.terminal.out(f"· {approvals.mode}: {MODES[approvals.mode]}")
+        self.terminal.refresh()
+
+    def command(self, line: str, then: str = "") -> None:
+        """Do what a key stands for, and put `then` into the prompt."""
+
+        async def work() -> None:
+            await self.chat.submit(line)
+            await self.chat.idle()
+            if then:
+                self.terminal.give_back(then)
+
+        self._in_background(work())
+
+    def whole(self) -> None:
+        """Print the whole transcript."""
+        self.printer.whole(self.chat.host.agent.session.transcript())
+
+    async def _note(self, line: str) -> None:
+        """Ask where a line for AGENTS.md belongs, and add it there."""
+        host, show = self.chat.host, self.chat.host.agent.tools.context.show
+        found = remember.places(host)
+        ways = [f"{number} add it to {show(place.path)}" for number, place in enumerate(found, 1)]
+        self.terminal.out(" · ".join([*ways, f"{len(ways) + 1} send it as a message · anything else: back"]))
+        answer = await self._choice()
+        if answer == str(len(ways) + 1):
+            await self.chat.submit(line)
+        elif answer in ("1", "2"):
+            place = found[int(answer) - 1]
+            try:
+                await asyncio.to_thread(remember.add, host, place, line)
+            except (UsageError, StateError) as error:
+                self.listen(Refused(text=line, message=error.message, remedy=error.remedy))
+            else:
+                self.terminal.out(f"· added to {show(place.path)}; a new conversation begins with it")
+        else:
+            self.terminal.give_back(line)
+
+    async def _choice(self) -> str:
+        self._choosing = True
+        try:
+            return (await self.terminal.read() or "").strip()
+        finally:
+            self._choosing = False
+
+    def pressed(self, key: str) -> None:
+        """Do the command that has this key."""
+        for command in self.chat.host.commands.commands.values():
+            if command.key == key:
+                self._in_background(self.chat.submit(f"/{command.name}"))
 
     def interrupt(self) -> None:
         """Ctrl+C with nothing typed: stop, or leave the second time."""
@@ -231,6 +350,11 @@ class LineMode:
             return
         self._interrupted = now
         self.terminal.out("Ctrl+C again leaves; /quit and Ctrl+D leave at once")
+
+    def _leave_in_order(self) -> None:
+        """The terminal is gone, or somebody asks the program to end."""
+        detach()
+        self.leave()
 
     def leave(self) -> None:
         """End line mode; what runs is stopped."""
@@ -246,14 +370,22 @@ class LineMode:
         match event:
             case Asked():
                 if not self._asked:
-                    self.terminal.set_aside()
+                    self._typing = self.terminal.set_aside()
+                    self._asked_at = self._clock()
                 self._asked.append(event)
             case Answered():
                 self._asked = [asked for asked in self._asked if asked.id != event.id]
+                self._asked_at = self._clock()
                 if not self._asked:
                     self.terminal.resume()
-            case Refused() if event.text:
-                self.terminal.give_back(event.text)
+            case Inquired():
+                self._inquired(event)
+            case Settled():
+                if self._form is not None:
+                    self._form = None
+                    self.terminal.resume()
+            case Refused() if event.text and not self._is_order(event.text):
+                self.terminal.give_back(event.text)  # a command is one ↑ away, and must not stick to what is typed next
             case Queued() if event.texts and not self.terminal.toolbar:
                 self.terminal.out(f"queued: {harmless(event.texts[-1])}")
             case Action():
@@ -267,6 +399,12 @@ class LineMode:
                 pass
         if not isinstance(event, OFTEN):
             self.terminal.refresh()
+
+    def _is_order(self, text: str) -> bool:
+        try:
+            return text.startswith("!") or self.chat.host.commands.parse(text) is not None
+        except UsageError:
+            return True
 
     def _outside(self, code: str, text: str) -> None:
         """What happens outside of a turn: a model being loaded, a quirk learned."""
@@ -293,6 +431,8 @@ class LineMode:
                 self.terminal.give_back("/resume ")
             case "compose":
                 self.terminal.give_back(event.text)
+            case "setup":
+                self.terminal.out(SETUP)
             case "quit":
                 self.leave()
 
@@ -321,14 +461,16 @@ class LineMode:
                 self.status.context = measure(agent).used
 
     def _prompt(self) -> str:
+        if self._form is not None and not self._asked:
+            return f"0-{len(self._form.form.choices)} › "
         return "1-3 › " if self._choosing else "1-4 › " if self._asked else "› "
 
     def _toolbar(self) -> str:
         host = self.chat.host
         return toolbar(
             self.status,
-            model=f"{host.agent.model}" if host.model_error is None else "no model",
-            plugins=list(host.status()),
+            model=host.agent.model_name if host.model_error is None else "no model",
+            plugins=[*([f"effort {host.agent.effort}"] if host.agent.effort else []), *host.status()],
             cost=self._cost,
             window=self._window,
             approve=host.agent.tools.approvals.mode,

@@ -4,18 +4,38 @@ from __future__ import annotations
 
 import os
 import re
-import textwrap
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Literal
 
-from agent.ui.line.blocks import tokens
-from agent.ui.text import harmless, render
-from agent.views import MarkdownView, TableView, TabsView, View
+from agent.text.cleaning import harmless
+from agent.ui import matrix
+from agent.ui.line.blocks import longest, tokens
+from agent.ui.matrix import Piece, lay_out
+from agent.ui.text import render
+from agent.views import MarkdownView, MatrixView, StackView, TabsView, View
 
 Style = Literal["dim", "bold", "red", "green", "yellow", "cyan"]
 
 CODES: dict[Style, str] = {"dim": "2", "bold": "1", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
+
+PIECES: Mapping[matrix.Style, Style] = {
+    "head": "bold",
+    "group": "cyan",
+    "faint": "dim",
+    "agreed": "green",
+    "verified": "green",
+    "answered": "green",
+    "alone": "cyan",
+    "disputed": "yellow",
+    "against": "red",
+    "unverified": "yellow",
+    "silent": "dim",
+    "late": "yellow",
+    "cut off": "yellow",
+    "stopped": "yellow",
+    "failed": "red",
+    "working": "cyan",
+}
 
 SGR = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -40,7 +60,7 @@ class Paint:
     def markdown(self, text: str) -> str:
         """A block of Markdown, set by Rich. Without colours it stays as it was written: that reads well, aloud too."""
         text = text.strip("\n")
-        if not self.colour:
+        if not self.colour or len(text) > 2 * longest(text):  # too long to be set; as it was written
             return harmless(text)
         import io
 
@@ -72,10 +92,16 @@ class Paint:
                 return self.markdown(view.text)
             case TabsView():
                 return "\n\n".join(f"{self(title, 'bold')}\n{self.view(inner)}" for title, inner in view.tabs)
-            case TableView() if view.note:
-                note = textwrap.fill(harmless(view.note), max(20, self.width() - 1))
-                return f"{render(replace(view, note=''))}\n{note}"
-        return render(view)
+            case StackView():
+                return "\n\n".join(self.view(inner) for inner in view.views)
+            case MatrixView():
+                lines = lay_out(view, min(self.width(), 120) - 1)
+                return "\n".join("".join(self._piece(piece) for piece in line).rstrip() for line in lines)
+        return render(view, max(20, self.width() - 1))
+
+    def _piece(self, piece: Piece) -> str:
+        style = PIECES.get(piece.style)
+        return self(piece.text, style) if style else harmless(piece.text)
 
     def diff(self, diff: str, most: int) -> str:
         """A unified diff, at most so many lines of it."""

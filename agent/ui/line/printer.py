@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import textwrap
+from collections.abc import Callable, Iterable
 
-from agent.chatevents import Action, Answered, Asked, ChatEvent, Opened, Queued, Refused, Shown
+from agent.chat.events import Action, Answered, Asked, ChatEvent, Inquired, Opened, Queued, Refused, Shown
 from agent.events import (
     Compacted,
     DraftSuperseded,
@@ -13,6 +14,7 @@ from agent.events import (
     ModelStarted,
     Notice,
     Record,
+    RecordLevel,
     SideFinished,
     SideProgress,
     SideStarted,
@@ -25,19 +27,21 @@ from agent.events import (
     TurnFinished,
     TurnStarted,
 )
+from agent.forms import Choices
 from agent.llm.messages import Message
+from agent.session.seen import ToolSeen
+from agent.text.cleaning import visible
 from agent.ui import words
-from agent.ui.asking import in_lines
-from agent.ui.line.blocks import Blocks
+from agent.ui.asking import MOST_LINES, in_lines
+from agent.ui.line.blocks import Blocks, at_once
 from agent.ui.line.paint import Paint, Style
-from agent.ui.text import visible
 
 SHOWN_MESSAGES = 30
 """Messages of a reopened session that are printed."""
 DIFF_LINES = 60
-ASKED_LINES = 1_000
-"""Lines of a diff that a question shows: what is to be allowed must be there to be read."""
 MARKS = {"pending": "[ ]", "in_progress": "[>]", "done": "[x]"}
+LEVELS: dict[RecordLevel, Style] = {"good": "cyan", "degraded": "yellow", "failed": "red", "info": "dim"}
+MOST_OF_A_LINE = 2_000
 STATES: dict[str, Style] = {"info": "dim", "warning": "yellow", "error": "red"}
 
 
@@ -82,8 +86,8 @@ class Printer:
                 out(paint(f"  … {name}: nothing yet after {event.elapsed_s:.0f} s", "yellow"))
             case SideFinished():
                 self._side_finished(event)
-            case Record() if event.kind == "counsel":
-                out(paint(words.counsel(event.data), "yellow" if event.data.get("failed") else "cyan"))
+            case Record() if event.line:
+                out(self._record(event))
             case DraftSuperseded():
                 out(paint(f"· that was a draft, kept aside: {event.reason}", "yellow"))
             case Compacted() if event.reason != "command":
@@ -112,6 +116,13 @@ class Printer:
                 said = "the question is settled: the turn was stopped" if event.answer is None else None
                 if said:
                     out(paint(f"· {said}", "dim"))
+            case Inquired(form=Choices() as form):
+                out("")
+                out(paint(form.title, "bold"))
+                if form.text:
+                    out(form.text)
+                if form.view is not None:
+                    out(paint.view(form.view))
             case Refused():
                 self._problem(event.message, event.remedy)
             case Queued() | Action() | _:
@@ -120,7 +131,7 @@ class Printer:
     # The model
 
     def _blocks_out(self, blocks: list[str]) -> None:
-        for block in blocks:
+        for block in at_once(blocks):
             first = block.lstrip()[:1]
             in_list = first in "-*+" or first.isdigit()
             if self._spoke and not (in_list and self._in_list):
@@ -153,12 +164,12 @@ class Printer:
     def _tool_finished(self, event: ToolFinished) -> None:
         if side := self._sides.get(event.source):  # its report tells what came of it
             if event.outcome != "ok" or event.diff:
-                told = words.first_line(event.text, 200)
+                told = words.failure(event.text)
                 self._out(self.paint(f"    {side} · {event.call.name} {event.outcome}: {told}", "dim"))
             return
         mine = event.source == "user"  # the user's own command: its output is what was asked for
         if event.outcome != "ok":
-            self._out(self.paint(f"  {event.outcome}: {words.first_line(event.text, 200)}", "red"))
+            self._out(self.paint(f"  {event.outcome}: {words.failure(event.text)}", "red"))
         if mine and event.text:
             self._out(self.paint(event.text.rstrip("\n"), "dim"))
         elif event.outcome == "ok" and event.diff:
@@ -197,11 +208,11 @@ class Printer:
         self._out(paint(f"May it run? {visible(request.title or request.call.name)}", "yellow"))
         if request.diff:
             self._asked_about.add(request.call.id)
-            self._out(paint.diff(visible(request.diff), ASKED_LINES))
+            self._out(paint.diff(visible(request.diff), MOST_LINES))
         elif lines := in_lines(request):
             self._out(paint("\n".join(lines), "cyan"))
         self._out(paint("1 once · 2 for this session · 3 always · 4 no (4 because …)", "yellow"))
-        self._out(paint(f"2 and 3 allow: {words.first_line(visible(request.rule), 1_000)}", "dim"))
+        self._out(paint(f"2 and 3 allow: {visible(request.rule)}", "dim"))
 
     # The conversation
 
@@ -212,16 +223,29 @@ class Printer:
         left_out = len(messages) - SHOWN_MESSAGES
         if left_out > 0:
             self._out(self.paint(f"… {words.plural(left_out, 'earlier message')}: /export writes them all", "dim"))
-        records = [(record.get("after", 0), record) for record in event.records if record.get("kind") == "counsel"]
         first = max(0, left_out)
-        for number, message in enumerate(event.history):
+        for number, message in enumerate(event.history, 1):
             if message.role != "system" and (first := first - 1) < 0:
                 self._message(message)
-            for after, record in records:
-                if after == number + 1 and first < 0:
-                    self._out(self.paint(words.counsel(record["data"]), "cyan"))
+            for record, after in event.records:
+                if after == number and first < 0 and record.line:
+                    self._out(self._record(record))
+            for seen, after in event.seen:
+                if after == number and first < 0 and not isinstance(seen, ToolSeen):
+                    self.apply(seen)
         self._todo(event.todo)
         self._out(self.paint(f"session {event.session} · /help", "dim"))
+
+    def whole(self, messages: Iterable[Message]) -> None:
+        """Print all messages, what tools said included."""
+        for message in messages:
+            if message.role == "tool":
+                self._out(self.paint(textwrap.indent(message.text.rstrip("\n"), "  "), "dim"))
+            elif message.role != "system":
+                self._message(message)
+
+    def _record(self, record: Record) -> str:
+        return self.paint(f"◆ {words.first_line(record.line, MOST_OF_A_LINE)}", LEVELS[record.level])
 
     def _message(self, message: Message) -> None:
         if message.role == "user":

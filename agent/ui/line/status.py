@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from agent.chatevents import Answered, Asked, ChatEvent, Opened, Queued
+from agent.chat.events import Answered, Asked, ChatEvent, Opened, Queued
 from agent.events import (
     Compacted,
     Cost,

@@ -7,24 +7,28 @@ import codecs
 import os
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING, Protocol, TextIO
 
-from prompt_toolkit.application.run_in_terminal import run_in_terminal
+from prompt_toolkit.application.run_in_terminal import in_terminal, run_in_terminal
 from prompt_toolkit.history import History as PromptHistory
 from prompt_toolkit.shortcuts import PromptSession
 from prompt_toolkit.styles import Style
 
+from agent.text.cleaning import harmless
+from agent.ui.asking import SILENCE_S
+from agent.ui.columns import width
 from agent.ui.line.keys import bindings
-from agent.ui.text import harmless, width
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable
 
+    from prompt_toolkit.buffer import Buffer
     from prompt_toolkit.completion import Completer
     from prompt_toolkit.input import Input
     from prompt_toolkit.output import Output
 
-    from agent.inputhistory import History
+    from agent.ui.history import History
     from agent.ui.line.keys import Verbs
 
 STYLE = Style.from_dict({"bottom-toolbar": "noreverse italic", "prompt": "bold"})
@@ -55,8 +59,12 @@ class Terminal(Protocol):
         """Text that was entered and could not be used comes back to be changed."""
         ...
 
-    def set_aside(self) -> None:
-        """A question comes: what is being typed waits until `resume`."""
+    def typed(self, line: str) -> bool:
+        """Whether the line that was entered last was typed, and nothing of it pasted."""
+        ...
+
+    def set_aside(self) -> bool:
+        """A question comes: what is being typed waits until `resume`. Whether somebody is typing, or was a moment ago."""
         ...
 
     def resume(self) -> None:
@@ -73,6 +81,14 @@ class Terminal(Protocol):
 
     def flush(self) -> None:
         """Print what waits, once nothing is being typed any more."""
+        ...
+
+    def take_again(self) -> None:
+        """The program goes on after it was stopped: others may have written meanwhile, and set other modes."""
+        ...
+
+    async def lend(self, work: Callable[[], Awaitable[bool]]) -> bool:
+        """Let go of the terminal while something else has it."""
         ...
 
 
@@ -98,13 +114,18 @@ class PromptTerminal:
         self._aside = ""
         self._lines: list[str] = []
         self._closed = False
+        self._put = False
+        """Some of what stands in the prompt was pasted or put there."""
+        self._keyed: str | None = None
+        self._verbs = verbs
+        self._changed_at = -SILENCE_S
         self._session: PromptSession[str] = PromptSession(
             message=lambda: [("class:prompt", prompt())],
             bottom_toolbar=self._bottom,
             completer=completer,
             complete_in_thread=True,
             history=history,
-            key_bindings=bindings(verbs),
+            key_bindings=bindings(verbs, pasted=self._pasted),
             multiline=True,
             enable_open_in_editor=True,
             reserve_space_for_menu=6,
@@ -112,6 +133,7 @@ class PromptTerminal:
             input=input,
             output=output,
         )
+        self._session.default_buffer.on_text_changed += self._changed
         # The escape key alone does something here: whoever presses it does not want to wait a second.
         self._session.app.timeoutlen = 0.3
         self._session.app.ttimeoutlen = 0.05
@@ -119,12 +141,17 @@ class PromptTerminal:
     async def read(self) -> str | None:
         """The next line; None after Ctrl+D, or `close`."""
         text, self._next = self._next, ""
+        self._put = bool(text)
         try:
-            return await self._session.prompt_async(
+            line = await self._session.prompt_async(
                 default=text, pre_run=lambda: self.close() if self._closed else None
             )
         except EOFError:
             return None
+        self._keyed = None if self._put else line
+        if not self._verbs.busy:  # who has sent what the turn begins with waits for it
+            self._changed_at = -SILENCE_S
+        return line
 
     def out(self, text: str) -> None:
         """Print lines above the prompt, a moment later: each time the prompt is drawn anew."""
@@ -149,15 +176,28 @@ class PromptTerminal:
         if not self._session.app.is_running:
             self._next = "\n".join(filter(None, (self._next, text)))
             return
+        self._put = True
         buffer.text = "\n".join(filter(None, (text, buffer.text)))
         buffer.cursor_position = len(buffer.text)
 
-    def set_aside(self) -> None:
+    def typed(self, line: str) -> bool:
+        """Whether the line that was entered last was typed, and nothing of it pasted or recalled."""
+        return self._keyed == line
+
+    def _pasted(self) -> None:
+        self._put = True
+
+    def _changed(self, buffer: Buffer) -> None:
+        self._put = self._put and bool(buffer.text)
+        self._changed_at = time.monotonic()
+
+    def set_aside(self) -> bool:
         """Empty the prompt for an answer."""
         buffer = self._session.default_buffer
         self._aside = buffer.text if self._session.app.is_running else self._next
         self._next = ""
         buffer.reset()
+        return bool(self._aside) or time.monotonic() - self._changed_at < SILENCE_S
 
     def resume(self) -> None:
         """Put back what was set aside."""
@@ -175,6 +215,19 @@ class PromptTerminal:
         self._closed = True
         if self._session.app.is_running and not self._session.app.is_done:
             self._session.app.exit(exception=EOFError())
+
+    def take_again(self) -> None:
+        """Draw the prompt anew, in the modes that it needs."""
+        app = self._session.app
+        if app.is_running and os.isatty(fd := app.input.fileno()) and os.tcgetpgrp(fd) == os.getpgrp():
+            app.input.raw_mode().__enter__()  # never left: what was found is kept by the one before
+            app.renderer.reset()
+            app.invalidate()
+
+    async def lend(self, work: Callable[[], Awaitable[bool]]) -> bool:
+        """Let go of the terminal while something else has it; the prompt is drawn anew after that."""
+        async with in_terminal():
+            return await work()
 
     def columns(self) -> int:
         """The width as it is now."""
@@ -246,14 +299,32 @@ class DumbTerminal:
         """Say what was not sent: it can't be put where it was typed."""
         self.out(f"not sent: {harmless(text)}")
 
-    def set_aside(self) -> None:
-        """Nothing: what is being typed is not known here."""
+    def typed(self, line: str) -> bool:
+        """False: a paste looks like typing here, and must not be asked about."""
+        return False
+
+    def set_aside(self) -> bool:
+        """Nothing: what is being typed is not known here, only what was entered and waits."""
+        return not self._entered.empty()
 
     def resume(self) -> None:
         """Nothing either."""
 
     def refresh(self) -> None:
         """There is no line at the bottom."""
+
+    def take_again(self) -> None:
+        """Nothing is set here, and nothing drawn."""
+
+    async def lend(self, work: Callable[[], Awaitable[bool]]) -> bool:
+        """Read nothing while something else has the terminal."""
+        loop = asyncio.get_running_loop()
+        reading = self._listening and loop.remove_reader(self._source)
+        try:
+            return await work()
+        finally:
+            if reading:
+                loop.add_reader(self._source, self._readable)
 
     def close(self) -> None:
         """Leave the prompt."""

@@ -6,36 +6,40 @@ import asyncio
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import events, on, work
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 
-from agent.chatevents import Action, Answered, Asked, ChatEvent, Opened, Queued, Refused, Shown
+from agent.chat.events import Action, Answered, Asked, ChatEvent, Inquired, Opened, Queued, Refused, Settled, Shown
 from agent.commands import CommandTable
-from agent.config import Paths
-from agent.crash import crashed
+from agent.config.paths import Paths
 from agent.errors import StateError, UsageError
 from agent.events import Notice, TurnFinished, TurnStarted
-from agent.filesindex import FileIndex
-from agent.inputhistory import History
-from agent.ui.tui import doors
-from agent.ui.tui.approve import ApprovalBar
-from agent.ui.tui.composer import Composer
-from agent.ui.tui.glance import glance, spent_before
+from agent.process import deadline
+from agent.process.crash import crashed
+from agent.process.folder import here
+from agent.ui.file_index import FileIndex
+from agent.ui.history import History
+from agent.ui.tui import actions
+from agent.ui.tui.composer.composer import Composer
+from agent.ui.tui.counsel.panel import PanelView
+from agent.ui.tui.counsel.side_log import SideLog
+from agent.ui.tui.dialogs.approve import ApprovalBar
+from agent.ui.tui.host_status import glance, spent_before
 from agent.ui.tui.palette import SlashCommands
-from agent.ui.tui.panel import PanelView
 from agent.ui.tui.quit import SecondPress, farewell
-from agent.ui.tui.sidelog import SideLog
 from agent.ui.tui.status import StatusLine
-from agent.ui.tui.transcript import Transcript
+from agent.ui.tui.transcript.transcript import Transcript
 from agent.ui.tui.welcome import Welcome
 
 if TYPE_CHECKING:
-    from agent.chat import Chat
+    from textual.driver import Driver
+
+    from agent.chat.chat import Chat
     from agent.host import Host, Options
 
 CHANGES_STATUS = (Opened, Shown, TurnStarted, TurnFinished, Notice, Answered, Action)
@@ -57,6 +61,7 @@ class ChatApp(App[None]):
         Binding("f2", "focus_panel", "To those at work (stop, go on, open)"),
         Binding("f3", "focus_transcript", "To the newest entry of the transcript"),
         Binding("f4", "inspect", "Look into the last counsel"),
+        Binding("ctrl+o", "whole_transcript", "The transcript in full; / searches it"),
         Binding("alt+g", "go_on", "Go on with the counsel that is in"),
         Binding("shift+pageup,ctrl+pageup", "page(-1)", "Scroll the transcript up"),
         Binding("shift+pagedown,ctrl+pagedown", "page(1)", "Scroll the transcript down"),
@@ -69,32 +74,36 @@ class ChatApp(App[None]):
         self._build = build
         self._options = options
         self._leaving = SecondPress()
+        self._going_back = SecondPress()
         self._order = asyncio.Lock()
         self._chat: Chat | None = None
         self.work_log = SideLog()
-        self.settings = doors.early_settings()
+        self.settings = actions.early_settings()
         self.problem: UsageError | StateError | None = None
         self.farewell = ""
+        self.deadline = deadline.Deadline(1, partial(actions.abandon_terminal, self))
+        self.leaving = False
+        """The program has been told to end from outside, and does."""
 
     def compose(self) -> ComposeResult:
         """Transcript, roster, composer (or a question in its place), status."""
-        root = (self._options.cwd or Path.cwd()).absolute()
+        root = (self._options.cwd or here()).absolute()
         history = History(Paths.from_env(os.environ).state / "history")
         yield Welcome()
         yield Transcript()
         yield PanelView(self.work_log)
         yield ApprovalBar()
-        yield Composer(CommandTable(), FileIndex(root), history, clipboard=doors.clipboard_reader())
+        yield Composer(CommandTable(), FileIndex(root), history, clipboard=actions.clipboard_reader())
         yield StatusLine()
 
     def on_mount(self) -> None:
         """The first frame shows an empty chat; then the session is opened."""
         self.query_one(Transcript).display = False
         with suppress(UsageError):  # an unknown theme is told of when everything is open
-            doors.dress(self)
+            actions.dress(self)
         self.query_one(Composer).focus()
-        if not self.is_headless:
-            doors.end_with_terminal(self)
+        if self.leaving:  # a signal came before anything was drawn
+            self.exit()
         self.call_after_refresh(self._open)
 
     # The conversation
@@ -116,21 +125,25 @@ class ChatApp(App[None]):
         return self.chat.host.commands if self.chat_is_open else None
 
     def _open(self) -> None:
-        from agent.chat import Chat
+        from agent.chat.chat import Chat
 
-        build = partial(self._build, notice=self._outside, progress=partial(doors.fetching, self))
+        build = partial(self._build, notice=self._outside, progress=partial(actions.fetching, self))
         chat = Chat(build, self._options, self.listen)
         try:
             self._chat = chat
             chat.open()
-            doors.settle_in(self, chat.host)
+            actions.settle_in(self, chat.host)
         except (UsageError, StateError) as problem:
             self._chat = None
             self.problem = problem
             self.exit(return_code=2 if isinstance(problem, UsageError) else 1)
             return
-        if (why := doors.missing(chat.host)) is not None:
+        first, self._options = self._options.first, replace(self._options, first="")
+        if (why := actions.missing(chat.host)) is not None:
+            self.query_one(Composer).take_back([first] if first else [])
             self._first_run(why)
+        elif first:
+            self.submit(first)
 
     def _outside(self, code: str, text: str) -> None:
         """What happens outside a turn: a model being loaded, a quirk learned."""
@@ -142,24 +155,28 @@ class ChatApp(App[None]):
             return
         self.query_one(PanelView).apply(event)
         self.query_one(StatusLine).apply(event)
-        if not doors.is_session_list(event):
+        if not actions.is_session_list(event):
             self.query_one(Transcript).apply(event)
         match event:
             case Opened():
                 self._opened(event)
             case Asked():
                 self.query_one(Composer).display = False
-                self.query_one(ApprovalBar).ask(event)
+                self.query_one(ApprovalBar).ask(event, typed_at=self.query_one(Composer).editor.typed_at)
             case Answered():
                 self.query_one(ApprovalBar).settle(event.id)
+            case Inquired():
+                actions.inquire(self, event)
+            case Settled():
+                actions.settle(self, event)
             case Queued():
                 self.query_one(Composer).show_queue(event.texts)
             case Refused():
                 self._refused(event)
             case Action():
-                doors.act(self, event)
+                actions.act(self, event)
             case TurnFinished() if event.source == "main":
-                doors.tell_end(self, event)
+                actions.tell_end(self, event)
             case _:
                 pass
         if isinstance(event, TurnStarted | TurnFinished) and event.source == "main":
@@ -180,6 +197,9 @@ class ChatApp(App[None]):
         self.work_log.load(event.records)
         composer = self.query_one(Composer)
         composer.commands = host.commands
+        for command in host.commands.commands.values():
+            if command.key:
+                self.bind(command.key, f"command('{command.name}')", description=command.summary)
         if composer.files is not None:
             composer.files.deny = host.agent.tools.context.deny_paths
         if composer.history is not None:
@@ -188,7 +208,7 @@ class ChatApp(App[None]):
 
     def _refused(self, event: Refused) -> None:
         composer = self.query_one(Composer)
-        composer.take_back([event.text])
+        composer.refuse(event.text)
         for image in event.images:
             composer.attach(image)
 
@@ -197,6 +217,7 @@ class ChatApp(App[None]):
     @on(Composer.Submitted)
     def _submitted(self, event: Composer.Submitted) -> None:
         self._leaving.forget()
+        self._going_back.forget()
         self._send(event)
 
     @work(group="send", exit_on_error=False)
@@ -212,10 +233,10 @@ class ChatApp(App[None]):
         if not self.chat_is_open:
             self.query_one(Composer).take_back([event.text])
             return
-        if doors.is_message(self.chat, event.text) and (why := doors.missing(self.chat.host)) is not None:
-            await doors.first_run(self, self.chat, why)
+        if actions.is_message(self.chat, event.text) and (why := actions.missing(self.chat.host)) is not None:
+            await actions.first_run(self, self.chat, why)
             self._refused(Refused(text=event.text, message="", images=event.images))
-        elif not await doors.agreed(self, self.chat, event.text):
+        elif not await actions.agreed(self, self.chat, event.text):
             self._refused(Refused(text=event.text, message="", images=event.images))
         elif event.steer and not event.images:
             self.chat.steer(event.text)
@@ -232,8 +253,30 @@ class ChatApp(App[None]):
 
     @on(Composer.StopRequested)
     def _stop(self) -> None:
-        if self.chat_is_open and (self.chat.busy or self.chat.queue):
+        if not self.chat_is_open:
+            return
+        if self.chat.busy or self.chat.queue:
+            self._going_back.forget()
             self.query_one(Composer).take_back(self.chat.stop())
+        elif self.chat.host.agent.session.head is not None:
+            if self._going_back.press():
+                actions.go_back(self)
+            else:
+                self.notify("Esc again goes back to an earlier message", timeout=2, markup=False)
+
+    @on(Composer.ModeRequested)
+    def _next_mode(self) -> None:
+        if self.chat_is_open:
+            actions.next_mode(self)
+            self._look_at_host()
+
+    @on(Composer.NoteEntered)
+    def _note(self, event: Composer.NoteEntered) -> None:
+        actions.note(self, event.text)
+
+    @on(Composer.HelpRequested)
+    def _help(self) -> None:
+        self.action_help()
 
     @on(Composer.RecallRequested)
     def _recall(self) -> None:
@@ -260,11 +303,11 @@ class ChatApp(App[None]):
 
     @on(PanelView.InspectRequested)
     def _inspect_group(self, event: PanelView.InspectRequested) -> None:
-        doors.inspect(self, event.group)
+        actions.inspect(self, event.group)
 
     @on(Transcript.InspectRequested)
-    def _inspect_counsel(self, event: Transcript.InspectRequested) -> None:
-        doors.inspect(self, event.counsel_id)
+    def _inspect_record(self, event: Transcript.InspectRequested) -> None:
+        actions.inspect(self, self.work_log.id_of(event.record))
 
     # Keys
 
@@ -278,7 +321,7 @@ class ChatApp(App[None]):
 
     def action_help(self) -> None:
         """F1."""
-        from agent.ui.tui.help import Help
+        from agent.ui.tui.dialogs.help import Help
 
         if not isinstance(self.screen, Help):
             self.push_screen(Help(self.screen, self.commands))
@@ -295,7 +338,15 @@ class ChatApp(App[None]):
 
     def action_inspect(self) -> None:
         """F4."""
-        doors.inspect(self, None)
+        actions.inspect(self, None)
+
+    def action_command(self, name: str) -> None:
+        """The key of a command."""
+        self.submit(f"/{name}")
+
+    def action_whole_transcript(self) -> None:
+        """Ctrl+O."""
+        actions.whole_transcript(self)
 
     def action_go_on(self) -> None:
         """Alt+G."""
@@ -338,12 +389,26 @@ class ChatApp(App[None]):
         await self.end_conversation()
         self.exit()
 
+    def leave_in_order(self) -> None:
+        """The terminal is gone, or somebody asks the program to end: the session is kept, children are ended, within a bounded time."""
+        if self.leaving:
+            return
+        self.leaving = True
+        self.deadline.start()
+        if self.is_running:
+            self.run_worker(self.action_quit(), exit_on_error=False)
+
     async def end_conversation(self) -> None:
         """Stop what runs and close the session; nothing where that is done already."""
         if self.chat_is_open and not self.farewell:
             session = self.chat.host.agent.session
             await self.chat.aclose()
-            self.farewell = farewell(session.id, began=bool(session.history()))
+            self.farewell = farewell(session.id, began=session.resumable)
+
+    def get_driver_class(self) -> type[Driver]:
+        """Textual's choice, but for the terminal driver of our own on POSIX."""
+        chosen = super().get_driver_class()
+        return actions.driver_class(chosen)
 
     def _fatal_error(self) -> None:
         # Textual would print a traceback with the values of everything, keys among them. `run` raises the error instead, for the one
@@ -353,11 +418,11 @@ class ChatApp(App[None]):
     def copy_to_clipboard(self, text: str) -> None:
         """Everything in the program that copies comes here."""
         self._clipboard = text
-        doors.copy(self, text)
+        actions.copy(self, text)
 
     @work(group="first run", exclusive=True)
     async def _first_run(self, why: str) -> None:
-        await doors.first_run(self, self.chat, why)
+        await actions.first_run(self, self.chat, why)
 
 
 def run(build: Callable[..., Host], options: Options) -> int:
@@ -366,7 +431,7 @@ def run(build: Callable[..., Host], options: Options) -> int:
     asyncio.run(_live(app))
     if app.problem is not None:
         raise app.problem
-    if app.farewell:
+    if app.farewell and not actions.terminal_lost(app):
         print(app.farewell)
     if app._exception is not None:
         raise app._exception
@@ -374,6 +439,7 @@ def run(build: Callable[..., Host], options: Options) -> int:
 
 
 async def _live(app: ChatApp) -> None:
+    deadline.listen(app.leave_in_order, app.deadline)
     await app.run_async(mouse=app.settings.mouse)
     if app._exception is not None:
         await app.end_conversation()

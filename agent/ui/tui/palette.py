@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.content import Content
 
-from agent.fuzzy import match
+from agent.ui.fuzzy import match
 
 if TYPE_CHECKING:
     from agent.commands import Command

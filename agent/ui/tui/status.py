@@ -11,10 +11,11 @@ from rich.cells import cell_len
 from textual.content import Content
 from textual.widget import Widget
 
-from agent.chatevents import Opened, Queued
+from agent.chat.events import Opened, Queued
 from agent.events import Compacted, Cost, ModelFinished, ModelStarted, SideFinished, TurnFinished
-from agent.ui.tui.cells import count, fit, money, one_line
-from agent.ui.tui.plot import bar
+from agent.ui import words
+from agent.ui.tui.text.cells import count, fit, one_line
+from agent.ui.tui.text.plot import bar
 
 if TYPE_CHECKING:
     from textual import events
@@ -29,9 +30,10 @@ GAUGE_CELLS = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """What the line tells. `plugins` are their own words (`Plugin.status()`), `cost` is the session's, `used` and `window` are tokens."""
+    """What the line tells. `effort` is how deep the model thinks, `plugins` are their own words (`Plugin.status()`), `cost` is the session's, `used` and `window` are tokens."""
 
     model: str = ""
+    effort: str = ""
     plugins: tuple[str, ...] = ()
     cost: Cost = Cost(usd=0.0)  # noqa: RUF009 - frozen
     used: int | None = None
@@ -132,8 +134,9 @@ def status_content(status: Status, width: int) -> Content:
             parts.append((importance, text, style))
 
     add(1, full, "bold")
+    add(4, f"effort {status.effort}" if status.effort else "")
     add(5, " ".join(map(one_line, status.plugins)), "$text-accent")
-    add(4, money(status.cost.usd, status.cost.lower_bound))
+    add(4, words.money(status.cost))
     add(3, *_context(status))
     add(0, f"{status.queue} queued" if status.queue else "", "$text-warning")
     add(2, one_line(status.mode), "$text-warning" if status.mode == "all" else "")

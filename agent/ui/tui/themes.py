@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from textual import on
 
 from agent.errors import UsageError
-from agent.ui.tui.picker import Chooser, Item, Picker
+from agent.ui.tui.dialogs.picker import Chooser, Item, Picker
 
 if TYPE_CHECKING:
     from textual.app import App

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from textual.content import Content
 from textual.widgets import Static
 
-from agent.ui.text import harmless
+from agent.text.cleaning import harmless
 
 SHOWN = 3
 

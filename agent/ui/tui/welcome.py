@@ -5,8 +5,8 @@ from __future__ import annotations
 from textual.content import Content
 from textual.widgets import Static
 
-from agent.ui.tui.cells import one_line
-from agent.ui.tui.markdown import FAINT
+from agent.ui.tui.text.cells import one_line
+from agent.ui.tui.text.markdown import FAINT
 
 
 class Welcome(Static):
@@ -18,9 +18,9 @@ class Welcome(Static):
 
     def tell(self, *, model: str, plugins: tuple[str, ...], cwd: str) -> None:
         """The facts of the open conversation."""
-        counsel = ", ".join(map(one_line, plugins)) or "off"
+        counsel = ", ".join(map(one_line, plugins)) or "off: /moa switches it on"
         rows = [("model", one_line(model)), ("counsel", counsel), ("folder", one_line(cwd))]
         lines = [Content.styled("moa", "bold $text-primary")]
         lines += [Content.assemble((f"{name:<9}", FAINT), (value, "")) for name, value in rows]
-        lines.append(Content.styled("\n/ commands · @ files · ! shell · F1 all keys", FAINT))
+        lines.append(Content.styled("\n/ commands · @ files · ! shell · ? all keys", FAINT))
         self.update(Content("\n").join(lines))

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
+import os
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 from textual_serve.app_service import AppService
+
+from agent.process import children, handover
+from agent.text import foreign_json
 
 READY = b"__GANGLION__\n"
 GRACE_S = 5.0
@@ -33,21 +36,23 @@ class Child(AppService):
         """It has drawn something."""
 
     def _build_environment(self, width: int = 80, height: int = 24) -> dict[str, str]:
-        environment = super()._build_environment(width, height)
-        for name in NOT_OURS:
-            environment.pop(name, None)
-        return {**environment, "TERM": "xterm-256color", **self._more}
+        # Of what textual-serve makes of our environment only what it adds to it; the program takes the rest from `handover`.
+        asked = super()._build_environment(width, height)
+        added = {name: value for name, value in asked.items() if os.environ.get(name) != value}
+        return {**children.environment("python", "own"), **added, "TERM": "xterm-256color", **self._more}
 
     async def _open_app_process(self, width: int = 80, height: int = 24) -> Process:
         # No shell between us; and a group of its own, so that Ctrl+C in our terminal is ours alone.
-        self._process = process = await asyncio.create_subprocess_exec(
-            *self._words,
-            stdin=PIPE,
-            stdout=PIPE,
-            stderr=PIPE,
-            env=self._build_environment(width, height),
-            start_new_session=True,
-        )
+        rest = {name: value for name, value in os.environ.items() if name not in NOT_OURS}
+        with handover.offered(rest) as descriptor:
+            self._process = process = await children.start(
+                self._words,
+                env={**self._build_environment(width, height), handover.VARIABLE: str(descriptor)},
+                stdin=PIPE,
+                stdout=PIPE,
+                stderr=PIPE,
+                pass_fds=(descriptor,),
+            )
         self._stdin = process.stdin
         return process
 
@@ -92,7 +97,7 @@ class Child(AppService):
 
     async def on_meta(self, data: bytes) -> None:
         """What the program asks of the page. Only web addresses are opened: a `javascript:` one would run in this page."""
-        asked = json.loads(data)
+        asked = foreign_json.loads(data)
         if asked.get("type") == "open_url" and urlsplit(str(asked.get("url"))).scheme not in ("http", "https"):
             return
         await super().on_meta(data)

@@ -56,7 +56,7 @@ class Guard:
             return "nothing is sent here but over the WebSocket"
         if path == "/":
             return None  # the door itself: what is needed there is the token
-        if cookie is None or not secrets.compare_digest(cookie.encode(), self._cookie.encode()):
+        if cookie is None or not secrets.compare_digest(cookie.encode("utf-8", "surrogatepass"), self._cookie.encode()):
             return "open the address that moa web printed"
         return None
 

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import secrets
 import signal
 import socket
 import sys
 import tempfile
-import webbrowser
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
 
 import textual_serve
 from aiohttp import WSCloseCode, web
+from aiohttp.http_exceptions import HttpProcessingError
 from textual_serve.server import Server
 
 from agent.errors import UsageError
-from agent.ui.text import harmless
-from agent.ui.web import Command
+from agent.text.cleaning import harmless
+from agent.ui import browser
 from agent.ui.web.child import Child
 from agent.ui.web.guard import Guard
 
@@ -28,6 +30,8 @@ PORT = 8765
 HOST = "127.0.0.1"
 NOTE = "MOA_WEB_SESSION"
 """The variable that names the file in which a chat notes the session it has open."""
+Command = Callable[[str | None], Sequence[str]]
+"""The program to run in a tab, given the session to go on with (None: as the command line says)."""
 ASSETS = Path(__file__).parent / "assets"
 STATIC = Path(textual_serve.__file__).parent / "static"
 SIZES = range(10, 1001)
@@ -157,7 +161,15 @@ class WebChat(Server):
             await websocket.close()
             heard.cancel()
             ended.cancel()
-            with contextlib.suppress(asyncio.CancelledError, ValueError, TypeError, LookupError, AssertionError):
+            with contextlib.suppress(
+                asyncio.CancelledError,
+                ValueError,
+                TypeError,
+                LookupError,
+                AssertionError,
+                AttributeError,
+                RecursionError,
+            ):
                 await heard  # what is no message of the page's ends the tab, and nothing else
 
     def _session(self, tab: Tab) -> str | None:
@@ -172,6 +184,11 @@ class WebChat(Server):
 def _size(request: web.Request, name: str, default: int) -> int:
     text = request.query.get(name, "")
     return int(text) if text.isdecimal() and len(text) < 6 and int(text) in SIZES else default
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    """Whether what aiohttp logs is a fault of this program: a request that is none was answered, and is nobody's."""
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
 
 
 def listen(port: int | None) -> socket.socket:
@@ -197,6 +214,7 @@ def serve(command: Command, sessions: Path, *, port: int | None, open_browser: b
 
 async def _serve(listener: socket.socket, command: Command, sessions: Path, folder: Path, open_browser: bool) -> int:
     port = listener.getsockname()[1]
+    logging.getLogger("aiohttp.server").addFilter(_is_ours)
     guard = Guard(port)
     chat = WebChat(command, sessions, folder, guard)
     runner = web.AppRunner(await chat._make_app(), access_log=None, shutdown_timeout=2.0)
@@ -210,7 +228,7 @@ async def _serve(listener: socket.socket, command: Command, sessions: Path, fold
         print(f"moa is at http://{HOST}:{port}/?token={guard.token}", flush=True)
         print("Whoever has this address can use your agent. Ctrl+C ends it.", flush=True)
         if open_browser:
-            await asyncio.to_thread(webbrowser.open, f"http://{HOST}:{port}/?token={guard.once}")
+            await browser.open_page(f"http://{HOST}:{port}/?token={guard.once}")
         await stop.wait()
     finally:
         await runner.cleanup()

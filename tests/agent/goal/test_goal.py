@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from agent.chat import Asked, Opened, Refused, Shown
+from agent.chat.events import Asked, Opened, Refused, Shown
 from agent.errors import UsageError
 from agent.events import AgentEvent, ModelStarted, Notice, Record, SideFinished, SideStarted, TurnFinished, TurnStarted
 from agent.goal.budget import Spent
@@ -21,7 +21,7 @@ from agent.llm.errors import AuthError, BadRequest, Overloaded, RateLimited, Str
 from agent.llm.messages import user
 from agent.llm.request import ModelRef, Request
 from agent.plugin import JudgeSeat
-from agent.session import Session
+from agent.session.session import Session
 from agent.ui.text import render
 from tests.agent.goal.bench import SETTINGS, GoalBench, verdict
 from tests.support.chatbench import CONFIG, calls

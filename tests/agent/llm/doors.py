@@ -13,9 +13,7 @@ from typing import Any
 import httpx
 
 from agent.llm.accounting import Bound, CallContext, Settlement
-from agent.llm.catalogue import Catalogue
 from agent.llm.client import Clocks, ModelClient
-from agent.llm.endpoint import Endpoint, ModelFacts, Price
 from agent.llm.errors import (
     AuthError,
     BadRequest,
@@ -28,10 +26,13 @@ from agent.llm.errors import (
     StreamBroken,
     Unsupported,
 )
-from agent.llm.memory import QuirkMemory
 from agent.llm.messages import Message, assistant, user
+from agent.llm.models.catalogue import Catalogue
+from agent.llm.models.endpoint import Endpoint, ModelFacts, Price
+from agent.llm.models.learned_quirks import QuirkMemory
+from agent.llm.net.exchange import HttpExchange
+from agent.llm.net.retry import RetryPolicy
 from agent.llm.request import ModelRef, Request
-from agent.llm.retry import RetryPolicy
 from agent.llm.stream import Reply, StreamEvent, TextDelta, Usage
 
 KEY = "sk-very-secret-key"
@@ -57,7 +58,7 @@ class Books:
         self.refusal: Exception | None = None
         self._ids = count(1)
 
-    def reserve(self, model: ModelRef, context: CallContext, bound: Bound) -> str:
+    async def reserve(self, model: ModelRef, context: CallContext, bound: Bound) -> str:
         if self.refusal is not None:
             raise self.refusal
         call_id = f"c{next(self._ids)}"
@@ -65,21 +66,21 @@ class Books:
         self.bounds.append(bound)
         return call_id
 
-    def adjust(self, call_id: str, context: CallContext, bound: Bound) -> None:
+    async def adjust(self, call_id: str, context: CallContext, bound: Bound) -> None:
         self.lines.append(("adjust", call_id))
         if self.refusal is not None:
             raise self.refusal
         self.bounds.append(bound)
 
-    def sent(self, call_id: str, *, generation_id: str | None = None) -> None:
+    async def sent(self, call_id: str, *, generation_id: str | None = None) -> None:
         self.generation = generation_id or self.generation
         self.lines.append(("sent", call_id))
 
-    def settle(self, call_id: str, settlement: Settlement) -> None:
+    async def settle(self, call_id: str, settlement: Settlement) -> None:
         self.lines.append(("settle", call_id))
         self.settled.append(settlement)
 
-    def release(self, call_id: str) -> None:
+    async def release(self, call_id: str) -> None:
         self.lines.append(("release", call_id))
 
 
@@ -97,7 +98,12 @@ class Words:
         return None
 
     def feed(self, event: str, data: str) -> list[StreamEvent]:
-        return [] if data == "[DONE]" else self._take(json.loads(data))
+        if data == "[DONE]":
+            return []
+        try:
+            return self._take(json.loads(data))
+        except ValueError:
+            raise StreamBroken("a damaged event", partial=self.partial) from None
 
     def feed_body(self, body: bytes) -> list[StreamEvent]:
         return self._take(json.loads(body))
@@ -127,16 +133,36 @@ class Words:
 class TinyDialect:
     """The smallest wire format that has everything the door must deal with."""
 
+    name = "tiny"
     path = "/chat"
+    list_path = "/models"
+
+    def is_last(self, event: str, data: str) -> bool:
+        return data == "[DONE]"
 
     def headers(self, endpoint: Endpoint) -> dict[str, str]:
         return {"authorization": f"Bearer {endpoint.api_key}"}
 
-    def encode(self, request: Request, endpoint: Endpoint, quirks: frozenset[str]) -> dict[str, Any]:
+    def items(self, body: dict[str, Any]) -> list[Any]:
+        return [body["text"]]
+
+    def compose(
+        self, request: Request, endpoint: Endpoint, quirks: frozenset[str], left: list[str] | None = None
+    ) -> dict[str, Any]:
+        return self.encode(request, endpoint, quirks, left)
+
+    def encode(
+        self, request: Request, endpoint: Endpoint, quirks: frozenset[str], left: list[str] | None = None
+    ) -> dict[str, Any]:
         return {"model": request.model.model, "text": request.messages[-1].text, "without": sorted(quirks)}
 
     def classify(
-        self, status: int, headers: Mapping[str, str], body: bytes, endpoint: Endpoint | None = None
+        self,
+        status: int,
+        headers: Mapping[str, str],
+        body: bytes,
+        endpoint: Endpoint | None = None,
+        sent: Mapping[str, Any] | None = None,
     ) -> ModelError:
         text = body.decode(errors="replace")
         if text.startswith("no "):
@@ -154,6 +180,9 @@ class TinyDialect:
 
     def decoder(self, request: Request, endpoint: Endpoint) -> Words:
         return Words(request)
+
+    def exchange(self, decoder: Any, endpoint: Endpoint, headers: Mapping[str, str] | None = None) -> HttpExchange:
+        return HttpExchange(self, decoder, endpoint, headers)
 
 
 def sse(*values: object, done: bool = True) -> bytes:

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.llm.catalogue import Catalogue, ListedModel, parse_models, parse_pricing
-from agent.llm.endpoint import WELL_KNOWN, Endpoint, ModelFacts, Price
-from agent.llm.memory import MAX_AGE_S, QuirkMemory
+from agent.llm.models.catalogue import Catalogue, ListedModel, parse_models, parse_pricing
+from agent.llm.models.endpoint import WELL_KNOWN, Endpoint, ModelFacts, Price
+from agent.llm.models.learned_quirks import MAX_AGE_S, QuirkMemory
 
 HOUSE = Endpoint("house", "https://house.test/v1")
 

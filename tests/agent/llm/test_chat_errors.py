@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from agent.llm import errors
 from agent.llm.dialects.chat import ChatDialect
-from agent.llm.endpoint import WELL_KNOWN, Endpoint
-from agent.llm.quirks import NAMES, TABLE, known, refused
+from agent.llm.models.endpoint import WELL_KNOWN, Endpoint
+from agent.llm.models.quirks import NAMES, TABLE, known, refused
 
 ENDPOINT = WELL_KNOWN["openrouter"]
 
@@ -38,7 +38,7 @@ def said(message: str, **more: Any) -> dict[str, Any]:
         (400, said("API key not valid. Please pass a valid API key.", status="INVALID_ARGUMENT"), errors.AuthError),
         (402, said("This request requires more credits, or fewer max_tokens"), errors.PaymentRequired),
         (403, said("Key not allowed"), errors.AuthError),
-        (403, said("flagged", metadata={"reasons": ["violence"]}), errors.BadRequest),
+        (403, said("flagged", metadata={"reasons": ["violence"]}), errors.Refused),
         (404, said("No endpoints found for a/b."), errors.ModelNotFound),
         (404, said("model 'x' not found, try pulling it first"), errors.ModelNotFound),
         (404, b"404 page not found", errors.BadRequest),
@@ -131,6 +131,15 @@ def test_an_overflow_is_recognised_everywhere(status: int, body: Any) -> None:
         ("no_images", 404, "No endpoints found that support image input"),
         ("adaptive_thinking", 400, '"thinking.type.enabled" is not supported for this model.'),
         ("manual_thinking", 400, "adaptive thinking is not supported on this model"),
+        ("no_thinking_display", 400, "thinking.adaptive.display: Extra inputs are not permitted"),
+        ("no_prefill", 400, "This model does not support assistant message prefill. It must end with a user message."),
+        ("no_encrypted_reasoning", 400, "Encrypted content is not supported with this model."),
+        ("no_encrypted_reasoning", 400, "Unsupported parameter: 'include'"),
+        ("no_reasoning_summary", 400, "Your organization must be verified to generate reasoning summaries."),
+        ("no_reasoning_summary", 400, "Unsupported parameter: 'reasoning.summary' is not supported with this model."),
+        ("no_reasoning", 400, "Unsupported parameter: 'reasoning.effort' is not supported with this model."),
+        ("no_cache_breakpoint", 400, "Unknown parameter: 'input[0].content[0].prompt_cache_breakpoint'."),
+        ("no_prompt_cache_key", 400, "Unrecognized request argument supplied: prompt_cache_key"),
         ("history_needs_tools", 400, "Requests which include `tool_use` or `tool_result` blocks must define tools"),
     ],
 )

@@ -6,14 +6,17 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal
 
 import httpx
 import pytest
 
 from agent.errors import UsageError
+from agent.ledger.book import Ledger
+from agent.ledger.patient import PatientLedger
+from agent.llm.accounting import Cap
 from agent.llm.client import Clocks
-from agent.llm.endpoint import Endpoint
 from agent.llm.errors import (
     BudgetReached,
     ConnectionFailed,
@@ -25,12 +28,13 @@ from agent.llm.errors import (
     TimedOut,
     Unsupported,
 )
-from agent.llm.memory import QuirkMemory
 from agent.llm.messages import user
+from agent.llm.models.endpoint import Endpoint
+from agent.llm.models.learned_quirks import QuirkMemory
+from agent.llm.net.retry import RetryPolicy
 from agent.llm.request import ModelRef, Request, ToolSpec
-from agent.llm.retry import RetryPolicy
-from agent.llm.stream import Finished, Retrying, Started, TextDelta, Usage
-from tests.agent.llm.doors import ASK, ENDPOINT, GOOD, KEY, MAIN, answer, cut, door, sse
+from agent.llm.stream import Finished, Retrying, Started, StreamEvent, TextDelta, Usage
+from tests.agent.llm.doors import ASK, ENDPOINT, GOOD, KEY, MAIN, TinyDialect, Words, answer, cut, door, sse
 
 DOWN = httpx.Response(503, text="down")
 
@@ -108,10 +112,77 @@ def test_a_fault_before_the_first_token_is_retried(fault: Any) -> None:
         assert reply.message.text == "hi there" and reply.retries == 2
         assert [event.adapted for event in it.events if isinstance(event, Retrying)] == [False, False]
         assert sum(isinstance(event, Started) for event in it.events) == 1
-        assert [line for line, _ in it.books.lines].count("reserve") == 1
-        assert [settled.outcome for settled in it.books.settled] == ["done"]
+        # What was refused costs nothing. What the endpoint may have begun to answer stays, each attempt with its own bound.
+        status = getattr(fault, "status_code", 0)
+        free = status >= 400 or isinstance(fault, httpx.ConnectError | httpx.ConnectTimeout)
+        assert [settled.outcome for settled in it.books.settled] == ["failed"] * (0 if free else 2) + ["done"]
+        assert [settled.cost_nano for settled in it.books.settled[:-1]] == [None] * (0 if free else 2)
+        assert [line for line, _ in it.books.lines].count("reserve") == len(it.books.settled)
+        assert reply.call_id == it.books.lines[-1][1]
 
     asyncio.run(main())
+
+
+def test_an_attempt_that_may_be_billed_leaves_the_next_only_what_a_cap_leaves(tmp_path: Path) -> None:
+    async def main() -> None:
+        ledger = Ledger(tmp_path / "ledger.db")
+        it = door(cut(b""), answer())
+        it.client.accounts = PatientLedger(ledger)
+        bound = it.client.bound(ASK)
+        assert bound.nano is not None
+        capped = replace(MAIN, caps=(Cap("turn", "[budget] turn_usd", nano=2 * bound.nano - 1),))
+        with pytest.raises(BudgetReached):
+            await it.ask(context=capped)
+        assert len(it.requests) == 1
+        (row,) = ledger.calls()
+        assert (row.outcome, row.error_kind, row.cost_nano) == ("failed", "stream_broken", None)
+        assert ledger.total().lower_bound
+        ledger.close()
+
+    asyncio.run(main())
+
+
+def test_a_retry_that_never_goes_out_leaves_no_row(tmp_path: Path) -> None:
+    async def main() -> None:
+        ledger = Ledger(tmp_path / "ledger.db")
+        it = door(cut(b""), answer(), retry=RetryPolicy(base_s=60.0, cap_s=60.0, seed=1))
+        it.client.accounts = PatientLedger(ledger)
+        waits = asyncio.Event()
+
+        def told(event: StreamEvent) -> None:
+            if isinstance(event, Retrying):
+                waits.set()
+
+        asking = asyncio.create_task(it.client.complete(ASK, MAIN, on_event=told))
+        await waits.wait()
+        asking.cancel()
+        await asyncio.wait([asking])
+        assert [row.outcome for row in ledger.calls()] == ["failed"]
+        ledger.close()
+
+    asyncio.run(main())
+
+
+def test_what_an_endpoint_calls_by_our_key_is_called_otherwise(tmp_path: Path) -> None:
+    class Echoes(TinyDialect):
+        def decoder(self, request: Request, endpoint: Endpoint) -> Words:
+            words = Words(request)
+            finish = words.finish
+            words.finish = lambda: finish().with_(model_served=f"m-{KEY}", provider=KEY)  # type: ignore[method-assign]
+            return words
+
+    async def main() -> None:
+        ledger = Ledger(tmp_path / "ledger.db", redact=ENDPOINT.redact)
+        it = door(answer(sse({"say": "hi", "id": f"gen-{KEY}"}, {"stop": True})), dialects={"fake": Echoes()})
+        it.client.accounts = PatientLedger(ledger)
+        reply = await it.ask()
+        assert (reply.model_served, reply.provider, reply.generation_id) == ("m-[key]", "[key]", "gen-[key]")
+        (row,) = ledger.calls()
+        assert (row.model_served, row.provider, row.generation_id) == ("m-[key]", "[key]", "gen-[key]")
+        ledger.close()
+
+    asyncio.run(main())
+    assert all(KEY.encode() not in file.read_bytes() for file in tmp_path.iterdir())
 
 
 def test_three_attempts_are_all() -> None:
@@ -274,7 +345,7 @@ def test_free_endpoints_cost_nothing_and_unpriced_ones_an_unknown_amount() -> No
 def test_a_hold_is_used_up() -> None:
     async def main() -> None:
         it = door(answer())
-        hold = it.client.hold(ASK, MAIN, headroom_tokens=500)
+        hold = await it.client.hold(ASK, MAIN, headroom_tokens=500)
         async with aclosing(it.client.stream(ASK, MAIN, hold=hold)) as stream:
             events = [event async for event in stream]
         assert isinstance(events[-1], Finished)

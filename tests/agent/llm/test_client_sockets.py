@@ -8,19 +8,36 @@ import ssl
 import subprocess
 import sys
 import textwrap
+from collections.abc import Coroutine
 from contextlib import aclosing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from agent.llm.client import Clocks
-from agent.llm.endpoint import Endpoint
 from agent.llm.errors import ConnectionFailed, StreamBroken, TimedOut
-from agent.llm.retry import RetryPolicy
-from agent.llm.stream import TextDelta
+from agent.llm.models.endpoint import Endpoint
+from agent.llm.net.retry import RetryPolicy
+from agent.llm.stream import Retrying, TextDelta
 from tests.agent.llm.doors import ASK, GOOD, HEAD, MAIN, chunk, door, server, sse, take_request
 
 ONCE = RetryPolicy(attempts=1)
+LOOPS = ["asyncio", pytest.param("uvloop", marks=pytest.mark.slow)]  # the server runs on uvloop where it is there
+loop_name = "asyncio"
+
+
+@pytest.fixture(autouse=True, params=LOOPS)
+def _loop(request: pytest.FixtureRequest) -> None:
+    global loop_name
+    loop_name = request.param
+
+
+def run(main: Coroutine[Any, Any, None]) -> None:
+    """On the event loop of this row."""
+    factory = pytest.importorskip("uvloop").new_event_loop if loop_name == "uvloop" else None
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(main)
 
 
 class Server:
@@ -74,7 +91,7 @@ def test_cancelling_closes_the_socket_at_once() -> None:
             (settled,) = it.books.settled
             assert (settled.outcome, settled.cost_nano, settled.usage) == ("cancelled", None, None)
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_closing_the_stream_is_cancelling_too() -> None:
@@ -88,7 +105,7 @@ def test_closing_the_stream_is_cancelling_too() -> None:
             await asyncio.wait_for(answering.gone, 1)
             assert it.books.settled[0].outcome == "cancelled"
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_a_call_that_still_waits_for_its_head_can_be_cancelled() -> None:
@@ -111,7 +128,7 @@ def test_a_call_that_still_waits_for_its_head_can_be_cancelled() -> None:
             ]
             assert len(it.books.settled) == 2
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_a_connection_is_used_again_after_the_last_words_of_an_answer() -> None:
@@ -125,7 +142,7 @@ def test_a_connection_is_used_again_after_the_last_words_of_an_answer() -> None:
             await it.client.aclose()
             await asyncio.wait_for(answering.gone, 1)
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_a_server_that_never_ends_its_stream_does_not_keep_us_waiting() -> None:
@@ -136,7 +153,7 @@ def test_a_server_that_never_ends_its_stream_does_not_keep_us_waiting() -> None:
         ):
             assert (await asyncio.wait_for(it.ask(), 1)).message.text == "hi there"
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_an_idle_connection_that_the_server_closed_is_not_used() -> None:
@@ -152,7 +169,36 @@ def test_an_idle_connection_that_the_server_closed_is_not_used() -> None:
                 await it.ask()
                 await asyncio.sleep(0.02)
 
-    asyncio.run(main())
+    run(main())
+
+
+@pytest.mark.parametrize("said", [b"", b"HTTP/1.1 200 OK\r\n"], ids=["nothing", "half a head"])
+def test_a_request_that_was_read_is_not_sent_again_in_silence(said: bytes) -> None:
+    """On a connection that has been used before, too: what the provider has read it may bill."""
+
+    async def main() -> None:
+        read: list[bytes] = []
+
+        async def second_breaks_off(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            while True:
+                read.append(await take_request(reader))
+                if len(read) == 2:
+                    writer.write(said)
+                    await writer.drain()
+                    writer.close()
+                    return
+                writer.write(HEAD + chunk(GOOD) + chunk(b""))
+                await writer.drain()
+
+        async with server(second_breaks_off) as endpoint, door(endpoint=endpoint, network=True) as it:
+            await it.ask()
+            assert (await it.ask()).retries == 1
+            assert len(read) == 3
+            assert [settled.outcome for settled in it.books.settled] == ["done", "failed", "done"]
+            assert it.books.settled[1].cost_nano is None
+            assert [event.adapted for event in it.events if isinstance(event, Retrying)] == [False]
+
+    run(main())
 
 
 @pytest.mark.parametrize("tail", [b"", b"5\r\ndata:"], ids=["between chunks", "in a chunk"])
@@ -169,7 +215,7 @@ def test_a_cut_stream_is_a_broken_one(tail: bytes) -> None:
                 await it.ask()
             assert caught.value.partial is not None and caught.value.partial.text == "half"
 
-    asyncio.run(main())
+    run(main())
 
 
 @pytest.mark.parametrize("said", [b"", b"HTTP/1.1 200", b"SSH-2.0-OpenSSH_9.2\r\n"])
@@ -186,7 +232,7 @@ def test_a_server_that_speaks_no_http_is_a_failed_connection(said: bytes) -> Non
                 async with door(endpoint=endpoint, network=True, retry=ONCE) as it:
                     await it.ask()
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_nobody_listens() -> None:
@@ -197,7 +243,7 @@ def test_nobody_listens() -> None:
             async with door(endpoint=endpoint, network=True, retry=ONCE) as it:
                 await it.ask()
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_a_connection_that_does_not_stand_in_time() -> None:
@@ -214,7 +260,7 @@ def test_a_connection_that_does_not_stand_in_time() -> None:
                     await it.ask()
                 assert caught.value.clock == "connect" and it.books.settled[0].cost_nano == 0
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_tls_is_verified_and_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,7 +284,7 @@ def test_tls_is_verified_and_works(tmp_path: Path, monkeypatch: pytest.MonkeyPat
             async with door(endpoint=endpoint, network=True, retry=ONCE) as it:
                 assert (await it.ask()).message.text == "hi there"
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_the_first_byte_leaves_early() -> None:
@@ -250,7 +296,7 @@ def test_the_first_byte_leaves_early() -> None:
 
         async def main():
             # The support module imports httpx by itself, as nothing on the way of a real call does.
-            from agent.llm.http import load_httpx
+            from agent.llm.net.http import load_httpx
             load_httpx()
             from tests.agent.llm.doors import door, server, GOOD, HEAD, chunk, take_request
 
@@ -290,7 +336,7 @@ def test_loopback_is_reached_without_the_proxy(monkeypatch: pytest.MonkeyPatch) 
                 assert (await it.ask()).message.text == "hi there"
                 assert proxy.requests == 1
 
-    asyncio.run(main())
+    run(main())
 
 
 def test_closing_the_door_closes_what_is_still_open() -> None:
@@ -305,4 +351,4 @@ def test_closing_the_door_closes_what_is_still_open() -> None:
             with pytest.raises(StreamBroken):
                 await anext(stream)
 
-    asyncio.run(main())
+    run(main())

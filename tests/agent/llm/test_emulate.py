@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from agent.llm import errors
 from agent.llm.dialects.chat import ChatDialect
-from agent.llm.emulate import EmulatedDecoder, emulate
-from agent.llm.emulate_decoder import Form
-from agent.llm.endpoint import WELL_KNOWN
+from agent.llm.dialects.emulate import emulate
+from agent.llm.dialects.emulate_decoder import EmulatedDecoder, Form
 from agent.llm.messages import Message, ToolCallPart, assistant, system, tool_result, user
+from agent.llm.models.endpoint import WELL_KNOWN
 from agent.llm.request import ModelRef, Request, Schema, ToolSpec
 from agent.llm.stream import Reply, TextDelta, ToolCallDelta
 
@@ -158,7 +158,7 @@ def test_a_cut_anywhere_shows_a_beginning_of_the_answer(text: str, ascii: bool, 
 def test_a_tool_call_is_read_when_it_is_whole_and_keeps_its_bytes() -> None:
     events, reply = answer('```json\n{"tool": "read",\n "arguments": { "path" : "a}b" }}\n```')
     assert events == [ToolCallDelta(0, "read", '{ "path" : "a}b" }')]
-    call = ToolCallPart(id="call_2", name="read", arguments='{ "path" : "a}b" }')
+    call = ToolCallPart(id="m00002000", name="read", arguments='{ "path" : "a}b" }')
     assert reply.message.tool_calls == (call,)
     assert reply.finish == "tool_calls"
     assert answer('{"arguments": {"path": "a"}, "tool": "read"}')[1].message.tool_calls[0].arguments == '{"path": "a"}'

@@ -9,17 +9,18 @@ from typing import Any
 import httpx
 import pytest
 
-from agent import depth
-from agent.ledger import Ledger
+from agent.ledger.book import Ledger
+from agent.ledger.patient import PatientLedger
 from agent.llm.accounting import Bound, CallContext
-from agent.llm.catalogue import Catalogue
 from agent.llm.client import ModelClient
-from agent.llm.endpoint import WELL_KNOWN, Endpoint
 from agent.llm.errors import ModelError
-from agent.llm.memory import QuirkMemory
 from agent.llm.messages import user
+from agent.llm.models.catalogue import Catalogue
+from agent.llm.models.endpoint import WELL_KNOWN, Endpoint
+from agent.llm.models.learned_quirks import QuirkMemory
 from agent.llm.request import ModelRef, Request
 from agent.llm.stream import Usage
+from agent.process import depth
 
 ROUTER = WELL_KNOWN["openrouter"].with_(api_key="sk-1")
 DATA = {"native_tokens_prompt": 100, "native_tokens_completion": 20, "native_tokens_reasoning": 5, "total_cost": 0.0031}
@@ -32,7 +33,7 @@ def client(ledger: Ledger, answer: httpx.Response, seen: list[httpx.Request], **
 
     return ModelClient(
         {"openrouter": ROUTER, "plain": Endpoint("plain", "http://127.0.0.1:9/v1")},
-        ledger,
+        PatientLedger(ledger),
         catalogue=Catalogue(),
         memory=QuirkMemory(),
         transport=httpx.MockTransport(handle),

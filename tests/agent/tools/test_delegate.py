@@ -12,24 +12,24 @@ from typing import Any
 
 import pytest
 
-from agent.approval import UserAnswer
-from agent.chat import Asked
+from agent.approval.approval import UserAnswer
+from agent.chat.events import Asked
+from agent.delegate.tool import Settings, read_settings
 from agent.errors import UsageError
 from agent.events import AgentEvent, SideFinished, SideProgress, SideStarted, ToolFinished, ToolStarted, TurnFinished
 from agent.host import Host, Options, build
-from agent.ledger import Ledger
+from agent.ledger.book import Ledger
 from agent.llm.errors import BudgetReached, RateLimited
 from agent.llm.request import ModelRef, Request
-from agent.loop import Turn
+from agent.loop.turn import Turn
 from agent.plugin import Plugin, PluginHost, Profile
-from agent.tools.delegate import Settings, read_settings
-from agent.ui import headless
+from agent.serialize import to_plain
 from agent.ui.line.paint import Paint
 from agent.ui.line.printer import Printer
 from agent.ui.line.status import Status
-from agent.ui.tui.items import ToolRun
-from agent.ui.tui.teller import Teller
-from agent.wire import to_plain
+from agent.ui.run import headless
+from agent.ui.tui.transcript.items import ToolRun
+from agent.ui.tui.transcript.reducer import Teller
 from tests.support.chatbench import CONFIG, ChatBench, calls
 from tests.support.scripted import After, Line, ScriptedClient, reply_of
 

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.globs import Glob, escape
-from agent.tools import search
+from agent.files.globs import Glob, escape
 from agent.tools.grep import Grep
+from agent.tools.lib import search
 from tests.agent.tools.support import call, make_context, refused
 
 
@@ -152,3 +152,60 @@ def test_a_pattern_of_many_stars_takes_no_time() -> None:
     assert time.monotonic() - started < 1
     with pytest.raises(ValueError, match="alternatives"):
         Glob("{a,b}" * 20)
+
+
+FAR = "x" * (3 << 20) + " needle " + "y" * 100
+
+
+@pytest.mark.parametrize("ripgrep", ["", shutil.which("rg") or ""])
+@pytest.mark.parametrize(
+    ("data", "line"),
+    [
+        ("first\nthe needle\n".encode("utf-16"), 2),
+        ("first\r\nthe needle\r\n".encode("utf-16"), 2),
+        (b"\xfe\xff" + "first\nthe needle\n".encode("utf-16-be"), 2),
+        ("\ufeffneedle at the start\n".encode(), 1),
+        (FAR.encode(), 1),
+        (f"one\n{FAR}\n{FAR}".encode(), 2),
+        ("ünïcödé needle\n".encode("latin-1"), 1),
+    ],
+)
+def test_what_is_text_is_searched_whole(tmp_path: Path, data: bytes, line: int, ripgrep: str) -> None:
+    (tmp_path / "a.txt").write_bytes(data)
+    text = call(make_context(tmp_path), Grep(ripgrep=ripgrep), pattern="needle").text
+    assert text.startswith(f"a.txt:{line}:")
+
+
+def test_a_mark_does_not_hide_a_lines_beginning(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes("\ufeffneedle\n".encode())
+    assert call(make_context(tmp_path), Grep(ripgrep=""), pattern="^needle").text == "a.txt:1:needle"
+
+
+@pytest.mark.skipif(shutil.which("rg") is None, reason="ripgrep is not installed")
+def test_git_says_which_files_count_whatever_ripgrep_reads(tmp_path: Path) -> None:
+    tree(
+        tmp_path,
+        tracked_dot_log="needle\n",
+        new_dot_log="needle\n",
+        _dot_gitignore="*.log\nbuild/\n",
+        _dot_ignore="kept.txt\n",
+        kept_dot_txt="needle\n",
+        excluded_dot_txt="needle\n",
+        _dot_hidden__a_dot_txt="needle\n",
+        build__out_dot_txt="needle\n",
+        deep__b_dot_txt="needle\n",
+        _dot_env_dot_local="needle\n",
+    )
+    git = ["git", "-c", "init.defaultBranch=main", "-C", str(tmp_path)]
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "add", "-f", "tracked.log"], check=True)
+    (tmp_path / ".git" / "info" / "exclude").write_text("excluded.txt\n")
+    (tmp_path / "link.txt").symlink_to("kept.txt")
+    os.mkfifo(tmp_path / "pipe.txt")
+    for place in (".", "deep"):
+        own = call(make_context(tmp_path), Grep(ripgrep=""), pattern="needle", path=place).text
+        assert call(make_context(tmp_path), Grep(ripgrep=shutil.which("rg")), pattern="needle", path=place).text == own
+    found = {
+        line.partition(":")[0] for line in call(make_context(tmp_path), Grep(), pattern="needle").text.split("\n")[:-1]
+    }
+    assert found == {"tracked.log", "kept.txt", ".hidden/a.txt", "deep/b.txt"}

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.process.output import harmless
 from agent.tools.base import ToolError
-from agent.tools.output import harmless
 from agent.tools.shell import Shell
 from tests.agent.tools.support import acall, call, make_context, refused
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from agent.chat import Opened
+from agent.chat.events import Opened
 from agent.events import TodoChanged, TodoItem
 from agent.host import Options
 from agent.tools.todo import kept
@@ -47,8 +47,8 @@ def test_a_wrong_list_is_told_to_the_model(tmp_path: Path) -> None:
     assert bench.history[5].text == "the list is empty"
 
 
-def test_a_run_without_a_face_has_no_list(tmp_path: Path) -> None:
+def test_a_run_lists_it_too_since_a_session_may_go_on_in_the_chat(tmp_path: Path) -> None:
     bench = ChatBench(tmp_path)
     host = bench.build(Options(cwd=tmp_path))
-    assert "todo" not in host.agent.tools.tools
+    assert "todo" in host.agent.tools.tools
     assert host.agent.tools.only(["read"]).tools.keys() == {"read"}

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.llm.request import ToolSpec
-from agent.tools import builtin_tools
 from agent.tools.base import ToolError
-from agent.tools.validate import validate
+from agent.tools.builtin import builtin_tools
+from agent.tools.lib.validate import validate
 
 SPEC = ToolSpec(
     "look",

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 
-from agent.approval import ApprovalRequest
-from agent.chatevents import Asked
+import pytest
+
+from agent.approval.approval import ApprovalRequest
+from agent.chat.events import Asked
 from agent.llm.messages import ToolCallPart
+from agent.text.cleaning import visible
 from agent.tools.shell import Shell
-from agent.ui.asking import MOST_CHARS, in_lines
+from agent.ui.asking import MOST_CHARS, MOST_LINES, in_full, in_lines, read_answer, too_long
 from agent.ui.line.paint import Paint
 from agent.ui.line.printer import Printer
-from agent.ui.text import visible
 
 
 def _request(
@@ -59,6 +61,45 @@ def test_every_argument_is_named_and_one_without_end_is_counted() -> None:
     lines = in_lines(_request("delegate", task="look\naround", steps=3, text="y" * (MOST_CHARS + 5)))
     assert lines[:3] == ["  │ task: look", "  │ around", "  │ steps: 3"]
     assert lines[-1] == "  │ … and 5 more characters that are not shown"
+
+
+@pytest.mark.parametrize(
+    ("line", "long", "verdict"),
+    [
+        ("1", False, "once"),
+        ("Yes,", False, "once"),
+        ("2", False, "session"),
+        ("3", True, "always"),
+        ("1", True, "once"),
+        ("y", True, None),
+        ("yes", True, None),
+        ("n", True, "no"),
+        ("4 because", True, "no"),
+        ("", False, None),
+        ("you", False, None),
+        ("1 more thing", False, None),
+        ("yes please", False, None),
+        ("12", False, None),
+        ("\uff11", False, None),
+    ],
+)
+def test_what_is_an_answer(line: str, long: bool, verdict: str | None) -> None:
+    request = _request(command="x" * (MOST_CHARS + 1) if long else "x")
+    answer = read_answer(line, request)
+    assert (answer.verdict if answer else None) == verdict
+
+
+def test_a_long_diff_is_counted_and_its_rest_named() -> None:
+    diff = "--- a\n+++ b\n@@ -1 +1 @@\n" + "+x\n" * MOST_LINES
+    request = _request("write", diff=diff, path="b")
+    assert too_long(request) and read_answer("y", request) is None
+    assert in_full(request)[-1] == "… and 4 more lines that are not shown"
+    assert "more lines" in _printed(request)
+
+
+def test_the_whole_rule_is_printed() -> None:
+    request = ApprovalRequest(ToolCallPart(id="1", name="shell", arguments="{}"), "x", f"shell({'a ' * 900}; rm -rf b)")
+    assert "rm -rf b)" in _printed(request)
 
 
 def test_a_change_shows_its_control_characters() -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from agent.chatevents import Opened
+from agent.chat.events import Opened
 from agent.events import Compacted, SideFinished, SideStarted
 from agent.llm.messages import user
 from agent.ui import words
 from agent.ui.line.status import Status
-from agent.ui.tui.items import ToolRun, of_session
-from agent.ui.tui.sidelog import SideLog
-from agent.ui.tui.teller import Teller
+from agent.ui.tui.counsel.side_log import SideLog
+from agent.ui.tui.transcript.items import ToolRun, of_session
+from agent.ui.tui.transcript.reducer import Teller
 
 SUMMARY = user("In short: all is well.", synthetic="summary")
 

@@ -20,7 +20,7 @@ from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.input.base import PipeInput
 from prompt_toolkit.output import DummyOutput
 
-from agent.chatevents import Opened, Queued, Refused
+from agent.chat.events import Opened, Queued, Refused
 from agent.commands import Command, CommandContext, CommandTable, Result, Said
 from agent.events import (
     Cost,
@@ -41,12 +41,12 @@ from agent.events import (
     TurnFinished,
     TurnStarted,
 )
-from agent.filesindex import FileIndex
 from agent.host import Host, Options
 from agent.llm.messages import ToolCallPart, assistant, user
 from agent.llm.stream import Usage
 from agent.plugin import Disclosure, Plugin
-from agent.ui import words
+from agent.session.tree import PlacedRecord
+from agent.ui.file_index import FileIndex
 from agent.ui.line.blocks import Blocks
 from agent.ui.line.complete import LineCompleter
 from agent.ui.line.mode import LineMode
@@ -271,26 +271,13 @@ def test_side_work_is_a_line_when_it_ends() -> None:
     ) == [
         "  … reference 2: nothing yet after 30 s",
         "  reference 1 answered (m-2, 3.0 s, 1.2k tokens, $0.500): Run the tests.",
-        "  reference 2 failed (1.0 s): status 500",
+        "  reference 2 failed (1.0 s, cost unknown): status 500",
     ]
 
 
-def test_a_counsel_is_one_line() -> None:
-    full = {
-        "trigger": "iteration",
-        "asked": 4,
-        "answered": 3,
-        "failed": [{"slot": "r4", "kind": "timeout"}],
-        "analysis": {"consensus": ["a"] * 5, "contradictions": [{}, {}]},
-        "cost": {"usd": 0.031, "lower_bound": False},
-        "duration_s": 8.2,
-    }
-    expected = "counsel: 3 of 4 agreed on 5 points, 2 contradictions, failed: r4 (timeout), $0.031, 8.2 s"
-    assert words.counsel(full) == expected
-    assert words.counsel({**full, "analysis": None, "failed": []}) == "counsel: 3 of 4 answered, $0.031, 8.2 s"
-    assert words.counsel({"trigger": "replayed", "age": 2}) == "counsel: the guidance from 2 calls ago, again"
-    assert "goes on alone" in words.counsel({"answered": 0, "asked": 2, "cost": {"usd": None}})
-    assert printed(Record(kind="counsel", data=full), Record(kind="other", data={})) == [expected]
+def test_a_record_is_its_line_and_none_where_it_has_none() -> None:
+    told = Record(kind="counsel", data={}, line="counsel budget: 3 of 4\nanswered", level="degraded")
+    assert printed(told, Record(kind="other", data={})) == ["◆ counsel budget: 3 of 4 answered"]
 
 
 def test_drafts_notices_todos_and_problems_look_like_what_they_are() -> None:
@@ -322,10 +309,10 @@ def test_drafts_notices_todos_and_problems_look_like_what_they_are() -> None:
 def test_an_old_session_is_printed_with_its_counsels_in_place() -> None:
     history = [user("system")] + [message for n in range(20) for message in (user(f"q{n}"), assistant(f"a{n}"))]
     history[0] = type(history[0])(role="system", parts=history[0].parts)
-    counsel = {"kind": "counsel", "after": 40, "data": {"answered": 1, "asked": 1, "duration_s": 1.0}}
+    counsel = PlacedRecord(Record(kind="counsel", data={}, line="counsel: 1 of 1 answered"), 40)
     lines = printed(Opened(session="s1", history=tuple(history), records=(counsel,)))
     assert lines[:2] == ["… 10 earlier messages: /export writes them all", "› q5"]
-    assert lines[-4:] == ["› q19", "counsel: 1 of 1 answered, 1.0 s", "a19", "session s1 · /help"]
+    assert lines[-4:] == ["› q19", "◆ counsel: 1 of 1 answered", "a19", "session s1 · /help"]
 
 
 # The line at the bottom
@@ -569,6 +556,37 @@ def test_a_question_is_asked_in_line_and_what_was_being_typed_comes_back(tmp_pat
     assert "go" in history and "not that file" not in history
 
 
+@pytest.mark.parametrize("word", ["y", "yes", "no"])
+def test_a_word_that_comes_too_soon_answers_nothing(tmp_path: Path, word: str) -> None:
+    bench = Bench(tmp_path, [calls(("write", {"path": "a.txt", "content": "new\n"})), "done"])
+
+    async def script() -> None:
+        bench.press("go\r")
+        await until(lambda: "2 and 3 allow" in bench.printed)
+        bench.press(f"{word}\r")
+        await until(lambda: "too soon" in bench.printed)
+        bench.press("4\r")
+        await until(lambda: "tokens" in bench.printed)
+
+    bench.run(script)
+    assert not (bench.chat.work / "a.txt").exists()
+
+
+def test_a_number_answers_nothing_where_it_may_be_the_rest_of_what_was_being_typed(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, [After(0.1, calls(("write", {"path": "a.txt", "content": "new\n"}))), "done"])
+
+    async def script() -> None:
+        bench.press("go\rthen do step ")
+        await until(lambda: "2 and 3 allow" in bench.printed)
+        bench.press("1\r")
+        await until(lambda: "too soon" in bench.printed)
+        bench.press("4\r")
+        await until(lambda: "tokens" in bench.printed)
+
+    bench.run(script)
+    assert not (bench.chat.work / "a.txt").exists()
+
+
 def test_a_yes_lets_it_run(tmp_path: Path) -> None:
     bench = Bench(tmp_path, [calls(("write", {"path": "a.txt", "content": "new\n"})), "done"])
 
@@ -582,7 +600,7 @@ def test_a_yes_lets_it_run(tmp_path: Path) -> None:
     assert (bench.chat.work / "a.txt").read_text() == "new\n"
 
 
-def test_a_command_answers_and_a_wrong_one_comes_back(tmp_path: Path) -> None:
+def test_a_command_answers_and_a_wrong_one_is_one_key_away(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
 
     async def script() -> None:
@@ -590,11 +608,56 @@ def test_a_command_answers_and_a_wrong_one_comes_back(tmp_path: Path) -> None:
         await until(lambda: bench.mode.chat.host.agent.tools.approvals.mode == "all")
         bench.press("/modle\r")
         await until(lambda: "did you mean /model?" in bench.printed)
+        assert bench.typed == "", "it does not stick to what is typed next"
+        bench.press("\x1b[A")
         await until(lambda: bench.typed == "/modle")
         bench.press("\x03/quit\r")
         await until(lambda: bench.mode._leaving)
 
     assert bench.run(script) == 0
+
+
+def test_keys_lead_to_modes_earlier_messages_the_whole_transcript_and_help(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, ["First."])
+
+    async def script() -> None:
+        bench.press("hello\r")
+        await until(lambda: "tokens" in bench.printed)
+        bench.press("\x1b[Z")
+        await until(lambda: bench.mode.chat.host.agent.tools.approvals.mode == "edits")
+        bench.press("?")
+        await until(lambda: "!COMMAND runs" in bench.printed)
+        bench.press("\x0f")
+        await until(lambda: bench.printed.count("First.") == 2)
+        bench.press("\x1b\x1b")
+        await until(lambda: bench.typed == "/undo " and "your messages, newest first" in bench.printed)
+        bench.press("1\r")
+        await until(lambda: bench.typed == "hello")
+
+    assert bench.run(script) == 0
+    assert bench.mode.chat.host.agent.session.head is None
+
+
+def test_a_typed_line_for_agents_md_is_asked_about_and_a_pasted_one_is_sent(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, ["First."])
+    file = bench.chat.work / "AGENTS.md"
+
+    async def script() -> None:
+        bench.press("# use tabs\r")
+        await until(lambda: "1 add it to AGENTS.md" in bench.printed)
+        bench.press("no\r")
+        await until(lambda: bench.typed == "# use tabs")
+        bench.press("\x03# use tabs\r")
+        await until(lambda: bench.printed.count("1 add it") == 2)
+        bench.press("1\r")
+        await until(lambda: "added to AGENTS.md" in bench.printed)
+        bench.press("\x1b[200~# a heading\x1b[201~")
+        await until(lambda: bench.typed == "# a heading")
+        bench.press("\r")
+        await until(lambda: "tokens" in bench.printed)
+
+    assert bench.run(script) == 0
+    assert file.read_text() == "- use tabs\n"
 
 
 class Discloses(Plugin):

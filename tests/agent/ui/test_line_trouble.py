@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.chatevents import Action
+from agent.chat.events import Action
 from agent.commands import Command, CommandContext, Result
 from agent.errors import UsageError
 from agent.host import Options

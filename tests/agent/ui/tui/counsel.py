@@ -59,12 +59,12 @@ def finished(
 
 
 def data(**changes: Any) -> dict[str, Any]:
-    """A record's data, in the shape that `moa.record` writes."""
+    """A record's data, in the shape that `moa.counsel.record` writes."""
     member = {
         "slot": "1",
         "role": "Look for what the plan would break.",
         "model_requested": "openrouter:vendor/model",
-        "model_served": "vendor/model-served",
+        "model_served": "vendor/alpha",
         "text": f"First do A.\nThen B. {HOSTILE}",
         "incomplete": False,
         "step": 3,
@@ -101,17 +101,20 @@ def data(**changes: Any) -> dict[str, Any]:
             "contradictions": [
                 {
                     "topic": "Whether C is needed",
-                    "stances": [{"model": "alpha", "stance": "it is"}, {"model": "beta", "stance": "it is not"}],
+                    "stances": [
+                        {"model": "vendor/alpha", "stance": "it is"},
+                        {"model": "beta", "stance": "it is not"},
+                    ],
                 }
             ],
             "partial_coverage": [{"models": ["beta"], "point": "D was tried before"}],
-            "unique_insights": [{"model": "alpha", "insight": "E breaks on Sundays"}],
+            "unique_insights": [{"model": "vendor/alpha", "insight": "E breaks on Sundays"}],
             "blind_spots": ["Nobody looked at F"],
             "next_steps": ["Run the tests"],
             "evidence": [],
         },
         "guidance": f"Private counsel.\n| Next steps:\n| - Run the tests {HOSTILE}",
-        "age": 0,
+        "step": 3,
         "duration_s": 9.4,
         "cost": {"usd": 0.031, "lower_bound": True},
         "members": [
@@ -130,7 +133,7 @@ def data(**changes: Any) -> dict[str, Any]:
         "evidence": [
             {
                 "path": "consensus[0]",
-                "source": "alpha",
+                "source": "vendor/alpha",
                 "quote": "First do A, and then B",
                 "verified": True,
                 "reason": "",
@@ -159,5 +162,9 @@ def data(**changes: Any) -> dict[str, Any]:
     return {**whole, **changes}
 
 
-def record(**changes: Any) -> Record:
-    return Record(source="moa", kind="counsel", data=data(**changes))
+LINE = "counsel budget: 2 of 4 answered · 1 agreed, 1 disputed: Whether C is needed · ≥ $0.031 · 9.4 s"
+
+
+def record(line: str = LINE, **changes: Any) -> Record:
+    whole = data(**changes)
+    return Record(source="moa", kind="counsel", data=whole, line=line, level="degraded", group=whole["id"])

@@ -9,17 +9,17 @@ from pathlib import Path
 import pytest
 from textual import events
 
-from agent.chatevents import Action
-from agent.clipboard import osc52
+from agent.chat.events import Action
 from agent.errors import UsageError
 from agent.events import TurnFinished
-from agent.ui.tui.approve import ApprovalBar
-from agent.ui.tui.composer import Composer
-from agent.ui.tui.consent import Consent
-from agent.ui.tui.help import Help
-from agent.ui.tui.inspector import Inspector
-from agent.ui.tui.panel import PanelView
-from agent.ui.tui.picker import Chooser, Picker
+from agent.ui.clipboard import osc52
+from agent.ui.tui.composer.composer import Composer
+from agent.ui.tui.counsel.inspector import Inspector
+from agent.ui.tui.counsel.panel import PanelView
+from agent.ui.tui.dialogs.approve import ApprovalBar
+from agent.ui.tui.dialogs.consent import Consent
+from agent.ui.tui.dialogs.help import Help
+from agent.ui.tui.dialogs.picker import Chooser, Picker
 from agent.ui.tui.quit import SecondPress
 from tests.support.endpoint import ScriptedEndpoint
 from tests.support.recorded import SCRIPT, read
@@ -132,11 +132,13 @@ def test_counsel_is_agreed_to_once_then_shown_and_looked_into(stage: Stage) -> N
         composer(stage).action_enter()
         await stage.until(lambda: isinstance(stage.app.screen, Consent))
         await choose(stage, "yes")
-        await stage.shows("agreed on 1 point")
+        await stage.shows("2 of 3 answered · 1 agreed, 1 disputed")
         stage.app.query_one(ApprovalBar).action_no()
         await stage.until(lambda: not stage.app.chat.busy)
         await stage.pilot.press("f4")
         await stage.until(lambda: isinstance(stage.app.screen, Inspector))
+        await stage.shows("Disagreements")
+        await stage.pilot.press("2")
         await stage.shows("Change line three.")
         await stage.pilot.press("escape")
         await stage.enter("once more")
@@ -298,7 +300,7 @@ def test_a_session_is_chosen_from_a_list_and_goes_on(stage: Stage, endpoint: Scr
 
 
 def test_copying_goes_to_the_terminal(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shutil.which", lambda _name: None)
+    monkeypatch.setenv("PATH", "/nowhere")
     written: list[str] = []
 
     async def drive(stage: Stage) -> None:
@@ -353,14 +355,14 @@ def test_without_a_model_a_message_leads_to_the_first_run_and_is_kept(
     async def nobody(*_args: object, **_more: object) -> list[object]:
         return []
 
-    monkeypatch.setattr("agent.ui.tui.firstrun.discover", nobody)
+    monkeypatch.setattr("agent.ui.tui.dialogs.first_run.discover", nobody)
 
     async def drive(stage: Stage) -> None:
         await stage.shows("Paste a key")
         await choose(stage, "later")
         await stage.until(lambda: len(stage.app.screen_stack) == 1)
         await stage.enter("/help")
-        await stage.shows("/model")
+        await stage.shows("/status")
         await stage.enter("a question")
         await stage.shows("Paste a key")
         await choose(stage, "later")

@@ -11,9 +11,9 @@ import pytest
 from agent.errors import UsageError
 from agent.host import Host, Options, build
 from agent.ui.tui import app as app_module
-from agent.ui.tui.composer import Composer
-from agent.ui.tui.consent import Consent
-from agent.ui.tui.picker import Chooser
+from agent.ui.tui.composer.composer import Composer
+from agent.ui.tui.dialogs.consent import Consent
+from agent.ui.tui.dialogs.picker import Chooser
 from tests.support.endpoint import ScriptedEndpoint
 from tests.support.stage import Stage
 
@@ -64,7 +64,7 @@ def test_a_mistake_of_ours_shows_no_values_and_closes_the_session(
         raise RuntimeError(f"broken, {len(key)}")
 
     headless(monkeypatch)
-    monkeypatch.setattr("agent.ui.tui.doors.settle_in", settle_in)
+    monkeypatch.setattr("agent.ui.tui.actions.settle_in", settle_in)
     with pytest.raises(RuntimeError, match="broken"):
         app_module.run(lambda wanted, **watch: build(wanted, env=os.environ, **watch), options(stage))
     printed = capfd.readouterr()
@@ -95,7 +95,7 @@ def test_messages_keep_their_order_and_come_back_where_sending_breaks(
         assert sent == ["first", "second"]
         assert composer(stage).text.split("\n") == ["third", "second", "first"]
 
-    monkeypatch.setattr("agent.ui.tui.doors.agreed", agreed)
+    monkeypatch.setattr("agent.ui.tui.actions.agreed", agreed)
     stage.run(drive)
 
 
@@ -139,7 +139,7 @@ def test_the_answers_of_a_disclosure_are_seen_on_every_screen(stage: Stage, size
         await stage.until(lambda: isinstance(stage.app.screen, Consent))
         await stage.shows("Send it ")
         assert "Send it without" in stage.text and "Not now" in stage.text
-        for _ in range(12):
+        for _ in range(40):
             await stage.pilot.press("pagedown")
             if "this machine" in " ".join(stage.text.replace("│", " ").split()):
                 break

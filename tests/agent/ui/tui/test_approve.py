@@ -10,10 +10,11 @@ from textual.app import App, ComposeResult
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from agent.approval import ApprovalRequest, UserAnswer
-from agent.chatevents import Asked
+from agent.approval.approval import ApprovalRequest, UserAnswer
+from agent.chat.events import Asked
 from agent.llm.messages import ToolCallPart
-from agent.ui.tui.approve import GRACE_S, MOST_CHARS, ApprovalBar
+from agent.ui.asking import MOST_CHARS
+from agent.ui.tui.dialogs.approve import GRACE_S, ApprovalBar
 from tests.agent.ui.tui.counsel import HOSTILE
 from tests.support.screen import dump, widths
 
@@ -111,6 +112,102 @@ def test_what_was_being_typed_into_the_composer_answers_nothing_and_is_handed_ba
         assert app.heard[-2:] == [("q1", UserAnswer("no")), "emptied"]
 
     play(scene)
+
+
+@pytest.mark.parametrize(
+    ("typed_at", "pause", "keys", "answered"),
+    [
+        (0.0, 0.9, ["y"], False),  # a pause in the middle of a sentence, and then the y of "you"
+        (0.0, 0.9, ["enter"], False),
+        (0.0, 0.9, ["e"], False),
+        (0.0, 0.9, ["1"], True),  # nobody was typing: a number may come soon
+        (0.0, 0.2, ["1"], False),
+        (99.5, 0.9, ["1"], False),  # somebody was
+        (99.5, 1.6, ["1"], True),
+        (99.5, 1.6, ["y"], True),
+        (0.0, 1.4, ["x", "1"], False),
+    ],
+)
+def test_how_soon_a_key_is_an_answer(typed_at: float, pause: float, keys: list[str], answered: bool) -> None:
+    async def scene(app: Stage, pilot: Pilot[None]) -> None:
+        app.bar.ask(question(), typed_at=typed_at)
+        await pilot.pause()
+        app.clock.now += pause
+        await pilot.press(*keys)
+        assert (app.bar.waiting == 0) is answered
+
+    play(scene)
+
+
+LONG = "\n".join(f"echo {number}" for number in range(60))
+
+
+@pytest.mark.parametrize(
+    ("command", "keys", "answer"),
+    [
+        (LONG, ["y"], None),
+        (LONG, ["enter"], None),
+        (LONG, ["enter", "y", "enter"], None),
+        (LONG, ["n"], UserAnswer("no")),
+        (LONG, ["1"], UserAnswer("once")),
+        (LONG, ["down", "enter"], None),
+        (LONG, [*["pagedown"] * 9, "y"], UserAnswer("once")),
+        (LONG, [*["pagedown"] * 9, "enter"], None),  # none was marked beforehand
+        (LONG, [*["pagedown"] * 9, "down", "enter"], UserAnswer("once")),
+        (LONG, [*["enter"] * 20], None),  # Enter reads on, and no more
+        pytest.param("x" * (MOST_CHARS + 1), [*["pagedown"] * 40, "y"], None, marks=pytest.mark.slow),
+        ("x" * (MOST_CHARS + 1), [*["pagedown"] * 40, "enter"], None),
+        pytest.param("x" * (MOST_CHARS + 1), [*["pagedown"] * 40, "1"], UserAnswer("once"), marks=pytest.mark.slow),
+    ],
+)
+@pytest.mark.sample(7)
+def test_no_letter_and_no_marked_yes_while_something_is_unshown(
+    command: str, keys: list[str], answer: UserAnswer | None
+) -> None:
+    async def scene(app: Stage, pilot: Pilot[None]) -> None:
+        app.bar.ask(question(command=command))
+        await pilot.pause()
+        assert "❯" not in dump(app) and "a number answers" in dump(app)
+        patience(app)
+        for key in keys:
+            await pilot.press(key)
+            await pilot.pause()
+        assert app.heard == ([] if answer is None else [("q1", answer), "emptied"])
+
+    play(scene)
+
+
+def test_a_rule_or_a_title_that_finds_no_room_is_shown_below_and_counts_as_a_part_of_it() -> None:
+    async def scene(app: Stage, pilot: Pilot[None]) -> None:
+        rule = f"shell({'a ' * 400}; rm -rf /)"
+        app.bar.ask(question(rule=rule))
+        await pilot.pause()
+        patience(app)
+        assert "rm -rf" not in dump(app)
+        await pilot.press("y")
+        assert app.heard == []
+        await pilot.press("pagedown", "pagedown")
+        assert "rm -rf /)" in dump(app)
+
+    play(scene)
+
+
+def test_a_smaller_screen_takes_the_mark_away() -> None:
+    async def scene(app: Stage, pilot: Pilot[None]) -> None:
+        app.bar.ask(question(command=LONG))
+        await pilot.pause()
+        assert "❯ 1" in dump(app)
+        await pilot.resize_terminal(90, 24)
+        await pilot.pause()
+        app.bar.ask(question("q2", command=LONG))
+        patience(app)
+        await pilot.press("enter")
+        assert app.heard[:1] == [("q1", UserAnswer("once"))], "it was all seen before"
+        patience(app)
+        await pilot.press("enter")
+        assert app.bar.waiting == 1
+
+    play(scene, (90, 90))
 
 
 def test_a_key_held_too_long_does_not_answer_the_next_question_too() -> None:

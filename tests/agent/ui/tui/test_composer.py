@@ -19,15 +19,15 @@ from textual.pilot import Pilot
 from textual.widgets import Static
 
 from agent.commands import Command, CommandContext, CommandTable, Result
-from agent.denied import DenyPaths
-from agent.filesindex import FileIndex
-from agent.inputhistory import History
+from agent.files.deny_paths import DenyPaths
 from agent.llm.messages import ImagePart
-from agent.ui.tui.composer import Composer
-from agent.ui.tui.editor import Editor
-from agent.ui.tui.field import Field
+from agent.ui.file_index import FileIndex
+from agent.ui.history import History
+from agent.ui.tui.composer.composer import Composer
+from agent.ui.tui.composer.editor import Editor
+from agent.ui.tui.composer.field import Field
+from agent.ui.tui.composer.paste import Pastes
 from agent.ui.tui.keyboard import XTERM_SHIFT_ENTER
-from agent.ui.tui.paste import Pastes
 from tests.support.screen import dump
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 30

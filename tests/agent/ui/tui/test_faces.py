@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from agent.chatevents import Action, Answered, Asked, Opened, Queued, Refused, Shown
-from agent.ui.headless import Output, _show
+from agent.chat.events import Action, Answered, Asked, Opened, Queued, Refused, Shown
+from agent.serialize import dumps
 from agent.ui.line.paint import Paint
 from agent.ui.line.printer import Printer
-from agent.wire import dumps
+from agent.ui.run.headless import Output, _show
 from tests.support.recorded import read
 from tests.support.stage import Stage
 
@@ -82,9 +82,10 @@ def test_what_happened_in_a_turn_is_shown_by_each(
         "from the shell",
         "there is no command /nosuch",
         "stopped",
-        "contradiction",
+        "2 of 3 answered · 1 agreed, 1 disputed: where to begin · broken failed (bad",
     ],
 )
+@pytest.mark.sample(6)
 def test_what_happened_between_turns_is_shown_by_those_that_talk(
     face: Face, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

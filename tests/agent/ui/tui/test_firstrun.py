@@ -12,17 +12,17 @@ import pytest
 from textual.app import App
 from textual.widgets import Input, OptionList, ProgressBar, Static
 
-from agent import setup
-from agent.config import Config, load_config
+from agent.config import setup
+from agent.config.config import Config, load_config
+from agent.config.keys import KeyStore
 from agent.errors import UsageError
-from agent.keys import KeyStore
-from agent.ledger import Ledger
-from agent.llm.catalogue import ListedModel
-from agent.llm.endpoint import WELL_KNOWN, ModelFacts
+from agent.ledger.book import Ledger
+from agent.llm.models.catalogue import ListedModel
+from agent.llm.models.endpoint import WELL_KNOWN, ModelFacts
 from agent.local import fetch as fetching
 from agent.local.discover import Found
-from agent.ui.tui.firstrun import FirstRun
-from agent.ui.tui.form import Form
+from agent.ui.tui.dialogs.first_run import FirstRun
+from agent.ui.tui.dialogs.form import Form
 from tests.support.endpoint import ScriptedEndpoint
 from tests.support.screen import dump
 from tests.support.script import Behaviour, Say, Script

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -9,8 +10,12 @@ from textual.app import App
 from textual.pilot import Pilot
 
 from agent.events import ErrorInfo, ModelStarted, Record
-from agent.ui.tui.inspector import TITLES, Inspector
-from agent.ui.tui.sidelog import MOST_GROUPS, SideLog
+from agent.session.tree import PlacedRecord
+from agent.ui.tui.counsel.inspector import Inspector
+from agent.ui.tui.counsel.side_log import MOST_GROUPS, SideLog
+from agent.ui.tui.text.tab_line import TabLine
+from agent.views import View
+from moa.counsel.view import counsel_view
 from tests.agent.ui.tui import counsel
 from tests.support.screen import dump, widths
 
@@ -28,94 +33,97 @@ def told() -> SideLog:
     return log
 
 
+def shown_by_moa(record: Record) -> View:
+    return counsel_view(record.data)
+
+
 def play(
     log: SideLog,
     scene: Callable[[App[None], Pilot[None]], Any],
     size: tuple[int, int] = (100, 40),
     group: str | None = None,
+    view: Callable[[Record], View] = shown_by_moa,
 ) -> None:
     async def main() -> None:
         app: App[None] = App()
         async with app.run_test(size=size) as pilot:
-            await app.push_screen(Inspector(log, group))
+            await app.push_screen(Inspector(log, view, group))
             await pilot.pause()
             await scene(app, pilot)
 
     asyncio.run(main())
 
 
-def pages(log: SideLog, size: tuple[int, int] = (100, 50)) -> dict[str, str]:
+def pages(log: SideLog, size: tuple[int, int] = (100, 60), **options: Any) -> dict[str, str]:
     """Each tab as the screen shows it."""
     shown: dict[str, str] = {}
 
     async def scene(app: App[None], pilot: Pilot[None]) -> None:
-        for number, title in enumerate(TITLES, 1):
+        for number, title in enumerate(app.screen.query_one(TabLine).titles, 1):
             await pilot.press(str(number))
             await pilot.pause()
             shown[title] = dump(app)
 
-    play(log, scene, size)
+    play(log, scene, size, **options)
     return shown
 
 
-def test_every_tab_says_its_part() -> None:
+def test_it_opens_on_who_holds_what_and_every_tab_says_its_part() -> None:
     shown = pages(told())
+    assert list(shown) == ["Analysis", "Members", "Guidance", "Calls & cost", "As it ran"]
+    analysis = shown["Analysis"]
+    assert f"1 of 1 · {counsel.LINE} · 1 came in since" in " ".join(analysis.split())
+    for row in (
+        r" alpha +beta +other +member 4",
+        r"✓ answered +◷ late, cut off +✗ failed +• at work",
+        r"≠ Whether C is needed +A +B\? +· +·",
+        r"◆ E breaks on Sundays +\? +· +· +·",
+        r"✓ Do A before B .* +✓ +\? +· +·",
+    ):
+        assert re.search(row, analysis), row
+    order = ["Disagreements", "Raised by one member", "Agreed", "Mentioned by some"]
+    places = [analysis.index(title) for title in order]
+    assert places == sorted(places), "dissent first"
+    assert "A alpha: it is" in analysis and "B beta: it is not" in analysis
+    for title in ("Blind spots (1)", "Next steps (1)", "Quotes that belong to no point (1)"):
+        assert title in analysis
+    assert "✓ “First do A, and then B”   vendor/alpha" in analysis and "held by vendor/alpha" in analysis
+    assert "? “C is of no use to anybody”   beta, not verified: its source does not say this" in analysis
     members = shown["Members"]
-    assert "counsel 1 of 1 · budget · 2 of 4 answered · 1 agreed, 1 disputed · ≥ $0.031 · 9.4 s" in members
     assert "asked to: Look for what the plan would break." in members
     assert "First do A." in members and "[/red][@click=app.quit]x[/]" in members
-    assert "cut off · late: it was asked before step 2" in members
-    assert "rate_limited: slow down" in members and "half a word" in members
-    assert "the main model went" in members and "I am late" in members
-    analysis = shown["Analysis"]
-    for title in (
-        "Agreed (1)",
-        "Disputed (1)",
-        "Seen by some (1)",
-        "Seen by one alone (1)",
-        "Seen by none (1)",
-        "Next steps (1)",
-    ):
-        assert title in analysis
-    assert "alpha: it is" in analysis and "beta: it is not" in analysis
-    assert "✓ “First do A, and then B” alpha" in analysis and "held by alpha" in analysis
-    assert "✗ [not verified: its source does not say this] “C is of no use to anybody” beta" in analysis
-    assert "Quotes that belong to no point" in analysis
-    minority = shown["Minority report"]
-    assert "E breaks on Sundays" in minority and "Whether C is needed" in minority and "Do A before B" not in minority
-    assert "D was tried before" not in minority, "one of two is not fewer than half"
-    guidance = shown["Guidance"]
-    assert "with call 3 of the main model, word for word" in guidance and guidance.count("Private counsel.") == 1
+    assert "late, cut off · asked before step 2" in members and "failed: rate limited" in members
+    assert "Sent with call 3 of the main model, word for word" in shown["Guidance"]
+    assert shown["Guidance"].count("Private counsel.") == 1
     calls = shown["Calls & cost"]
     assert "call-1" in calls and "call-9" in calls and "together ≥ $0.031" in calls and "the same family" in calls
-    assert "4 model" in calls, "the late call costs, too"
+    ran = shown["As it ran"]
+    assert "half a word" in ran and "the main model went" in ran and "I am late" in ran
     assert all("\x1b" not in page for page in shown.values())
 
 
 def test_after_resume_the_records_alone_are_enough() -> None:
     log = SideLog()
-    replay = {**counsel.data(trigger="replayed", iteration=5, age=2, form="line", guidance=None)}
-    for key in ("members", "aggregator"):
-        del replay[key]
-    log.load([{"kind": "counsel", "data": counsel.data(), "after": 1}, {"kind": "counsel", "data": replay, "after": 3}])
+    goal = Record(source="goal", kind="goal", data={"id": "j1"})
+    log.load([PlacedRecord(counsel.record(), 1), PlacedRecord(goal, 3)])
     shown = pages(log)
-    assert "First do A." in shown["Members"] and "aggregator" in shown["Members"]
-    assert "Private counsel." in shown["Guidance"]
-    assert "with call 5 again, as one line, 2 calls old" in shown["Guidance"]
+    assert list(shown) == ["Analysis", "Members", "Guidance", "Calls & cost"]
+    assert "1 of 1 · counsel budget" in shown["Analysis"], "what has no line is told to nobody"
+    assert "First do A." in shown["Members"] and "Private counsel." in shown["Guidance"]
 
 
 def test_the_arrows_go_through_all_counsel_and_stop_at_the_ends() -> None:
     log = SideLog()
     for number in (1, 2, 3):
-        log.apply(counsel.record(id=f"t/c{number}", preset=f"preset{number}"))
+        log.apply(counsel.record(line=f"counsel preset{number}", id=f"t/c{number}"))
 
     async def scene(app: App[None], pilot: Pilot[None]) -> None:
-        assert "counsel 3 of 3 · preset3" in dump(app)
+        assert "3 of 3 · counsel preset3" in dump(app)
         await pilot.press("left", "left", "left")
-        assert "counsel 1 of 3 · preset1" in dump(app)
+        assert "1 of 3 · counsel preset1" in dump(app)
         await pilot.press("right", "tab")
         await pilot.pause()
-        assert "counsel 2 of 3 · preset2" in dump(app) and "Agreed (1)" in dump(app)
+        assert "2 of 3 · counsel preset2" in dump(app) and "First do A." in dump(app)
         await pilot.press("escape")
         assert not isinstance(app.screen, Inspector)
 
@@ -128,13 +136,13 @@ def test_it_looks_on_while_the_panel_is_at_work() -> None:
     log.apply(counsel.progress(1, words="thinking of [/x]"))
 
     async def scene(app: App[None], pilot: Pilot[None]) -> None:
-        assert "0 of 1 in · at work" in dump(app) and "… thinking of [/x]" in dump(app)
+        assert "0 of 1 ended · at work" in dump(app) and "… thinking of [/x]" in dump(app)
         log.apply(counsel.finished(1, text="Here it is."))
         screen = app.screen
         assert isinstance(screen, Inspector)
         await screen._look()
         await pilot.pause()
-        assert "Here it is." in dump(app) and "1 of 1 in" in dump(app)
+        assert "Here it is." in dump(app) and "1 of 1 ended" in dump(app)
 
     play(log, scene)
 
@@ -162,13 +170,17 @@ def test_it_looks_on_while_the_panel_is_at_work() -> None:
 )
 def test_a_record_that_lacks_anything_is_shown_as_far_as_it_goes(broken: dict[str, Any]) -> None:
     log = SideLog()
-    log.apply(Record(source="moa", kind="counsel", data=broken))
+    log.apply(Record(source="moa", kind="counsel", data=broken, line="counsel of old", group="x"))
     shown = pages(log)
-    assert all("counsel 1 of 1" in page for page in shown.values())
+    assert all("1 of 1 · counsel of old" in page for page in shown.values()) and len(shown) >= 3
 
 
 def test_without_any_counsel_it_says_so() -> None:
-    assert "Nothing to look into yet." in pages(SideLog())["Members"]
+    async def scene(app: App[None], pilot: Pilot[None]) -> None:
+        await pilot.press("2", "tab")
+        assert "Nothing to look into yet." in dump(app)
+
+    play(SideLog(), scene)
 
 
 @pytest.mark.parametrize("size", [(40, 12), (250, 60)])

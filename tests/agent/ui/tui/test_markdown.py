@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.ui.text import width as cells
-from agent.ui.tui.blocks import Block, clean
-from agent.ui.tui.diff import changed_lines, diff_blocks
-from agent.ui.tui.markdown import MAX_NESTING, code, to_blocks, to_content
-from agent.ui.tui.streaming import Streaming
+from agent.ui.columns import width as cells
+from agent.ui.tui.text.blocks import Block, clean
+from agent.ui.tui.text.diff import changed_lines, diff_blocks
+from agent.ui.tui.text.markdown import MAX_NESTING, code, to_blocks, to_content
+from agent.ui.tui.transcript.streaming import Streaming
 
 PIECES = [
     "- a\n", "- b\n\n", "  - c\n", "1. x\n", "2. y\n", "\n", "para ", "text\n", "# h\n", "```py\ncode\n", "```\n", "> q\n",

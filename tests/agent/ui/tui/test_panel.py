@@ -9,8 +9,8 @@ from textual.app import App, ComposeResult
 from textual.pilot import Pilot
 
 from agent.events import ErrorInfo, ModelStarted, SideStarted, TurnFinished
-from agent.ui.tui.panel import LINGER_S, PanelView
-from agent.ui.tui.sidelog import SideLog
+from agent.ui.tui.counsel.panel import LINGER_S, PanelView
+from agent.ui.tui.counsel.side_log import SideLog
 from tests.agent.ui.tui import counsel
 from tests.support.screen import dump, widths
 
@@ -76,8 +76,8 @@ def test_a_line_for_each_member_from_the_start_with_what_it_does() -> None:
         app.panel.apply(counsel.finished(3))
         app.panel.apply(counsel.finished(4, "failed", "", error=ErrorInfo(kind="rate_limited", message="slow down")))
         lines = tick(app).splitlines()
-        assert "moa · 2 of 4 in" in lines[0] and "g go on · 1-2 stop · enter open" in lines[0]
-        assert lines[1].split() == ["•", "1", "gemini", "gemini", "writing", "3", "s", "~120", "the", "plan", "breaks"]
+        assert "moa · 1 of 4 answered, 1 failed" in lines[0] and "g go on · 1-2 stop · enter open" in lines[0]
+        assert lines[1].split() == ["•", "1", "gemini", "writing", "3", "s", "~120", "the", "plan", "breaks"]
         assert "slow" in lines[2] and "30 s" in lines[2]
         assert (
             lines[3].startswith("✓ 3 v4")
@@ -123,7 +123,7 @@ def test_side_work_that_nobody_sums_up_is_seen_to_its_end_and_goes() -> None:
     async def scene(app: Stage, clock: Clock, pilot: Pilot[None]) -> None:
         judge = SideStarted(source="goal", id="j1", group="j1", kind="judge", label="judge opus", model="x:opus")
         app.panel.apply(judge)
-        assert "judge opus" in tick(app) and "goal · 0 of 1 in" in tick(app)
+        assert "judge opus" in tick(app) and "goal · 0 of 1 answered" in tick(app)
         await pilot.press("1", "g")
         assert app.asked == [], "it offers neither key"
         app.panel.focus()

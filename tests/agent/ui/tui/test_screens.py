@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from agent.chatevents import Asked, ChatEvent, Refused
+from agent.chat.events import Asked, ChatEvent, Refused
 from agent.events import ModelStarted, Record, SideProgress, SideStarted, TextDeltaEvent, ToolFinished, TurnFinished
-from agent.ui.tui.form import Form
+from agent.ui.tui.dialogs.form import Form
 from tests.support.recorded import read
 from tests.support.screen import widths
 from tests.support.stage import Stage
@@ -63,7 +63,7 @@ def test_the_first_run_offers_its_ways(tmp_path: Path, monkeypatch: pytest.Monke
     stage = Stage(tmp_path, monkeypatch)
     stage.config_file.write_text("")
     monkeypatch.setattr("agent.local.discover.PORTS", ())
-    monkeypatch.setattr("agent.ui.tui.firstrun.discover", _nobody)
+    monkeypatch.setattr("agent.ui.tui.dialogs.first_run.discover", _nobody)
     for name in ("OPENROUTER_API_KEY", "MOA_MODEL"):
         monkeypatch.delenv(name, raising=False)
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from textual.app import App, ComposeResult
 
-from agent.chatevents import Opened, Queued
+from agent.chat.events import Opened, Queued
 from agent.events import Cost, ModelFinished, ModelStarted, TurnFinished
 from agent.llm.messages import assistant
 from agent.llm.stream import Usage

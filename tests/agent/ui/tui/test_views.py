@@ -13,11 +13,14 @@ from textual.app import App, ComposeResult
 from textual.containers import VerticalScroll
 from textual.pilot import Pilot
 
-from agent.ui.tui.cells import count, fit, money, span, tail
-from agent.ui.tui.plot import bar, bars, sparkline
-from agent.ui.tui.tabline import TabLine
-from agent.ui.tui.tree import TreeBody
-from agent.ui.tui.views import Rows, table_content, view_widget
+from agent.llm.money import show_cost
+from agent.ui.columns import width
+from agent.ui.text import render
+from agent.ui.tui.text.cells import count, fit, span, tail
+from agent.ui.tui.text.plot import bar, bars, sparkline
+from agent.ui.tui.text.tab_line import TabLine
+from agent.ui.tui.text.tree import TreeBody
+from agent.ui.tui.text.views import table_content, view_widget
 from agent.views import MarkdownView, PlotView, TableView, TabsView, TreeView, View
 from tests.agent.ui.tui.counsel import HOSTILE
 from tests.support.screen import dump, widths
@@ -68,20 +71,24 @@ def test_a_table_is_aligned_by_cells_and_literal() -> None:
     assert lines[4] == "3    short"
 
 
-def test_a_wide_table_scrolls_sideways_and_only_then_takes_keys() -> None:
+def test_a_wide_table_wraps_in_its_cells() -> None:
     async def scene(app: Stage, pilot: Pilot[None]) -> None:
-        table = app.query_one(Rows)
-        assert table.can_focus and "$12.00" not in dump(app)
-        assert "spent" in dump(app) and "[not] all of it" in dump(app).splitlines()[-1], "what is prose wraps"
-        table.focus()
-        for _ in range(30):
-            await pilot.press("right")
-        assert "$12.00" in dump(app)
+        assert "$12.00" in dump(app) and "spent" in dump(app)
+        assert "[not] all of it" in dump(app).splitlines()[-1], "what is prose wraps"
+        assert max(map(cell_len, dump(app).splitlines())) <= 40
         await pilot.resize_terminal(100, 20)
         await pilot.pause()
-        assert not table.can_focus and "$12.00" in dump(app)
+        assert table_content(TABLE).plain.splitlines()[2] in dump(app)
 
     play(TABLE, scene, (40, 14))
+
+
+@pytest.mark.parametrize("columns", [34, 50, 200])
+def test_a_wide_table_wraps_as_text_between_its_words(columns: int) -> None:
+    row = ("lite", "three cheap members of three families and 層層 who sums them up", "$0.0031")
+    text = render(TableView(columns=("preset", "description", "cost"), rows=(row, ("short",)), align="llr"), columns)
+    assert max(map(width, text.splitlines())) <= columns
+    assert set(" ".join(row).split()) <= set(text.split())
 
 
 def test_a_table_without_rows_says_so() -> None:
@@ -187,12 +194,12 @@ def test_bars_take_anything_and_are_as_wide_as_each_other(series: list[tuple[str
 
 def test_figures_are_short() -> None:
     assert [count(n) for n in (0, 812, 12_345, 512_345, 1_234_567)] == ["0", "812", "12.3k", "512k", "1.2M"]
-    assert [money(*args) for args in ((0.0031,), (1.5, True), (None,), ("x",), (math.nan,))] == [
+    assert [show_cost(*args) for args in ((0.0031,), (1.5, True), (None,), ("x",), (math.nan,))] == [
         "$0.0031",
         "≥ $1.50",
-        "$ ?",
-        "$ ?",
-        "$ ?",
+        "unknown",
+        "unknown",
+        "unknown",
     ]
     assert [span(8.23), span(8.23, exact=True), span(185.0), span("soon")] == ["8 s", "8.2 s", "3:05", "?"]
     assert bar(0.001, 1.0, 10) == "▏" and bar(1, 1, 3) == "███" and bar(-1, 1, 3) == ""

@@ -1,0 +1,122 @@
+"""`moa trust`: what trusting a project would let in, and taking it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from agent.admin.sessions import configuration
+from agent.config.trust import (
+    Digests,
+    changes,
+    digests,
+    instructions_digest,
+    one_line,
+    read_seen,
+    seen_file,
+    write_seen,
+)
+from agent.context import skills
+from agent.errors import StateError, UsageError
+from agent.files import text_file
+from agent.slash.user_commands import described
+from agent.text.cleaning import visible
+
+
+class Offer(NamedTuple):
+    """What trusting a project would let in. `lines` say it to the user; `known`: it is trusted as it is."""
+
+    root: Path
+    lines: tuple[str, ...]
+    digests: Digests
+    known: bool
+
+    @property
+    def text(self) -> str:
+        """All of it, for people."""
+        lines = self.lines or ("nothing that takes effect",)
+        return "\n".join((visible(f"{self.root / '.moa'} brings:"), *(f"  {line}" for line in lines)))
+
+
+def look(folder: Path, *, presets: Callable[[Path], list[str]] = lambda _folder: []) -> Offer:
+    """What a project's `.moa` folder would let in; `presets` describes those in it. Raises UsageError where there is none in that very
+    folder, or too much in it."""
+    root = folder.expanduser().resolve()
+    if not root.is_dir():
+        raise UsageError(f"there is no folder {root}", remedy="give the folder that has the .moa folder")
+    inside = root / ".moa"
+    if not inside.is_dir() and not (root / "AGENTS.md").is_file():
+        raise UsageError(
+            f"{root} has no .moa folder and no AGENTS.md",
+            remedy="give the folder that has them: trust is not inherited from below",
+        )
+    config = configuration()  # a broken file is reported, not rewritten
+    found = digests(inside)
+    if found is None:
+        raise UsageError(
+            f"{inside} has more in it than can be looked through", remedy="move what is no setting out of it"
+        )
+    lines = [f"skill {each.name}: {each.problem or each.description}" for each in skills.discover(None, inside)]
+    lines += [f"command /{name}: {summary}" for name, summary in described(inside)]
+    lines += presets(inside)
+    lines += _servers(inside)
+    if (inside / "config.toml").is_file():
+        from agent.userhooks import project_hooks
+
+        lines += [f"runs at {each}" for each in project_hooks(inside)]
+    if (root / "AGENTS.md").is_file():
+        lines.append("AGENTS.md: instructions for the model")
+    found = found | instructions_digest(root)
+    before = read_seen(config).get(str(root))
+    if before is not None and (changed := changes(before, found)):
+        lines += [f"since you trusted it: {one}" for one in changed]
+    known = str(root) in config.trusted and before == found
+    return Offer(root, tuple(map(one_line, lines)), found, known)
+
+
+def _servers(inside: Path) -> Iterator[str]:
+    """The foreign MCP servers that a project names: each is a program that runs when the agent does."""
+    if not (file := inside / "config.toml").is_file():
+        return
+    from agent.mcp.settings import read_project
+
+    try:
+        found = read_project(file)
+    except UsageError as error:
+        yield f"config.toml: {error.message}"
+        return
+    yield from (f"MCP server {each.name}, which is started or reached: {each.described()}" for each in found.values())
+
+
+def trust(offer: Offer) -> str:
+    """Take an offer: write the project's folder into config.toml and what it has into the state folder; returns what to say.
+
+    Raises UsageError where config.toml is wrong, StateError where a file can't be written.
+    """
+    config = configuration()
+    file, root = config.paths.config_file, str(offer.root)
+    if offer.known:
+        return f"{root} is trusted already ({file})"
+    if not write_seen(config, {**read_seen(config), root: offer.digests}):
+        raise StateError(f"{seen_file(config)} can't be written", remedy="check its permissions")
+    if root not in config.trusted:
+        _add_folder(file, root)
+    return (
+        f"{root} is trusted from now on, as it is ({file}); its presets can name only endpoints that you have opened yourself, and after a change of "
+        ".moa or AGENTS.md you are asked again"
+    )
+
+
+def _add_folder(file: Path, root: str) -> None:
+    import tomlkit
+
+    from agent.files.own_files import make_folder, write_atomically
+
+    document = tomlkit.parse(text_file.read(file) if file.exists() else "")
+    document.setdefault("trust", tomlkit.table()).setdefault("folders", tomlkit.array()).append(root)
+    try:
+        make_folder(file.parent)
+        write_atomically(file, tomlkit.dumps(document).encode())
+    except OSError as error:
+        raise StateError(f"{file} can't be written: {error.strerror}", remedy="check its permissions") from error

@@ -1,0 +1,1 @@
+"""What may run without asking: modes, rules, and the question to the user."""

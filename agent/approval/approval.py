@@ -1,0 +1,363 @@
+"""What may run without asking: modes, remembered rules, and the question to the user."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, cast, get_args
+
+from agent.approval.rules import Rule, suggest_rule
+from agent.errors import StateError, UsageError
+from agent.files import text_file
+from agent.files.deny_paths import BUILT_IN, DenyPaths, denial
+from agent.files.protected import why_protected
+from agent.tools.base import (
+    Place,
+    Tool,
+    ToolContext,
+    ToolError,
+    approved_as,
+    is_read_only,
+    named_by_user,
+    place_of,
+    reaches_out,
+)
+from agent.tools.lib.files import content_mark
+
+if TYPE_CHECKING:
+    from agent.llm.messages import ToolCallPart
+
+__all__ = [
+    "MODES",
+    "ApprovalRequest",
+    "Approvals",
+    "Approver",
+    "Decision",
+    "DenyPaths",
+    "Mode",
+    "Rule",
+    "UserAnswer",
+    "next_mode",
+    "parse_mode",
+    "remember_rule",
+    "suggest_rule",
+]
+
+Mode = Literal["deny", "ask", "edits", "all"]
+"""deny: read-only tools alone, and those stay on this machine. ask: the rest asks. edits: write and edit inside the working folder don't ask. all: nothing asks but
+changes of protected files (`agent.files.protected`), which ask in every mode."""
+
+MODES: Mapping[Mode, str] = {
+    "deny": "Only tools that change nothing run; the others are refused.",
+    "ask": "What changes something is asked about first.",
+    "edits": "Files inside the working folder are changed without asking; the rest is asked about.",
+    "all": "Everything runs without asking.",
+}
+"""What each mode does, for the user, in the order in which a key goes through them."""
+
+WRITERS = frozenset({"write", "edit"})
+
+
+def parse_mode(text: str, *, source: str = "--approve") -> Mode:
+    """A mode by its word. Raises UsageError naming `source` (an option, or file and key)."""
+    if text not in get_args(Mode):
+        raise UsageError(f"{source}: there is no approval mode {text!r}", remedy="use deny, ask, edits or all")
+    return cast("Mode", text)
+
+
+def next_mode(mode: Mode) -> Mode:
+    """The mode after this one; the first after the last."""
+    order = list(MODES)
+    return order[(order.index(mode) + 1) % len(order)]
+
+
+class ApprovalRequest(NamedTuple):
+    """A question to the user: may this call run? `rule` is what "session" and "always" would allow; `diff` what a file change would do."""
+
+    call: ToolCallPart
+    title: str
+    rule: str
+    diff: str | None = None
+
+
+class UserAnswer(NamedTuple):
+    """The user's answer. `reason` goes to the model with a no. `rule` replaces the suggested one where the user changed it."""
+
+    verdict: Literal["once", "session", "always", "no"]
+    reason: str = ""
+    rule: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Whether a call may run. `reason` is for the model where it may not; `by` says what decided: a mode, a rule, the user, deny_paths.
+
+    `told` is what the user is to know of a call that nobody was asked about. `place` is what the call is held to (`ToolContext.allowed`).
+    """
+
+    allowed: bool
+    by: str
+    reason: str = ""
+    told: str = ""
+    place: Place | None = field(default=None, compare=False)
+
+
+class Approver(Protocol):
+    """A face that can ask the user."""
+
+    async def ask(self, request: ApprovalRequest) -> UserAnswer:
+        """Wait for the user's answer. Cancelled with the turn."""
+        ...
+
+
+class Approvals:
+    """Decides about tool calls, over a session. `mode` may be changed at any time (`/approve`).
+
+    `rules` are the remembered ones, as text (`[approve] allow`); a wrong one raises UsageError naming `file`. `remember` is called with
+    a rule that the user answered "always" to (normally `remember_rule` on the config file); without it "always" holds for the session.
+    `protected` are folders of the program's own (settings, state): changing them asks, too. `alone` says whether work goes on that nobody
+    watches; the host sets it.
+    """
+
+    def __init__(
+        self,
+        mode: Mode,
+        rules: Iterable[str] = (),
+        *,
+        deny_paths: DenyPaths,
+        approver: Approver | None = None,
+        remember: Callable[[str], None] | None = None,
+        protected: Iterable[Path] = (),
+        file: str = "config.toml",
+    ) -> None:
+        self.mode: Mode = mode
+        self.deny_paths = deny_paths
+        self.approver = approver
+        self.remember = remember
+        self.rules = [Rule.parse(text, file=file, key=f"approve.allow[{at}]") for at, text in enumerate(rules, 1)]
+        self.session_rules: list[Rule] = []
+        self.alone: Callable[[], bool] = lambda: False
+        self._protected = tuple(folder.resolve() for folder in protected)
+        self._asking = asyncio.Lock()
+
+    async def decide(self, tool: Tool, call: ToolCallPart, arguments: dict[str, Any], context: ToolContext) -> Decision:
+        """May this call run? Asks the user where the mode says so. `arguments` are the validated ones."""
+        place = place_of(tool, arguments, context.cwd)
+        if denied := self._denied(tool.spec.name, arguments, context.cwd, place):
+            return Decision(False, "deny_paths", denied)
+        if is_read_only(tool, arguments) and not reaches_out(tool):
+            decision = await self._look(tool, call, arguments, context, place)
+        else:
+            decision = await self._change(tool, call, arguments, context)
+        return decision if decision.place is not None else replace(decision, place=place)
+
+    async def _change(
+        self, tool: Tool, call: ToolCallPart, arguments: dict[str, Any], context: ToolContext
+    ) -> Decision:
+        """May a call run that changes something?"""
+        name, about = approved_as(tool, arguments)
+        protected = self._why_protected(name, about, context.cwd)
+        if self.mode == "all" and protected is None:
+            return Decision(True, "mode all")
+        if self.mode == "deny":
+            return Decision(
+                False,
+                "mode deny",
+                f"{name} was not run: only tools that change nothing and reach nobody are allowed here (approval mode deny). Don't try again; go on without it, or "
+                "say what you would have done. The user can allow it with --approve edits, --approve all, or --approve ask in a terminal.",
+            )
+        if allowed := self._settled(name, about, context.cwd):
+            return allowed
+        if named_by_user(tool, arguments):
+            return Decision(True, "the user's words")
+        if protected is not None and (self.approver is None or (self.mode == "all" and self.alone())):
+            by = "nobody to ask" if self.approver is None else "protected"
+            return Decision(False, by, _unasked(name, protected))
+        return await self._ask(tool, call, arguments, context, lambda: self._settled(name, about, context.cwd))
+
+    async def _look(
+        self, tool: Tool, call: ToolCallPart, arguments: dict[str, Any], context: ToolContext, place: Place | None
+    ) -> Decision:
+        """May a call run that only looks? What holds keys as often as not, and what lies outside of the project, is asked about.
+
+        Where nobody can be asked the former is refused, and the latter told.
+        """
+        fence = self.deny_paths.fence
+        if place is None:
+            return Decision(True, "read-only")
+        lexical = Path(os.path.abspath(context.cwd / os.path.expanduser(place.asked)))  # noqa: PTH100, PTH111
+        private = fence.why_private(place.path) or fence.why_private(lexical)
+        if private is None and not fence.is_outside(place.path):
+            return Decision(True, "read-only")
+        looked = {**arguments, "path": place.asked}
+        name, about = approved_as(tool, looked)
+
+        def settled() -> Decision | None:
+            if private is not None and about is not looked:
+                return None  # a rule on a server's tool names no file
+            return self._by_rule(name, about, context.cwd, exactly=private is not None)
+
+        if allowed := settled():
+            return allowed
+        if self.approver is None or self.alone() or (self.mode == "all" and private is None):
+            if private is not None:
+                return Decision(False, "private", _unread(name, place.asked, private))
+            if context.why_out_of_bounds(place.path) is not None:
+                return Decision(True, "read-only")  # the tool refuses, and there is nothing to tell
+            return Decision(True, "read-only", told=f"{name}: {place.path} lies outside of the project")
+        return await self._ask(tool, call, looked, context, settled)
+
+    def _by_rule(self, name: str, arguments: Mapping[str, Any], cwd: Path, *, exactly: bool) -> Decision | None:
+        """A yes by a remembered rule; `exactly`: by one without a star, which says what it means."""
+        for rule in (*self.session_rules, *self.rules):
+            if exactly and (rule.pattern is None or re.search(r"(?<!\[)\*", rule.pattern)):
+                continue
+            if rule.covers(name, arguments, cwd):
+                return Decision(True, f"rule {rule}")
+        return None
+
+    def _why_protected(self, name: str, arguments: Mapping[str, Any], cwd: Path) -> str | None:
+        """Why a file that is to be changed runs later, or what a command names that no tool reads; None for other calls."""
+        if name == "shell":
+            named = self.deny_paths.match_command(str(arguments.get("command", "")), cwd, built_in=True)
+            return f"it names {named[0]} ({named[1].removeprefix(BUILT_IN)})" if named else None
+        if name not in WRITERS:
+            return None
+        try:
+            asked = cwd / Path(str(arguments.get("path", ""))).expanduser()
+            # What a failed edit says of a file is a way to read it.
+            if name == "edit" and (private := self.deny_paths.fence.why_private(asked.resolve())):
+                return private
+            found = why_protected(asked.resolve(), cwd, self._protected)
+            # By the name that was asked for, too: what a link called .envrc leads to runs as .envrc.
+            return found or why_protected(Path(os.path.abspath(asked)), cwd, self._protected)  # noqa: PTH100
+        except (OSError, RuntimeError, ValueError):
+            return None  # no path at all; the tool says so
+
+    def _denied(self, name: str, arguments: Mapping[str, Any], cwd: Path, place: Place | None) -> str | None:
+        if name == "shell":
+            found = self.deny_paths.match_command(str(arguments.get("command", "")), cwd)
+            return f"the command names a denied file: {denial(*found)}" if found else None
+        if place is None:
+            return None
+        found_by = self.deny_paths.match(cwd / Path(place.asked).expanduser())
+        return denial(place.asked, found_by) if found_by else None
+
+    def _settled(self, name: str, arguments: Mapping[str, Any], cwd: Path) -> Decision | None:
+        """A yes that needs no question."""
+        inside, sensitive = False, self._why_protected(name, arguments, cwd) is not None
+        if name in WRITERS:
+            try:
+                target = (cwd / Path(str(arguments.get("path", ""))).expanduser()).resolve()
+            except (OSError, RuntimeError, ValueError):
+                return None
+            inside = target.is_relative_to(cwd.resolve())
+        if self.mode == "edits" and inside and not sensitive:
+            return Decision(True, "mode edits")
+        return self._by_rule(name, arguments, cwd, exactly=sensitive)
+
+    async def _ask(
+        self,
+        tool: Tool,
+        call: ToolCallPart,
+        arguments: dict[str, Any],
+        context: ToolContext,
+        settled: Callable[[], Decision | None],
+    ) -> Decision:
+        name, about = approved_as(tool, arguments)
+        if self.approver is None:
+            reason = (
+                f"{name} was not run: it needs the user's approval and nobody can be asked here. Don't try again; go on without it, or say "
+                "what you would have done. The user can allow it with --approve edits or all, or a rule under [approve] in config.toml."
+            )
+            return Decision(False, "nobody to ask", reason)
+        async with self._asking:
+            # Somebody may have answered for this one, too, while it waited.
+            if allowed := settled():
+                return allowed
+            suggested = suggest_rule(name, about, context.cwd)
+            # Looked up here: what was shown is what runs.
+            place = place_of(tool, arguments, context.cwd)
+            diff, digest = await _preview(tool, context, arguments, place)
+            title = tool.title(arguments) + _leads_to(place, context.cwd)
+            answer = await self.approver.ask(ApprovalRequest(call, title, suggested, diff))
+        if answer.verdict == "no":
+            said = f" and said: {answer.reason}" if answer.reason else ""
+            return Decision(False, "user", f"the user did not allow this call of {name}{said}")
+        if answer.verdict != "once":
+            rule = Rule.parse(answer.rule or suggested, file="your answer", key="rule")
+            self.session_rules.append(rule)
+            if answer.verdict == "always" and self.remember is not None:
+                self.remember(str(rule))
+        return Decision(True, "user", place=place and place._replace(shown=digest))
+
+
+def _unasked(name: str, why: str) -> str:
+    return (
+        f"{name} was not run: this is done only with the user's own word, in every approval mode, because {why}; and nobody can be "
+        "asked now. Don't try again or another way; go on without it, or say what you would have done. The user can allow this very call "
+        "with a rule under [approve] in config.toml that names it without a star."
+    )
+
+
+def _unread(name: str, asked: str, why: str) -> str:
+    return (
+        f"{name} was not run: {asked} is read only with the user's own word, because {why}; and nobody can be asked now. Don't try another "
+        f"way; go on without it, or say what you need from it. The user can allow it with a rule that names it: {name}({asked})"
+    )
+
+
+def _leads_to(place: Place | None, cwd: Path) -> str:
+    """Where a path leads, where its name does not say so."""
+    if place is None or Path(os.path.abspath(cwd.resolve() / os.path.expanduser(place.asked))) == place.path:  # noqa: PTH100, PTH111
+        return ""
+    return f" (leads to {place.path})"
+
+
+async def _preview(
+    tool: Tool, context: ToolContext, arguments: dict[str, Any], place: Place | None
+) -> tuple[str | None, str | None]:
+    """The change as a diff, from a tool that can show it without doing it (`preview`), and the digest of what it would change."""
+    preview: Callable[[ToolContext, dict[str, Any]], Awaitable[str | None]] | None = getattr(tool, "preview", None)
+    if preview is None:
+        return None, None
+    digest = None if place is None else await asyncio.to_thread(content_mark, place.path)
+    try:
+        return await preview(context, arguments), digest
+    except ToolError:
+        return None, digest  # the call will fail by itself, and tell the model why
+
+
+def remember_rule(config_file: Path, rule: str) -> None:
+    """Add a rule to `[approve] allow` in a config file, keeping its comments and order; the file is made where there is none.
+
+    Raises UsageError where the file is not TOML or the key is something else, StateError where it can't be written.
+    """
+    import tomlkit
+    from tomlkit.exceptions import TOMLKitError
+
+    from agent.files.own_files import make_folder, write_atomically
+
+    target = config_file.resolve()
+    try:
+        document = tomlkit.parse(text_file.read(target) if target.exists() else "")
+    except (TOMLKitError, UnicodeDecodeError) as error:
+        raise UsageError(f"{config_file}: {error}", remedy="mend the file; the rule was not remembered") from error
+    except OSError as error:
+        raise StateError(f"{config_file} can't be read: {error.strerror}", remedy="check its permissions") from error
+    approve = document.setdefault("approve", tomlkit.table())
+    allow = approve.setdefault("allow", tomlkit.array()) if isinstance(approve, dict) else None
+    if not isinstance(allow, list):
+        raise UsageError(f"{config_file}: approve.allow is not a list", remedy='write allow = ["…"] under [approve]')
+    if rule in allow:
+        return
+    allow.append(rule)
+    try:
+        make_folder(target.parent)
+        write_atomically(target, tomlkit.dumps(document).encode())
+    except OSError as error:
+        raise StateError(f"{config_file} can't be written: {error.strerror}", remedy="check its permissions") from error

@@ -1,0 +1,216 @@
+"""Approval rules: `shell(git status*)`, `edit(src/**)`, or a tool's bare name for all its calls."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from agent.errors import UsageError
+from agent.files.globs import Glob, escape, matches_text
+
+# Programs that only look, whatever their options and arguments are. `git diff` is not among them, because --output writes any file.
+LOOKING = ("git status", "ls")
+# Programs that run the project's own code on the paths they are given, with their options that take no value and name no program
+# and no place. Other options may do either (--basetemp, -exec, --config), so a command that has one is suggested as it stands.
+ON_PATHS: Mapping[str, frozenset[str]] = {
+    "pytest": frozenset(
+        ("-q", "-qq", "-v", "-vv", "-x", "-s", "-l", "--lf", "--ff", "--nf", "--sw", "--exitfirst", "--co")
+    ),
+    "go test": frozenset(("-v", "-race", "-short", "-failfast", "-cover")),
+    "go vet": frozenset(),
+}
+PATHS = "<paths>"
+"""In a pattern for `shell`, as its last word: any number of paths that are there, inside of the working folder, and no options."""
+
+
+class Rule(NamedTuple):
+    """A remembered yes. `pattern` None means every call of the tool.
+
+    For `shell`, `*` stands for any text and `\\*` for a star; a pattern that ends in ` *` also covers the command without arguments. A
+    pattern with a star covers simple commands alone: one that has a second command in it, a substitution or a redirection is never
+    covered, whatever its beginning. A pattern that ends in ` <paths>` covers the words before it together with existing paths of the
+    project. A pattern without either covers exactly that text. For tools with a `path`, the pattern is a path
+    glob from the working folder (or absolute), matched against the file that the path leads to. For others it is matched
+    against their first argument, with `*` for any text.
+    """
+
+    tool: str
+    pattern: str | None = None
+
+    @classmethod
+    def parse(cls, text: str, *, file: str = "config.toml", key: str = "approve.allow") -> Rule:
+        """Raises UsageError naming file, key and remedy."""
+        found = (
+            re.fullmatch(r"([A-Za-z_][\w.-]*)\s*(?:\((.+)\))?", text.strip(), re.DOTALL)
+            if isinstance(text, str)
+            else None
+        )
+        if found is None:
+            raise UsageError(
+                f"{file}: {key}: {text!r} is not an approval rule",
+                remedy="write TOOL or TOOL(PATTERN), for example shell(git status*) or edit(src/**)",
+            )
+        tool, pattern = found[1], found[2]
+        if pattern is not None and tool != "shell":
+            try:
+                Glob(pattern)
+            except (ValueError, re.error) as error:
+                raise UsageError(f"{file}: {key}: {text!r}: {error}", remedy="mend or remove the rule") from error
+        return cls(tool, pattern)
+
+    def __str__(self) -> str:
+        return self.tool if self.pattern is None else f"{self.tool}({self.pattern})"
+
+    def covers(self, tool: str, arguments: Mapping[str, Any], cwd: Path) -> bool:
+        """True where the rule allows this call."""
+        if tool != self.tool:
+            return False
+        if self.pattern is None:
+            return True
+        if tool == "shell":
+            return _covers_command(self.pattern, str(arguments.get("command", "")), cwd)
+        if tool != "mcp" and isinstance(path := arguments.get("path"), str):
+            return _covers_path(self.pattern, path, cwd)
+        value = subject(arguments) if tool == "mcp" else first_text(arguments)
+        return value is not None and matches_text(self.pattern, value)
+
+
+def is_simple(command: str) -> bool:
+    """True for one plain command: no list, pipe, substitution, variable, redirection, group, escape or line break.
+
+    Inside single quotes anything but a line break is text; inside double quotes `$`, a backtick and a backslash are not. When in doubt
+    the answer is no, and the user is asked.
+    """
+    quote = ""
+    for character in command.strip():
+        if character < " " and character != "\t":
+            return False
+        if quote:
+            if character == quote:
+                quote = ""
+            elif quote == '"' and character in "$`\\":
+                return False
+        elif character in "'\"":
+            quote = character
+        elif character in ";&|<>()$`\\{}\x7f\x85\u2028\u2029":
+            return False
+    return not quote
+
+
+def first_text(arguments: Mapping[str, Any]) -> str | None:
+    """The first argument that is text: a URL, a question, a query."""
+    return next((value for value in arguments.values() if isinstance(value, str)), None)
+
+
+def subject(arguments: Mapping[str, Any]) -> str | None:
+    """What a call of a foreign server's tool is about: SERVER/TOOL."""
+    server, name = arguments.get("server"), arguments.get("tool")
+    return f"{server}/{name}" if isinstance(server, str) and isinstance(name, str) else None
+
+
+def suggest_rule(tool: str, arguments: Mapping[str, Any], cwd: Path) -> str:
+    """What "session" or "always" would allow, as a rule: as narrow as is still of use.
+
+    Commands: this text exactly, options and all, but for a few programs whose paths may vary. Files: those in the same folder; in the
+    working folder itself, and outside it, that file alone. Pages: the same host. Calls of foreign servers: that tool of that server.
+    """
+    if tool == "shell":
+        return f"shell({_suggest_command(str(arguments.get('command', '')).strip(), cwd)})"
+    if tool == "mcp" and (named := subject(arguments)):
+        return f"{tool}({named.replace('*', chr(92) + '*')})"
+    if isinstance(path := arguments.get("path"), str):
+        target = (cwd / Path(path).expanduser()).resolve()
+        folder = cwd.resolve()
+        if not target.is_relative_to(folder):
+            return f"{tool}({_outside(tool, target)})"
+        relative = target.relative_to(folder)
+        below = relative.parent
+        if below == Path():
+            return f"{tool}(./{escape(relative.name)})"
+        return f"{tool}({escape(below.as_posix())}/*)"
+    if isinstance(url := arguments.get("url"), str) and (host := re.match(r"https?://[^/?#\s]+", url)):
+        return f"{tool}({host[0]}/*)"
+    return tool
+
+
+def _outside(tool: str, target: Path) -> str:
+    """Outside of the project: a change of that file alone; to look at, all of its folder, unless that is the home folder or above it."""
+    place = escape(str(target))
+    if tool not in ("read", "glob", "grep"):
+        return place
+    folder = target if tool != "read" or target.is_dir() else target.parent
+    home = Path.home().resolve()
+    return place if home.is_relative_to(folder) else f"{escape(str(folder))}/**"
+
+
+def _suggest_command(command: str, cwd: Path) -> str:
+    if is_simple(command):
+        for start in LOOKING:
+            if command == start or command.startswith(start + " "):
+                return f"{start} *"
+        for start, options in ON_PATHS.items():
+            if command != start and not command.startswith(start + " "):
+                continue
+            words = _words(command[len(start) :])
+            given = [word for word in words if word.startswith("-")]
+            pattern = " ".join((start, *given, PATHS))
+            if options.issuperset(given) and _covers_command(pattern, command, cwd):
+                return pattern
+    literal = command.replace("*", "\\*")
+    return f"{literal.removesuffix(PATHS)}\\{PATHS}" if literal.endswith(f" {PATHS}") else literal
+
+
+def _words(command: str) -> list[str]:
+    """The words of a simple command, split where a shell splits them: no other white space does."""
+    return [word for word in re.split(r"[ \t]+", command) if word]
+
+
+def _covers_paths(start: str, command: str, cwd: Path) -> bool:
+    """Whether a command is these words and, anywhere between its options, paths of the project."""
+    fixed, words = _words(start), _words(command)
+    program = next((at for at, word in enumerate(fixed) if word.startswith("-")), len(fixed))
+    if not is_simple(command) or words[:program] != fixed[:program]:
+        return False
+    options = [word for word in words[program:] if word.startswith("-")]
+    return options == fixed[program:] and all(
+        _is_inside(word, cwd) for word in words[program:] if not word.startswith("-")
+    )
+
+
+def _is_inside(word: str, cwd: Path) -> bool:
+    """Whether a word is the plain name of something that lies in the working folder, wherever links lead: `tests/a.py::test_b`, `./...`."""
+    if not re.fullmatch(r"[\w.][\w./+-]*(?:::[\w.:-]+)?", word):
+        return False  # nothing that a shell or a program would read as something else: ~, wildcards, @file, NAME=VALUE
+    place = word.partition("::")[0].removesuffix("/...")
+    try:
+        folder = cwd.resolve()
+        return (target := (folder / place).resolve()).is_relative_to(folder) and target.exists()
+    except (OSError, RuntimeError):
+        return False
+
+
+def _covers_command(pattern: str, command: str, cwd: Path) -> bool:
+    command = command.strip()
+    if pattern.endswith(f" {PATHS}"):
+        return _covers_paths(pattern.removesuffix(PATHS), command, cwd)
+    if pattern.endswith(f"\\{PATHS}"):
+        pattern = pattern.removesuffix(f"\\{PATHS}") + PATHS
+    if re.search(r"(?<!\\)\*", pattern) is None:
+        return command == pattern.replace("\\*", "*").strip()
+    if not is_simple(command):
+        return False
+    if pattern.endswith(" *") and command == pattern[:-2].replace("\\*", "*").strip():
+        return True
+    return matches_text(pattern, command)
+
+
+def _covers_path(pattern: str, path: str, cwd: Path) -> bool:
+    folder = cwd.resolve()
+    target = (folder / Path(path).expanduser()).resolve()
+    if pattern.startswith(("/", "~")):
+        return Glob(str(Path(pattern).expanduser())).match(target.parts[1:])
+    if not target.is_relative_to(folder):
+        return False
+    return Glob(pattern).match(target.relative_to(folder).parts)

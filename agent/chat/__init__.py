@@ -1,0 +1,1 @@
+"""A conversation that stays open, for every face: its events, its questions, the user's own shell commands, what goes out."""

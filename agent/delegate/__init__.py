@@ -1,0 +1,1 @@
+"""A bounded task for a sub-agent: the tool, and the loop in small behind it."""

@@ -1,0 +1,64 @@
+"""Files and folders of this program's own: read only where they are regular files, written whole or not at all, for their owner alone.
+
+A pipe of that name would be waited for without end; a link of a draft's name would lead the write elsewhere; and with a umask of 000
+everybody could write what we read later.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from pathlib import Path
+
+
+def read_bytes(path: Path, limit: int = -1) -> bytes:
+    """The content of a regular file, at most `limit` bytes of it. Raises OSError, also for what is no regular file. Never waits."""
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
+    with os.fdopen(descriptor, "rb") as file:
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode):
+            folder = stat.S_ISDIR(mode)
+            raise OSError(
+                errno.EISDIR if folder else errno.EINVAL,
+                "it is a folder" if folder else "it is no regular file",
+                str(path),
+            )
+        return file.read(limit)
+
+
+def make_folder(folder: Path) -> None:
+    """Make one of this program's own folders, and those that it lies in, for their owner alone, whatever the umask. Raises OSError."""
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    for place in reversed(missing):
+        place.mkdir(mode=0o700, exist_ok=True)
+
+
+def write_atomically(path: Path, data: bytes, *, mode: int = 0o600) -> None:
+    """Replace a file's content, or make it: at every moment, and after a full disk, either the old content or the new is there.
+
+    An existing file keeps its permissions, and its owner where the system lets us; a new one gets `mode`, less the umask. The draft has
+    a name that nobody can know beforehand, and no link of that name is followed. Raises OSError.
+    """
+    try:
+        before = path.stat()
+    except FileNotFoundError:
+        before = None
+    name = path.parent / f".{path.name[:40]}.{os.urandom(6).hex()}.tmp"
+    descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode if before is None else 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        if before is not None:
+            if (before.st_uid, before.st_gid) != (os.geteuid(), os.getegid()):
+                with contextlib.suppress(OSError):
+                    os.chown(name, before.st_uid, before.st_gid)
+            name.chmod(stat.S_IMODE(before.st_mode))
+        name.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            name.unlink()
+        raise

@@ -1,0 +1,60 @@
+"""The ledger as the client of models uses it: a lock that another program holds never stops the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING
+
+from agent.errors import StateError
+
+if TYPE_CHECKING:
+    from agent.ledger.book import Ledger
+    from agent.llm.accounting import Bound, CallContext, Settlement
+    from agent.llm.request import ModelRef
+
+AFTER_S = 60.0
+"""How long to wait with what has happened already, seconds: an answer that was paid for is not to be lost for a lock."""
+
+
+class PatientLedger:
+    """An `agent.llm.accounting.Accounts` over a ledger. Where nobody holds a lock, nothing is waited for and no task is made."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._late: set[asyncio.Task[None]] = set()
+
+    async def reserve(self, model: ModelRef, context: CallContext, bound: Bound) -> str:
+        """As `Ledger.reserve`."""
+        return await self._ledger.patiently(partial(self._ledger.reserve, model, context, bound))
+
+    async def adjust(self, call_id: str, context: CallContext, bound: Bound) -> None:
+        """As `Ledger.adjust`."""
+        await self._ledger.patiently(partial(self._ledger.adjust, call_id, context, bound))
+
+    async def sent(self, call_id: str, *, generation_id: str | None = None) -> None:
+        """As `Ledger.sent`."""
+        await self._ledger.patiently(partial(self._ledger.sent, call_id, generation_id=generation_id))
+
+    async def settle(self, call_id: str, settlement: Settlement) -> None:
+        """As `Ledger.settle`. Whoever is cancelled while this waits leaves it to go on by itself."""
+        await self._even_if_cancelled(partial(self._ledger.settle, call_id, settlement))
+
+    async def release(self, call_id: str) -> None:
+        """As `Ledger.release`. Whoever is cancelled while this waits leaves it to go on by itself."""
+        await self._even_if_cancelled(partial(self._ledger.release, call_id))
+
+    async def _even_if_cancelled(self, work: Callable[[], None]) -> None:
+        try:
+            await self._ledger.patiently(work, AFTER_S)
+        except asyncio.CancelledError:
+            task = asyncio.get_running_loop().create_task(self._on_its_own(work))
+            self._late.add(task)
+            task.add_done_callback(self._late.discard)
+            raise
+
+    async def _on_its_own(self, work: Callable[[], None]) -> None:
+        with suppress(StateError):  # the reservation stays, and with it its bound; the next start closes it
+            await self._ledger.patiently(work, AFTER_S)

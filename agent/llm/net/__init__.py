@@ -1,0 +1,1 @@
+"""One attempt over the network: connections, server-sent events, bounds, clocks, retries, the queue at an endpoint."""

@@ -1,0 +1,187 @@
+"""The HTTP clients, made on first use, and httpx's failures as ours."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from agent.llm.errors import AnswerTooLong, BadAnswer, ConnectionFailed, ModelError, StreamBroken, TimedOut
+from agent.llm.net.limits import LISTING_BYTES
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Mapping
+    from types import ModuleType
+
+    import httpx
+
+    from agent.llm.models.endpoint import Endpoint
+
+
+IDENTITY = {"user-agent": "moa/0.1.0"}
+"""Who asks. Written out, because asking for the version of an installed package takes longer than a whole start may."""
+
+
+_OF_THE_BODY = frozenset({"content-encoding", "content-length", "transfer-encoding"})
+
+
+def load_httpx() -> ModuleType:
+    """Import httpx without its command line.
+
+    `httpx/__init__` imports `httpx._main`, which pulls in click, rich and pygments where they are installed (50 to 60 ms) for a program
+    that nobody here runs. httpx handles the ImportError that a blocked module raises, as it must where they are not installed.
+    """
+    if "httpx" not in sys.modules:
+        sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
+    import httpx
+
+    return httpx
+
+
+class Http:
+    """One client for direct connections and one for each proxy of the user's, each made when it is first needed.
+
+    `transport` replaces the network (tests).
+    """
+
+    def __init__(self, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        self._transport = transport
+        self._direct: httpx.AsyncClient | None = None
+        self._proxied: dict[str, httpx.AsyncClient] = {}
+
+    def client(self, endpoint: Endpoint, url: str) -> httpx.AsyncClient:
+        """The client for a URL of an endpoint. Nothing on this machine is ever reached through a proxy."""
+        httpx = load_httpx()
+        if self._transport is None and not endpoint.is_loopback and (proxy := proxy_of(url)):
+            if proxy not in self._proxied:
+                self._proxied[proxy] = _through(proxy)
+            return self._proxied[proxy]
+        if self._direct is None:
+            transport = self._transport
+            if transport is None:
+                from agent.llm.net.transport import DirectTransport
+
+                transport = DirectTransport(_tls)
+            self._direct = httpx.AsyncClient(transport=transport, trust_env=False, timeout=None)
+        return self._direct
+
+    async def aclose(self) -> None:
+        """Close all connections, within a second."""
+        clients, self._direct, self._proxied = (self._direct, *self._proxied.values()), None, {}
+        with suppress(TimeoutError):
+            async with asyncio.timeout(1.0):
+                for client in clients:
+                    if client is not None:
+                        await client.aclose()
+
+
+def joined(*sets: Mapping[str, str]) -> dict[str, str]:
+    """Headers as one set in which each name stands once, however it is written; the last one holds."""
+    return {name.lower(): value for headers in sets for name, value in headers.items()}
+
+
+async def get(http: Http, endpoint: Endpoint, own: Mapping[str, str], url: str, connect_s: float) -> httpx.Response:
+    """One GET with `own` headers, those of the endpoint's dialect; `connect_s` in seconds.
+
+    Raises ModelError where no answer comes, or one that is too long or in an encoding that was not asked for.
+    """
+    httpx = load_httpx()
+    headers = joined(IDENTITY, {"accept-encoding": "identity"}, own)
+    try:
+        client = http.client(endpoint, url)
+        request = client.build_request("GET", url, headers=headers, timeout=httpx.Timeout(None, connect=connect_s))
+        response = await client.send(request, stream=True)
+        try:
+            if response.is_success and (encoding := foreign_encoding(response)):
+                raise BadAnswer(f"{endpoint.name} answers in {encoding}, which was not asked for")
+            body = await beginning(response, LISTING_BYTES + 1, broken=not response.is_success)
+        finally:
+            await response.aclose()
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise as_model_error(error, endpoint, answered=False) from error
+    if len(body) > LISTING_BYTES:
+        raise AnswerTooLong(f"{endpoint.name} answered with more than {LISTING_BYTES} bytes")
+    kept = {name: value for name, value in response.headers.items() if name not in _OF_THE_BODY}
+    return httpx.Response(response.status_code, headers=kept, content=body)  # type: ignore[no-any-return]
+
+
+def foreign_encoding(response: httpx.Response) -> str | None:
+    """The encoding of a response's body, where it has one: only the bare text is ever asked for."""
+    encoding = str(response.headers.get("content-encoding", "")).strip().lower()
+    return None if encoding in ("", "identity") else encoding
+
+
+async def beginning(response: httpx.Response, limit: int, *, broken: bool = True) -> bytes:
+    """A body, or as much of it as `limit` bytes; nothing of one in a foreign encoding.
+
+    With `broken` whatever breaks meanwhile is passed over (of a refusal the status is what counts); without it raises httpx.HTTPError.
+    """
+    body = bytearray()
+    if foreign_encoding(response):
+        return b""
+    try:
+        async for chunk in response.aiter_bytes():
+            body += chunk
+            if len(body) >= limit:
+                break
+    except load_httpx().HTTPError:
+        if not broken:
+            raise
+    return bytes(body[:limit])
+
+
+def _tls() -> ssl.SSLContext:
+    context: ssl.SSLContext = load_httpx().create_ssl_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def proxy_of(url: str) -> str | None:
+    """The address of the proxy that the environment names for a URL; one for its scheme beats ALL_PROXY."""
+    from urllib.parse import urlsplit
+    from urllib.request import getproxies, proxy_bypass
+
+    parts = urlsplit(url)
+    proxies = getproxies()
+    proxy = proxies.get(parts.scheme) or proxies.get("all")
+    if not proxy or proxy_bypass(parts.netloc):
+        return None
+    scheme, _colon, rest = proxy.rpartition("://")
+    # Desktops write socks:// where any SOCKS proxy of today is meant; a bare HOST:PORT is an HTTP proxy.
+    scheme = {"": "http", "socks": "socks5"}.get(scheme.lower(), scheme.lower())
+    return f"{scheme}://{rest}"
+
+
+def _through(proxy: str) -> httpx.AsyncClient:
+    """A client that goes through this proxy. Raises ModelError where it can't."""
+    from agent.llm.secrets import plain_url
+
+    httpx = load_httpx()
+    remedy = "correct HTTPS_PROXY or ALL_PROXY in the environment, or name the endpoint's host in NO_PROXY"
+    try:
+        return httpx.AsyncClient(proxy=proxy, verify=httpx.create_ssl_context(), trust_env=False, timeout=None)  # type: ignore[no-any-return]
+    except ImportError:
+        problem = "which needs the package socksio"
+        remedy = f"pip install socksio, or {remedy}"
+    except (ValueError, httpx.InvalidURL) as error:
+        problem = f"which can't be used: {error}"
+    raise ModelError(f"the environment names the proxy {plain_url(proxy)}, {problem}", remedy=remedy)
+
+
+def as_model_error(error: httpx.HTTPError | httpx.InvalidURL, endpoint: Endpoint, *, answered: bool) -> ModelError:
+    """A transport's failure by its name here. `answered` says whether the endpoint had begun to answer."""
+    httpx = load_httpx()
+    what = endpoint.redact(str(error)) or type(error).__name__
+    if isinstance(error, httpx.ConnectTimeout):
+        return TimedOut(f"no connection to {endpoint.name} ({endpoint.address}): {what}", clock="connect")
+    if answered:
+        return StreamBroken(f"the answer of {endpoint.name} broke off: {what}")
+    return ConnectionFailed(f"no answer from {endpoint.name} ({endpoint.address}): {what}", remedy=_remedy(endpoint))
+
+
+def _remedy(endpoint: Endpoint) -> str:
+    if endpoint.is_loopback:
+        return f"start the server, or correct base_url under [endpoints.{endpoint.name}]"
+    return f"check the network, and base_url under [endpoints.{endpoint.name}]"

@@ -1,0 +1,1 @@
+"""What servers say when they refuse: envelopes, words, named errors, and what a request is changed to for it."""

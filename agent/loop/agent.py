@@ -1,0 +1,125 @@
+"""What a turn needs, put together once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from agent.chat.outgoing import Redaction
+from agent.context.opening import keep_tools, list_tools
+from agent.loop.hooks import ask_all
+from agent.plugin import ComposedModel, Offers
+from agent.tools.base import reaches_out
+
+if TYPE_CHECKING:
+    from agent.context.opening import Opening
+    from agent.events import ErrorInfo
+    from agent.ledger.book import Ledger
+    from agent.llm.accounting import Cap
+    from agent.llm.client import ModelClient
+    from agent.llm.messages import Message
+    from agent.llm.request import Effort, ModelRef
+    from agent.loop.tool_runner import ToolRunner
+    from agent.mcp.servers import Servers
+    from agent.plugin import Plugin
+    from agent.session.session import Session
+
+
+def _crashed(error: BaseException) -> ErrorInfo:
+    from agent.process.crash import crashed
+
+    return crashed(error, None)
+
+
+@dataclass(slots=True)
+class Agent:
+    """What a turn needs: built once by `agent.host`, used by every face."""
+
+    client: ModelClient
+    ledger: Ledger
+    session: Session
+    model: ModelRef
+    tools: ToolRunner
+    opening: Opening
+    """Opens a new conversation, and tells one that goes on what has changed."""
+    plugins: Sequence[Plugin] = ()
+    run: str = ""
+    caps: tuple[Cap, ...] = ()
+    max_iterations: int = 90
+    max_tokens: int = 16_000
+    compact_at: float = 0.8
+    """How full the window may be before the conversation is compacted (`agent.context.compaction.compact`); 1: not before it overflows."""
+    compact_model: ModelRef | None = None
+    """Who sums it up; None: the main model."""
+    redaction: Redaction = Redaction()  # noqa: RUF009 - frozen
+    """Takes configured keys out of what a turn tells."""
+    composed: str = ""
+    """The name under which `model` was chosen, where that is more than one model; empty otherwise."""
+    models: Offers[ComposedModel] = field(default_factory=Offers)
+    """The models that are more than one."""
+    effort: Effort | None = None
+    """How deep the main model thinks; None: its own default."""
+    servers: Servers | None = None
+    """The foreign MCP servers; None where none is configured."""
+    left: tuple[str, ...] = ()
+    """Why thoughts were left behind in the last request (see `agent.llm.binding`)."""
+    crashed: Callable[[BaseException], ErrorInfo] = _crashed
+    """Keeps the traceback of a mistake of ours and says what to tell the user (`agent.process.crash`)."""
+
+    @property
+    def model_name(self) -> str:
+        """What the main model is called in front of people."""
+        return self.composed or str(self.model)
+
+    def begin(self, message: Message, *, turn: str | None = None) -> list[str]:
+        """Add what the user says next (`turn`: it begins that turn), behind what must stand before it. Returns news, in words.
+
+        A new conversation is opened: system text, tools, and what the endpoint's wire looks like are settled for all of its requests. One
+        that goes on keeps them, to the byte, and is told what has changed.
+        """
+        session, news = self.session, self.adopt_tools()
+        readings: list[Message] = []
+        if session.head is None:
+            news = []
+            session.note("opened", cwd=str(self.tools.context.cwd), model=str(self.model))
+            self.tools.listed = ()
+            for name in ("quirks", "aliases"):
+                session.keep(name, {})
+            session.add(self.opening.system(), told=self.opening.circumstances())
+            readings = self.opening.readings()
+        elif changed := self.opening.changes(session.told()):
+            notice, told = changed
+            session.add(notice, told=told)
+        self.tools.listed = self.tools.specs  # what joins from now on joins no request of this turn
+        keep_tools(session, self.tools.listed)
+        session.add(message, turn=turn)
+        for reading in readings:
+            session.add(reading)
+        return news
+
+    def adopt_tools(self) -> list[str]:
+        """List the tools as the session's requests have them. Returns what is new in the list, in words."""
+        if self.session.head is None:
+            return []
+        # A foreign tool that came after the conversation began joins no list: another one reaches it.
+        kept = {each.get("name") for each in (self.session.kept("tools") or {}).get("list", ())}
+        own = tuple(
+            tool.spec
+            for name, tool in self.tools.tools.items()
+            if name in kept or not getattr(tool, "from_server", False)
+        )
+        self.tools.listed, news = list_tools(self.session, own)
+        return news
+
+
+def refused_now(agent: Agent) -> dict[str, str]:
+    """The tools that may not run now, each with why, and how the user can allow it."""
+    tools = agent.tools
+    refused: dict[str, str] = {}
+    if tools.approvals.mode == "deny":
+        why = "only tools that look may run (the user can allow more with --approve, or /approve in the chat)"
+        refused = {name: why for name, tool in tools.tools.items() if not tool.read_only or reaches_out(tool)}
+    for _, found in ask_all(agent.plugins, "refuses", lambda plugin: plugin.refuses()):
+        refused.update(found)
+    return refused

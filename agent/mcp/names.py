@@ -1,0 +1,83 @@
+"""What a foreign server calls things, made fit for a request: names, descriptions and schemas are somebody else's words."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from agent.llm.request import ToolSpec
+from agent.text.cleaning import harmless_value, visible
+
+PREFIX = "mcp__"
+LONGEST_NAME = 64
+"""The least that endpoints take."""
+LONGEST_DESCRIPTION = 2_000
+LARGEST_SCHEMA = 32_000
+MOST_TOOLS = 200
+
+
+class RemoteTool(NamedTuple):
+    """A tool of a server: what the server calls it, and what a request lists."""
+
+    name: str
+    spec: ToolSpec
+
+
+def safe_name(server: str, tool: str, taken: Iterable[str] = ()) -> str:
+    """`mcp__SERVER__TOOL` in the letters that every endpoint takes. What had to be changed, or is taken, gets a digest of the true name."""
+    wanted = f"{PREFIX}{server}__{tool}"
+    name = re.sub(r"[^A-Za-z0-9_-]", "_", wanted)
+    if name == wanted and len(name) <= LONGEST_NAME and name not in taken:
+        return name
+    digest = hashlib.blake2b(wanted.encode("utf-8", "replace"), digest_size=4).hexdigest()
+    return f"{name[: LONGEST_NAME - 9]}_{digest}"
+
+
+def remote_tools(server: str, listed: Iterable[tuple[str, str, Any]]) -> tuple[list[RemoteTool], list[str]]:
+    """The tools of a server from (name, description, schema), and what is wrong with those that are left out."""
+    tools: list[RemoteTool] = []
+    problems: list[str] = []
+    taken: set[str] = set()
+    for name, description, schema in listed:
+        if len(tools) >= MOST_TOOLS:
+            problems.append(f"it has more than {MOST_TOOLS} tools; the others are left out")
+            break
+        shown = visible(name)[:60]
+        parameters = _schema(schema)
+        if parameters is None:
+            problems.append(
+                f"its tool {shown} has a schema that is no object, or of more than {LARGEST_SCHEMA:,} characters"
+            )
+            continue
+        if not name.strip() or len(name) > 1_000 or any(tool.name == name for tool in tools):
+            problems.append(f"its tool {shown or '(no name)'} has no name of its own")
+            continue
+        safe = safe_name(server, name, taken)
+        taken.add(safe)
+        tools.append(RemoteTool(name, ToolSpec(safe, _description(server, name, description), parameters)))
+    return tools, problems
+
+
+def _description(server: str, name: str, text: str) -> str:
+    """The server's own words, cleaned and cut, with whose they are."""
+    said = visible(text).strip()
+    if len(said) > LONGEST_DESCRIPTION:
+        said = said[: LONGEST_DESCRIPTION - 1] + "…"
+    return f"{said or visible(name)}\n(Tool {visible(name)[:200]} of the foreign MCP server {server}.)"
+
+
+def _schema(schema: Any) -> dict[str, Any] | None:
+    if not isinstance(schema, dict):
+        return None
+    try:
+        size = len(json.dumps(schema))
+    except (ValueError, RecursionError):
+        return None
+    if size > LARGEST_SCHEMA or schema.get("type", "object") != "object":
+        return None
+    cleaned = harmless_value(schema)
+    cleaned.pop("$schema", None)
+    return {"type": "object", "properties": {}, **cleaned}

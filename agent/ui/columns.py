@@ -1,0 +1,53 @@
+"""How many columns of a terminal a text takes."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+
+LONGEST_WORD = 24
+"""Columns that a word may keep a table's column from becoming narrower by; a longer one is broken."""
+
+
+def width(text: str) -> int:
+    """Columns that a text takes in a terminal: wide characters two, combining ones none."""
+    total = 0
+    for char in text:
+        if unicodedata.combining(char) or unicodedata.category(char) in ("Mn", "Me", "Cf"):
+            continue
+        total += 2 if unicodedata.east_asian_width(char) in ("W", "F") else 1
+    return total
+
+
+def shares(wanted: Sequence[int], least: Sequence[int], room: int) -> list[int]:
+    """How wide each column of a table is: as wide as it wants, or else the widest give first, none below its least as long as that fits."""
+    if sum(least) > room:
+        least = [1] * len(wanted)
+    level = max(wanted, default=0)
+    sizes = list(wanted)
+    while sum(sizes) > room and level > 1:
+        level -= 1
+        sizes = [max(1, min(want, max(low, level))) for want, low in zip(wanted, least, strict=True)]
+    for index, want in enumerate(wanted):  # what is left over, a cell each
+        if sum(sizes) < room and sizes[index] < want:
+            sizes[index] += 1
+    return sizes
+
+
+def wrap(text: str, room: int) -> list[str]:
+    """Lines of at most so many columns, broken between words where there is a gap."""
+    lines: list[str] = []
+    for word in text.split():
+        if lines and width(lines[-1]) + 1 + width(word) <= room:
+            lines[-1] += f" {word}"
+            continue
+        lines.append(word)
+        while width(lines[-1]) > room:
+            cut = len(lines[-1])
+            while cut > 1 and width(lines[-1][:cut]) > room:
+                cut -= 1
+            lines[-1:] = [lines[-1][:cut], lines[-1][cut:]]
+            if not lines[-1]:
+                lines.pop()
+                break
+    return lines

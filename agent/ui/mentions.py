@@ -1,0 +1,89 @@
+"""`@path` in what a user types: how a mention is written and found, and images among them as attachments."""
+
+from __future__ import annotations
+
+import base64
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agent.errors import UsageError
+from agent.files.deny_paths import denial
+from agent.ledger.in_use import in_use
+from agent.llm.messages import ImagePart
+
+if TYPE_CHECKING:
+    from agent.files.deny_paths import DenyPaths
+
+MAX_IMAGE = 5 * 1024 * 1024
+"""Bytes. What the strictest of the large providers takes for one image (Anthropic, "Vision", API limits)."""
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".webp")
+
+# A mention begins a word; with quotes it may hold spaces. `me@host` is none.
+_MENTION = re.compile(r"""(?<![^\s(\["'])@(?:"([^"\n]+)"|([^\s"]+))""")
+
+
+def mention(path: str) -> str:
+    """A path as a mention: in quotes where it has spaces."""
+    return f'@"{path}"' if re.search(r"[\s]", path) else f"@{path}"
+
+
+def mentions(text: str) -> list[str]:
+    """The paths that a text mentions, in order, each once."""
+    return list(dict.fromkeys(quoted or plain for quoted, plain in _MENTION.findall(text)))
+
+
+def is_image(path: str) -> bool:
+    """Whether a path names an image, by its ending."""
+    return path.lower().endswith(IMAGE_SUFFIXES)
+
+
+def load_images(text: str, root: Path, deny: DenyPaths) -> list[ImagePart]:
+    """The images that a text mentions (`@shot.png`), read from the disk: to be called in a thread.
+
+    A mention of a file that is not there stays text, as does a mention of anything else: the model reads it with its tool. Raises
+    UsageError for an image that can't be sent.
+    """
+    return [load_image(path, root, deny) for name in mentions(text) if (path := _existing(name, root))]
+
+
+def load_image(path: Path, root: Path, deny: DenyPaths) -> ImagePart:
+    """One image. What it is, its content says, not its name. Raises UsageError where it is denied, too large, unreadable or no image."""
+    shown = path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+    if pattern := deny.match(path):
+        raise UsageError(denial(shown, pattern), remedy="mention another file")
+    if in_use(path):
+        raise UsageError(f"{shown} is this program's own ledger", remedy="mention another file")
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_IMAGE + 1)
+    except OSError as error:
+        raise UsageError(f"{shown} can't be read: {error.strerror}", remedy="mention another file") from error
+    if len(data) > MAX_IMAGE:
+        size = path.stat().st_size / 1024 / 1024
+        raise UsageError(f"{shown} has {size:.1f} MB; an image may have 5", remedy="make it smaller")
+    media_type = _media_type(data)
+    if media_type is None:
+        raise UsageError(f"{shown} is no PNG, JPEG, GIF or WebP image", remedy="without the @ its name is plain text")
+    return ImagePart(media_type=media_type, data=base64.b64encode(data).decode("ascii"))
+
+
+def _existing(name: str, root: Path) -> Path | None:
+    if not is_image(name):
+        return None
+    try:
+        path = root / Path(name).expanduser()
+        return path if path.is_file() else None
+    except (OSError, RuntimeError, ValueError):
+        return None
+
+
+def _media_type(data: bytes) -> str | None:
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "image/png"
+    if data.startswith(b"\xff\xd8\xff"):
+        return "image/jpeg"
+    if data.startswith((b"GIF87a", b"GIF89a")):
+        return "image/gif"
+    return "image/webp" if data[:4] == b"RIFF" and data[8:12] == b"WEBP" else None

@@ -1,0 +1,74 @@
+"""Text cut to columns, and numbers short enough for them. Wide characters take two columns, combining ones none."""
+
+from __future__ import annotations
+
+import math
+
+from rich.cells import cell_len, get_character_cell_size, set_cell_size
+from textual.content import Content
+from textual.widget import Widget
+
+from agent.ui.tui.text.blocks import clean
+
+
+def one_line(text: str) -> str:
+    """Somebody else's text on one line, without anything that could steer the terminal."""
+    return " ".join(clean(text).split())
+
+
+def fit(text: str, cells: int, *, right: bool = False) -> str:
+    """The text in exactly so many cells: padded (on the left where it belongs on the `right`), or cut with an ellipsis."""
+    if cells <= 0:
+        return ""
+    room = cells - cell_len(text)
+    if room < 0:
+        return set_cell_size(text, cells - 1) + "…"
+    return " " * room + text if right else text + " " * room
+
+
+def tail(text: str, cells: int) -> str:
+    """The end of a text in exactly so many cells: of what somebody is saying, the last words are the news."""
+    if cell_len(text) <= cells:
+        return fit(text, cells)
+    kept, room = len(text), cells - 1
+    while kept > 0 and (size := get_character_cell_size(text[kept - 1])) <= room:
+        kept, room = kept - 1, room - size
+    return fit("…" + text[kept:], cells)
+
+
+def count(number: float) -> str:
+    """A number of tokens: `812`, `12.3k`, `1.2M`."""
+    if number < 1e3:
+        return f"{number:.0f}"
+    if number < 1e5:
+        return f"{number / 1e3:.1f}k"
+    return f"{number / 1e3:.0f}k" if number < 1e6 else f"{number / 1e6:.1f}M"
+
+
+def span(seconds: object, *, exact: bool = False) -> str:
+    """A time: `8 s` (`8.2 s` where exact), `3:05` above two minutes."""
+    if not isinstance(seconds, int | float) or not math.isfinite(seconds):
+        return "?"
+    if seconds >= 120:
+        return f"{int(seconds) // 60}:{int(seconds) % 60:02}"
+    return f"{seconds:.1f} s" if exact else f"{int(seconds)} s"
+
+
+class Fitted(Widget):
+    """A widget whose content is made for its width. A subclass says what to show in `content_for`."""
+
+    DEFAULT_CSS = """
+    Fitted { width: 1fr; height: auto; text-wrap: nowrap; text-overflow: clip; }
+    """
+
+    def content_for(self, width: int) -> Content:
+        """What is shown at this width, in cells; lines must not be longer."""
+        raise NotImplementedError
+
+    def render(self) -> Content:
+        """The content at the present width."""
+        return self.content_for(self.content_size.width or self.app.size.width)
+
+    def get_content_height(self, container: object, viewport: object, width: int) -> int:
+        """Lines of the content at a width."""
+        return self.content_for(width).plain.count("\n") + 1 if width else 0

@@ -1,0 +1,76 @@
+"""Tables of any content, laid out for a width: cells wrap, columns shrink fairly, and what is too narrow becomes a list of records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import zip_longest
+
+from rich.cells import cell_len
+from textual.content import Content
+
+from agent.ui.columns import LONGEST_WORD, shares
+
+MIN_COLUMN = 5
+GAP = 2
+Row = Sequence[Content]
+
+
+def lay_out(head: Row, rows: Sequence[Row], align: Sequence[str], width: int) -> Content:
+    """The table for this many columns of the screen. `align` has `l`, `r` or `c` for each column."""
+    count = max((len(row) for row in (head, *rows)), default=0)
+    if not count:
+        return Content("")
+    if width < count * (MIN_COLUMN + GAP) - GAP:
+        return _records(head, rows)
+    widths = _widths([head, *rows], count, width - GAP * (count - 1))
+    lines: list[Content] = []
+    if any(head):
+        lines = _row_lines(head, widths, align, "bold")
+        lines.append(Content.styled((" " * GAP).join("─" * size for size in widths), "$foreground-muted"))
+    for row in rows:
+        lines += _row_lines(row, widths, align, "")
+    return Content("\n").join(lines)
+
+
+def _widths(rows: Sequence[Row], count: int, room: int) -> list[int]:
+    """As wide as the widest cell; where that is too much, the widest columns give first, and words stay whole."""
+    columns = [[row[column] for row in rows if column < len(row)] for column in range(count)]
+    wanted = [max((cell.cell_length for cell in cells), default=0) for cells in columns]
+    words = [[cell_len(word) for cell in cells for word in cell.plain.split()] for cells in columns]
+    least = [min(LONGEST_WORD, max(sizes, default=1)) for sizes in words]
+    return shares([max(1, size) for size in wanted], least, room)
+
+
+def _row_lines(row: Row, widths: Sequence[int], align: Sequence[str], style: str) -> list[Content]:
+    cells = [
+        (row[column].stylize(style) if style else row[column]).wrap(size) if column < len(row) and row[column] else []
+        for column, size in enumerate(widths)
+    ]
+    lines = []
+    for parts in zip_longest(*cells, fillvalue=Content("")):
+        padded = [
+            _pad(part, size, align[column] if column < len(align) else "l")
+            for column, (part, size) in enumerate(zip(parts, widths, strict=True))
+        ]
+        lines.append(Content(" " * GAP).join(padded).rstrip())
+    return lines or [Content("")]
+
+
+def _pad(cell: Content, size: int, align: str) -> Content:
+    space = max(0, size - cell.cell_length)
+    if align == "r":
+        return cell.pad_left(space)
+    if align == "c":
+        return cell.pad(space // 2, space - space // 2)
+    return cell.pad_right(space)
+
+
+def _records(head: Row, rows: Sequence[Row]) -> Content:
+    """One `heading: value` a line, for a screen that is narrower than the table."""
+    lines: list[Content] = []
+    for number, row in enumerate(rows or [head]):
+        if number:
+            lines.append(Content(""))
+        for title, cell in zip_longest(head, row, fillvalue=Content("")):
+            lines.append(Content.assemble(title.stylize("bold"), ": ", cell) if rows else title.stylize("bold"))
+    return Content("\n").join(lines)

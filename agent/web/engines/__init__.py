@@ -1,0 +1,1 @@
+"""The search engines, one file each. `search.py` beside this folder chooses among them."""

@@ -1,0 +1,45 @@
+"""Serving an editor on standard input and output until it goes away."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from agent.errors import UsageError
+
+if TYPE_CHECKING:
+    from agent.host import Options
+    from agent.views import View
+
+
+def serve(options: Options, render: Callable[[View], str]) -> int:
+    """Speak ACP until standard input ends; `options` hold for each session, `render` is a View as text.
+
+    Raises UsageError where the `acp` extra is not installed.
+    """
+    from importlib.util import find_spec
+
+    if find_spec("acp") is None:
+        raise UsageError(
+            "moa acp needs the package agent-client-protocol, which is not installed",
+            remedy="install it: pip install 'moa-agent[acp]' (uv tool install 'moa-agent[acp]')",
+            kind="config",
+        )
+    asyncio.run(_serve(options, render))
+    return 0
+
+
+async def _serve(options: Options, render: Callable[[View], str]) -> None:
+    from typing import cast
+
+    import acp
+
+    from moa.acp.agent import EditorAgent
+
+    agent = EditorAgent(options, render)
+    try:
+        # What of the protocol is optional and not here is answered as unknown.
+        await acp.run_agent(cast("acp.Agent", agent))
+    finally:
+        await agent.aclose()

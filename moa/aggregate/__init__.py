@@ -1,0 +1,1 @@
+"""From the members' answers to one analysis: the methods, the aggregator's call, what it returns."""

@@ -1,0 +1,287 @@
+"""Arms: the ways of answering that are compared. Each turns one item into one result, through the one client for models."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from agent.errors import UsageError
+from agent.llm.errors import BudgetReached, ModelError, Refused
+from agent.llm.messages import user
+from agent.llm.request import ModelRef, Request
+from moa.aggregate.majority import decided, winner
+from moa.bench import counselled
+from moa.bench.scorers import score, vote
+from moa.bench.suites import Item
+
+if TYPE_CHECKING:
+    from agent.llm.accounting import CallContext
+    from agent.llm.client import ModelClient
+    from agent.llm.stream import Reply
+    from moa.panel.outcome import Answer, Failure
+    from moa.preset.preset import Preset
+
+Status = Literal["done", "failed", "refused"]
+MAX_TOKENS = 2_000
+MOST_SAMPLES = 64
+
+
+@dataclass(slots=True)
+class Result:
+    """What became of one item in one arm. `text` is the answer that was scored; `score` is 0 where there is none. `cost_nano` sums what
+    is known, `unknown` counts calls whose cost is not. `served` are the models as their endpoints named them, `votes` are the counted forms, `stopped` the members that were not needed.
+    """
+
+    item: str
+    arm: str
+    status: Status = "done"
+    text: str = ""
+    score: float = 0.0
+    cost_nano: int = 0
+    unknown: int = 0
+    tokens: int = 0
+    seconds: float | None = None
+    simulated: bool = False
+    calls: list[str] = field(default_factory=list)
+    served: list[str] = field(default_factory=list)
+    votes: list[str] = field(default_factory=list)
+    stopped: int = 0
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One arm by its name in contracts.md: `solo`, `solo:REF`, `self:N`, `vote`, or one of `moa.bench.counselled.KINDS`."""
+
+    name: str
+    kind: Literal["solo", "self", "vote", "counselled"]
+    model: ModelRef
+    samples: int = 1
+    preset: Preset | None = None
+
+
+def parse(names: Sequence[str], *, main: ModelRef | None, preset: Preset | None) -> list[Arm]:
+    """The arms of these names, in order, each once. `best` stands for a solo arm of each member. Raises UsageError."""
+    found: dict[str, Arm] = {}
+    for name in names:
+        for arm in _arms(name.strip(), main, preset):
+            found.setdefault(arm.name, arm)
+    return list(found.values())
+
+
+def _arms(name: str, main: ModelRef | None, preset: Preset | None) -> list[Arm]:
+    kind, _colon, rest = name.partition(":")
+    if kind == "solo" and rest:
+        return [Arm(name, "solo", _ref(rest))]
+    if (kind in ("vote", "best") and not rest) or name in counselled.KINDS:
+        if preset is None:
+            raise UsageError(f"the arm {name} needs a panel", remedy="name one with --preset")
+        members = [member.model for member in (preset.resolved(main) if main else preset).members]
+        if kind == "best":
+            return [Arm(f"solo:{model}", "solo", model) for model in dict.fromkeys(members)]
+        if kind == "vote":
+            return [Arm(name, "vote", members[0], preset=preset.resolved(main) if main else preset)]
+    if main is None:
+        raise UsageError(f"the arm {name} needs a main model", remedy="name one with --model ENDPOINT:MODEL")
+    if name == "solo":
+        return [Arm(name, "solo", main)]
+    if name in counselled.KINDS:
+        return [Arm(name, "counselled", main, preset=preset)]
+    if kind == "self" and rest.isdecimal() and 2 <= int(rest) <= MOST_SAMPLES:
+        return [Arm(name, "self", main, samples=int(rest))]
+    raise UsageError(
+        f"there is no arm {name!r}",
+        remedy=f"use solo, solo:ENDPOINT:MODEL, best, self:N (2 to {MOST_SAMPLES}), vote, {', '.join(counselled.KINDS)}",
+    )
+
+
+def _ref(text: str) -> ModelRef:
+    try:
+        return ModelRef.parse(text)
+    except ValueError as error:
+        raise UsageError(str(error), remedy="write solo:ENDPOINT:MODEL") from error
+
+
+def check(client: ModelClient, chosen: Sequence[Arm], item: Item) -> None:
+    """Whether all endpoints are there and can do what is asked. Raises UsageError, before anything is spent."""
+    for arm in chosen:
+        for name in dict.fromkeys(request.model.endpoint for request in requests(arm, item)):
+            client.require_key(name)
+        if arm.kind in ("self", "counselled") and client.endpoint(arm.model.endpoint).answers:
+            raise UsageError(
+                f"the arm {arm.name} says nothing over stored answers: {arm.model} says the same whatever it is told, and each time",
+                remedy="name a live main model with --model, or use solo, best and vote",
+            )
+
+
+def requests(arm: Arm, item: Item) -> list[Request]:
+    """All calls that an item can take in an arm."""
+    if arm.preset is not None:
+        members = [
+            Request(
+                member.model,
+                (user(item.request),),
+                max_tokens=max(member.reference.max_tokens, MAX_TOKENS),
+                temperature=member.reference.temperature,
+                reasoning=member.reference.reasoning,
+            )
+            for member in arm.preset.resolved(arm.model).members
+        ]
+        if arm.kind == "vote":
+            return members
+        return counselled.most(arm.preset, arm.model, item, members, MAX_TOKENS)
+    temperature = 0.7 if arm.kind == "self" else None
+    request = Request(arm.model, (user(item.request),), max_tokens=MAX_TOKENS, temperature=temperature)
+    return [request] * arm.samples
+
+
+async def answer(client: ModelClient, arm: Arm, item: Item, context: CallContext, *, other: Item) -> Result:
+    """Answer one item; `other` is the item whose counsel a placebo gets. Raises BudgetReached, and UsageError for an endpoint or key that is not there; a model's failure is a result."""
+    if arm.kind == "vote":
+        return await _by_vote(client, arm, item, context)
+    if arm.kind == "counselled":
+        return await _counselled(client, arm, item, context, other)
+    replies = await asyncio.gather(
+        *(client.complete(request, context) for request in requests(arm, item)), return_exceptions=True
+    )
+    result = Result(item.id, arm.name)
+    texts: list[str] = []
+    for reply in replies:
+        if isinstance(reply, ModelError):
+            _count_failure(result, reply)
+        elif isinstance(reply, BaseException):
+            raise reply
+        else:
+            texts.append(reply.message.text)
+            _count(result, reply)
+    return _scored(result, item, texts)
+
+
+def _scored(result: Result, item: Item, texts: Sequence[str]) -> Result:
+    """The winner's text and its score; without any answer the result stays what its failures made of it."""
+    if not texts:
+        result.status = "refused" if result.status == "refused" else "failed"
+        return result
+    result.status = "done"
+    result.votes = [vote(text, item.scorer) for text in texts]
+    won = winner(result.votes)
+    result.text = next(text for text, form in zip(texts, result.votes, strict=True) if form == won)
+    result.score = score(result.text, item.expected, item.scorer)
+    return result
+
+
+async def _counselled(client: ModelClient, arm: Arm, item: Item, context: CallContext, other: Item) -> Result:
+    """The main model, with what the panel says of the item, or as a placebo of another."""
+    assert arm.preset is not None
+    about = other if arm.name == "placebo:other" else item
+    counsel = await counselled.consult(client, arm.preset, arm.model, arm.name, about, context)
+    _within_budget(counsel.failures)
+    result = Result(item.id, arm.name)
+    for answered in counsel.answers:
+        _count_outcome(result, answered)
+        _serve(result, answered.model_served)
+    for failed in counsel.failures:
+        _count_outcome(result, failed)
+    result.unknown += len(counsel.running)
+    if counsel.aggregation is not None and counsel.aggregation.calls:
+        result.calls += counsel.aggregation.calls
+        _spend(result, counsel.aggregation.cost_nano, counsel.aggregation.usage)
+    given = counselled.text_of(client, counsel, arm.model, arm.name, item)
+    try:
+        reply = await client.complete(counselled.final(arm.model, item, given, MAX_TOKENS), context)
+    except ModelError as error:
+        _count_failure(result, error)
+        return _scored(result, item, [])
+    _count(result, reply)
+    return _scored(result, item, [reply.message.text])
+
+
+async def _by_vote(client: ModelClient, arm: Arm, item: Item, context: CallContext) -> Result:
+    """The preset's own panel, with its quorum, times and early stop."""
+    from moa.panel.panel import NOT_NEEDED, Panel
+
+    preset = arm.preset
+    assert preset is not None
+    asked = {member.slot: request for member, request in zip(preset.members, requests(arm, item), strict=True)}
+    panel = Panel(preset, client)
+
+    def settled(answers: Sequence[Answer], outstanding: int) -> bool:
+        return decided([vote(answer.text, item.scorer) for answer in answers], outstanding)
+
+    try:
+        found = await panel.consult(
+            lambda member: asked[member.slot],
+            context=context,
+            step=1,
+            group=f"{arm.name}/{item.id}",
+            emit=lambda _event: None,
+            # Where answers come at once, who comes first is chance, and a run that is gone on with must end as it would have.
+            settled=None if all(_instant(client, request) for request in asked.values()) else settled,
+        )
+    finally:
+        await panel.close()
+    _within_budget(found.failures)
+    result = Result(item.id, arm.name)
+    for answered in found.answers:
+        _count_outcome(result, answered)
+        _serve(result, answered.model_served)
+    for failed in found.failures:
+        _count_outcome(result, failed)
+    result.unknown += len(found.running)
+    result.stopped = sum(failure.kind == NOT_NEEDED for failure in found.failures)
+    return _scored(result, item, [answer.text for answer in found.answers])
+
+
+def _count(result: Result, reply: Reply) -> None:
+    result.calls.append(reply.call_id)
+    result.simulated |= _simulated(reply.provider)
+    _serve(result, reply.model_served)
+    _spend(result, reply.cost_nano, reply.usage)
+
+
+def _within_budget(failures: Sequence[Failure]) -> None:
+    """Raises BudgetReached where a member was not asked for want of money: with a part of its panel an item would be another."""
+    for failure in failures:
+        if failure.kind == BudgetReached.kind:
+            raise BudgetReached(failure.message, cap="--budget", remedy="go on with --resume and a larger --budget")
+
+
+def _count_failure(result: Result, error: ModelError) -> None:
+    result.status = "refused" if isinstance(error, Refused) else "failed"
+    result.error = result.error or f"{error.kind}: {error.message}"[:300]
+    if error.call_id:
+        result.calls.append(error.call_id)
+    if error.usage is not None or error.partial is not None:
+        _spend(result, None, error.usage)
+
+
+def _count_outcome(result: Result, outcome: Answer | Failure) -> None:
+    if outcome.call_id:
+        result.calls.append(outcome.call_id)
+    _spend(result, outcome.cost_nano, getattr(outcome, "usage", None))
+    kind = getattr(outcome, "kind", None)
+    if kind is not None and kind != "not_needed":
+        result.error = result.error or f"{kind}: {getattr(outcome, 'message', '')}"[:300]
+
+
+def _instant(client: ModelClient, request: Request) -> bool:
+    endpoint = client.endpoint(request.model.endpoint)
+    return bool(endpoint.answers) and not endpoint.speed
+
+
+def _serve(result: Result, model: str | None) -> None:
+    if model is not None and model not in result.served:
+        result.served.append(model)
+
+
+def _spend(result: Result, nano: int | None, usage: Any) -> None:
+    result.cost_nano += nano or 0
+    result.unknown += nano is None
+    if usage is not None:
+        result.tokens += usage.prompt + usage.completion
+
+
+def _simulated(provider: str | None) -> bool:
+    return provider is not None and provider.startswith("replay") and "simulated" in provider

@@ -1,0 +1,80 @@
+"""Arms in which the main model answers with what a panel said before it, and their placebos."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from agent.llm.messages import system, user
+from agent.llm.request import Request
+from moa.bench.suites import Item
+
+if TYPE_CHECKING:
+    from agent.llm.accounting import CallContext
+    from agent.llm.client import ModelClient
+    from agent.llm.request import ModelRef
+    from moa.counsel.counsel import Counsel
+    from moa.preset.preset import Preset
+
+KINDS = ("fuse", "counsel:turn", "placebo:other", "placebo:shuffled")
+"""The placebos are of `fuse`: as many words of the same panel, of another item or out of order."""
+
+
+async def consult(
+    client: ModelClient, preset: Preset, main: ModelRef, kind: str, item: Item, context: CallContext
+) -> Counsel:
+    """Take counsel on an item, as the chat would before the first call of a turn. Never raises for a failure of a member."""
+    from moa.aggregate.rungs import RungMemory
+    from moa.counsel.cadence import Decision
+    from moa.counsel.take import Council
+    from moa.panel.tasks import ADVISE, ANSWER
+
+    council = Council(preset, client, memory=RungMemory())
+    try:
+        return await council.take(
+            (system(""), user(item.request)),
+            main=main,
+            context=context,
+            decision=Decision(True, "fuse", f"the arm is {kind}"),
+            emit=lambda _event: None,
+            task=ADVISE if kind.startswith("counsel") else ANSWER,
+        )
+    finally:
+        await council.close()
+
+
+def text_of(client: ModelClient, counsel: Counsel, main: ModelRef, kind: str, item: Item) -> str | None:
+    """What the main model is given of a counsel; None where there is nothing."""
+    from moa.fuse import material
+
+    if kind.startswith("counsel"):
+        return counsel.guidance(turn=1)
+    text = material(counsel, window=client.facts(main).context_window, turn=1)
+    return shuffled(text, item.id) if text is not None and kind == "placebo:shuffled" else text
+
+
+def shuffled(text: str, seed: str) -> str:
+    """The same words, those of each line in another order: as long, and without the sense."""
+    chance = random.Random(seed)
+
+    def mixed(line: str) -> str:
+        words = line.split()
+        chance.shuffle(words)
+        return " ".join(words)
+
+    return "\n".join(line if line.startswith("```") else mixed(line) for line in text.split("\n"))
+
+
+def final(main: ModelRef, item: Item, given: str | None, max_tokens: int) -> Request:
+    """The main model's own call."""
+    messages = (user(item.request),) if given is None else (user(item.request), user(given))
+    return Request(main, messages, max_tokens=max_tokens)
+
+
+def most(preset: Preset, main: ModelRef, item: Item, members: Sequence[Request], max_tokens: int) -> list[Request]:
+    """Stand-ins that are at least as large as the calls of one item: the members', the comparison's, the main model's."""
+    room = "word " * sum(request.max_tokens for request in members)
+    comparing = Request(main, (user(item.request), user(room)), max_tokens=preset.aggregator.max_tokens)
+    # The comparison may be tried a second time.
+    return [*members, comparing, comparing, final(main, item, room, max_tokens + preset.aggregator.max_tokens)]

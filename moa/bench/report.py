@@ -1,0 +1,189 @@
+"""From a run's lines to its report: arms, pairs, the vote and what a perfect choice would have made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean, quantiles
+from typing import Any
+
+from agent.llm.money import NANO, show_cost
+from agent.views import MarkdownView, StackView, TableView, View
+from moa.bench.arms import Result
+from moa.bench.cells import RIGHT, Cells, compare
+from moa.bench.pilot import Verdict, judge
+from moa.bench.runs import Run
+from moa.bench.stats.bootstrap import mean_interval
+from moa.bench.stats.intervals import Interval, wilson
+
+BASE = "solo"
+
+
+def report(run: Run) -> dict[str, Any]:
+    """The report of contracts.md, made from the run's lines alone: the same lines give the same report, to the last digit."""
+    names: list[str] = run.asked["arms"]
+    order = {item: at for at, item in enumerate(run.asked["items"])}
+    by_arm: dict[str, dict[str, Result]] = {name: {} for name in names}
+    for result in run.results():
+        if result.arm in by_arm and result.item in order:
+            by_arm[result.arm].setdefault(result.item, result)
+    for name, results in by_arm.items():
+        by_arm[name] = dict(sorted(results.items(), key=lambda entry: order[entry[0]]))
+    seed = run.asked["seed"]
+    pilot = verdict(run) if run.asked.get("pilot") else None
+    scores = {name: {item: r.score for item, r in results.items()} for name, results in by_arm.items()}
+    base = BASE if BASE in names else names[0]
+    pairs = [compare(name, base, scores[name], scores[base], seed=seed) for name in names if name != base]
+    solos = [name for name in names if name.startswith("solo")]
+    return {
+        "schema": 1,
+        "id": run.id,
+        "suite": run.asked["suite"],
+        "digest": run.asked["digest"],
+        "date": run.asked["date"],
+        "seed": seed,
+        "items": len(order),
+        "simulated": any(r.simulated for results in by_arm.values() for r in results.values()),
+        "arms": [_arm(name, list(by_arm[name].values()), seed) for name in names],
+        "pairs": [_pair(cells) for cells in pairs],
+        "oracle": _oracle([scores[name] for name in solos]),
+        "vote": fmean(scores["vote"].values()) if scores.get("vote") else None,
+        "best": max((fmean(scores[name].values()) for name in solos if scores[name]), default=None),
+        "pilot": None if pilot is None else {"word": pilot.word, "wrong": pilot.chance, "why": pilot.why},
+        "alone": _alone({name: scores[name] for name in solos}),
+    }
+
+
+def verdict(run: Run) -> Verdict:
+    """What a pilot says by now: its pairs in the order of the items, up to the first that is not whole."""
+    bare, counselled = run.asked["arms"]
+    scores = {(result.arm, result.item): result.score for result in run.results()}
+    differences = []
+    for item in run.asked["items"]:
+        if (bare, item) not in scores or (counselled, item) not in scores:
+            break
+        differences.append(scores[counselled, item] - scores[bare, item])
+    return judge(differences, most=len(run.asked["items"]))
+
+
+def _arm(name: str, results: Sequence[Result], seed: int) -> dict[str, Any]:
+    scores = [result.score for result in results]
+    graded = any(score not in (0.0, 1.0) for score in scores)
+    interval: Interval = mean_interval(scores, seed=seed) if graded else wilson(int(sum(scores)), len(scores))
+    seconds = [result.seconds for result in results if result.seconds is not None]
+    unknown = sum(result.unknown for result in results)
+    return {
+        "name": name,
+        "n": len(results),
+        "failed": sum(result.status == "failed" for result in results),
+        "refused": sum(result.status == "refused" for result in results),
+        "blocked": 0,
+        "score": fmean(scores) if scores else None,
+        "ci95": list(interval),
+        "cost": {"usd": sum(result.cost_nano for result in results) / NANO, "lower_bound": unknown > 0},
+        "tokens": sum(result.tokens for result in results),
+        "p50_s": _quantile(seconds, 50),
+        "p95_s": _quantile(seconds, 95),
+        "calls": sum(len(result.calls) for result in results),
+        "stopped_early": sum(result.stopped for result in results),
+    }
+
+
+def _pair(cells: Cells) -> dict[str, Any]:
+    return {
+        "arm": cells.arm,
+        "against": cells.against,
+        "right_right": cells.right_right,
+        "right_wrong": cells.right_wrong,
+        "wrong_right": cells.wrong_right,
+        "wrong_wrong": cells.wrong_wrong,
+        "p": cells.p,
+        "delta": cells.delta,
+        "ci95": list(cells.ci95),
+    }
+
+
+def _oracle(solos: Sequence[Mapping[str, float]]) -> float | None:
+    """The mean of each item's best solo score, on the items that all have: what a perfect choice among them would score."""
+    items = [item for item in solos[0] if all(item in scores for scores in solos)] if solos else []
+    return fmean(max(scores[item] for scores in solos) for item in items) if items else None
+
+
+def _alone(solos: Mapping[str, Mapping[str, float]]) -> dict[str, int]:
+    """How often each solo arm was right where all others were wrong."""
+    found = dict.fromkeys(solos, 0)
+    if len(solos) < 2:
+        return {}
+    for item in {item for scores in solos.values() for item in scores}:
+        right = [name for name, scores in solos.items() if scores.get(item, 0.0) >= RIGHT]
+        if len(right) == 1:
+            found[right[0]] += 1
+    return found
+
+
+def _quantile(values: Sequence[float], percent: int) -> float | None:
+    if not values:
+        return None
+    return values[0] if len(values) == 1 else quantiles(values, n=100, method="inclusive")[percent - 1]
+
+
+def view(found: Mapping[str, Any]) -> View:
+    """The report for people."""
+    rows = [_arm_row(arm) for arm in found["arms"]]
+    blocks: list[View] = [
+        MarkdownView(
+            text=f"**{found['suite']}** · {found['items']} items · seed {found['seed']} · run `{found['id']}`"
+        ),
+        TableView(
+            columns=("arm", "score", "95 %", "items", "failed", "cost", "tokens", "p50", "p95"),
+            rows=tuple(rows),
+            align="lllrrrrrr",
+        ),
+    ]
+    if (pilot := found["pilot"]) is not None:
+        text = f"**{pilot['word']}** (chance of being wrong: {_percent(pilot['wrong'])}): {pilot['why']}."
+        blocks.insert(0, MarkdownView(text=text))
+    if found["simulated"]:
+        blocks.append(MarkdownView(text="Stored answers: tokens and times that nobody recorded are simulated."))
+    if found["pairs"]:
+        blocks.append(
+            TableView(
+                columns=("arm", "against", "both right", "harm", "help", "both wrong", "difference", "95 %", "p"),
+                rows=tuple(_pair_row(pair) for pair in found["pairs"]),
+                align="llrrrrlll",
+            )
+        )
+    if found["oracle"] is not None and len(found["alone"]) > 1:
+        text = f"Best single {_percent(found['best'])} · at least one right {_percent(found['oracle'])}"
+        blocks.append(MarkdownView(text=text if found["vote"] is None else f"{text} · vote {_percent(found['vote'])}"))
+    return StackView(views=tuple(blocks))
+
+
+def _arm_row(arm: Mapping[str, Any]) -> tuple[str, ...]:
+    missing = arm["failed"] + arm["refused"] + arm["blocked"]
+    return (
+        arm["name"],
+        _percent(arm["score"]),
+        f"{_percent(arm['ci95'][0])} to {_percent(arm['ci95'][1])}",
+        str(arm["n"]),
+        str(missing) if missing else "",
+        show_cost(arm["cost"]["usd"], arm["cost"]["lower_bound"]),
+        f"{arm['tokens']:,}",
+        *("" if arm[key] is None else f"{arm[key]:.1f} s" for key in ("p50_s", "p95_s")),
+    )
+
+
+def _pair_row(pair: Mapping[str, Any]) -> tuple[str, ...]:
+    cells = (str(pair[key]) for key in ("right_right", "right_wrong", "wrong_right", "wrong_wrong"))
+    lo, hi = pair["ci95"]
+    return (
+        pair["arm"],
+        pair["against"],
+        *cells,
+        f"{100 * pair['delta']:+.1f} points",
+        f"{100 * lo:+.1f} to {100 * hi:+.1f}",
+        f"{pair['p']:.3g}",
+    )
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.1f} %"

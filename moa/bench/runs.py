@@ -1,0 +1,129 @@
+"""A run on disk: what was asked (`run.json`) and what came of it (`items.jsonl`, an item and arm a line, only ever added to).
+
+A line is written as soon as its item is done. A run that was killed goes on behind the last whole line, so no item is paid twice; what was
+under way then is asked again.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, TextIO
+
+from agent.errors import UsageError
+from agent.files.own_files import make_folder, write_atomically
+from agent.text import foreign_json
+from moa.bench.arms import Result
+
+_FIELDS = {entry.name for entry in fields(Result)}
+
+
+@dataclass(slots=True)
+class Run:
+    """One run in its folder. `asked` is what a resumed run must ask again: suite, digest, seed, arms, models, preset."""
+
+    folder: Path
+    asked: dict[str, Any]
+    _out: TextIO | None = None
+
+    @property
+    def id(self) -> str:
+        """The run's name, and its folder's."""
+        return self.folder.name
+
+    def results(self) -> Iterator[Result]:
+        """All whole lines, in the order in which they were written; the torn end of a killed run is passed over."""
+        path = self.folder / "items.jsonl"
+        if not path.exists():
+            return
+        with path.open("rb") as lines:
+            for line in lines:
+                found = _read(line)
+                if found is not None:
+                    yield found
+
+    def add(self, result: Result) -> None:
+        """Write one result. Raises OSError where the disk is full."""
+        if self._out is None:
+            self._mend()
+            self._out = (self.folder / "items.jsonl").open("a", encoding="utf-8")
+        self._out.write(json.dumps(asdict(result), ensure_ascii=False) + "\n")
+        self._out.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._out is not None:
+            self._out.close()
+            self._out = None
+
+    def _mend(self) -> None:
+        """Cut a torn last line off, so that the next one begins a line of its own."""
+        path = self.folder / "items.jsonl"
+        if not path.exists():
+            return
+        with path.open("rb+") as file:
+            size = file.seek(0, 2)
+            at = size
+            while at > 0:
+                start = max(0, at - 65_536)
+                file.seek(start)
+                newline = file.read(at - start).rfind(b"\n")
+                if newline >= 0:
+                    at = start + newline + 1
+                    break
+                at = start
+            if at < size:
+                file.truncate(at)
+
+    def report(self, value: dict[str, Any]) -> None:
+        """Keep the report beside its items."""
+        write_atomically(self.folder / "report.json", (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def begin(root: Path, asked: dict[str, Any]) -> Run:
+    """A new run below `root`, named by date and chance."""
+    folder = root / f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+    make_folder(folder)
+    write_atomically(folder / "run.json", (json.dumps(asked, indent=1, ensure_ascii=False) + "\n").encode())
+    return Run(folder, asked)
+
+
+def resume(root: Path, name: str) -> Run:
+    """The run of that name. Raises UsageError where there is none."""
+    folder = root / name
+    path = folder / "run.json"
+    if not name or Path(name).name != name or not path.is_file():
+        known = ", ".join(sorted((p.parent.name for p in root.glob("*/run.json")), reverse=True)[:5]) or "none so far"
+        raise UsageError(f"there is no bench run {name!r}", remedy=f"`moa bench list` shows all; the latest: {known}")
+    try:
+        asked = foreign_json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise UsageError(f"{path} can't be read: {error}", remedy="begin a new run") from error
+    if not isinstance(asked, dict):
+        raise UsageError(f"{path} is no run", remedy="begin a new run")
+    return Run(folder, asked)
+
+
+def all_runs(root: Path) -> list[Run]:
+    """All runs that can be read, newest first."""
+    found = []
+    for path in sorted(root.glob("*/run.json"), reverse=True):
+        try:
+            found.append(resume(root, path.parent.name))
+        except UsageError:
+            continue
+    return found
+
+
+def _read(line: bytes) -> Result | None:
+    if not line.endswith(b"\n"):
+        return None
+    try:
+        row = foreign_json.loads(line)
+        return Result(**{key: value for key, value in row.items() if key in _FIELDS})
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return None

@@ -1,0 +1,54 @@
+"""How an answer becomes a score between 0 and 1. None of these asks a model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+from agent.errors import UsageError
+from moa.aggregate.short_answer import find, normal
+
+KINDS = ("auto", "number", "letter", "code")
+SCORERS = (*KINDS, "exact", "regex")
+
+
+def check(scorer: str, expected: str, where: str) -> None:
+    """Raises UsageError, naming `where`, for a scorer that there is not or an expression that is none."""
+    if scorer not in SCORERS:
+        raise UsageError(f"{where}: there is no scorer {scorer!r}", remedy=f"use one of {', '.join(SCORERS)}")
+    if scorer == "regex":
+        try:
+            re.compile(expected)
+        except re.error as error:
+            raise UsageError(f"{where}: expected is no regular expression ({error})", remedy="correct it") from error
+
+
+def score(text: str, expected: str, scorer: str) -> float:
+    """1 where the text is right, else 0.
+
+    `auto`, `number`, `letter` and `code` compare the short answer that the text ends in (`moa.aggregate.short_answer`), `exact` the
+    whole text but for space around it, `regex` looks for the expression `expected` anywhere in it.
+    """
+    if scorer == "exact":
+        return float(text.strip() == expected.strip())
+    if scorer == "regex":
+        return float(re.search(expected, text) is not None)
+    return float(vote(text, scorer) == normal(expected, scorer))  # type: ignore[arg-type]
+
+
+def vote(text: str, scorer: str) -> str:
+    """The canonical form in which answers are counted: of the short answer, or for other scorers of the whole text's."""
+    return normal(find(text), scorer if scorer in KINDS else "auto")  # type: ignore[arg-type]
+
+
+def draco(met: Iterable[str], weights: Mapping[str, float]) -> float:
+    """DRACO's score of a report, in percent: the weights of the criteria that it meets over all positive ones, between 0 and 100.
+
+    Weights may be negative: to meet such a criterion costs points. An id that is no criterion counts nothing. Raises ValueError where no
+    weight is positive.
+    """
+    positive = sum(weight for weight in weights.values() if weight > 0)
+    if positive <= 0:
+        raise ValueError("a rubric needs a criterion of positive weight")
+    gained = sum(weights.get(criterion, 0) for criterion in set(met))
+    return 100 * min(1.0, max(0.0, gained / positive))

@@ -1,0 +1,239 @@
+"""`moa bench`: what its verbs do."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agent.admin.report import Report
+from agent.admin.sessions import configuration, ledger
+from agent.errors import UsageError
+from agent.llm.money import nano_from_usd, show_usd
+from agent.llm.request import ModelRef
+from agent.views import MarkdownView, TableView
+from moa.bench import arms, engine, runs, suites
+from moa.bench import report as reports
+from moa.preset import store
+from moa.preset.preset import read
+
+if TYPE_CHECKING:
+    import argparse
+
+    from agent.config.config import Config
+    from agent.llm.client import ModelClient
+    from agent.llm.errors import BudgetReached
+    from moa.bench.arms import Arm
+    from moa.bench.runs import Run
+    from moa.bench.suites import Suite
+    from moa.preset.preset import Preset
+
+
+def answer(arguments: argparse.Namespace) -> tuple[Report, int]:
+    """Do what a verb says; the report, and the exit code. Raises UsageError."""
+    return VERBS[arguments.verb](arguments)
+
+
+def _root(config: Config) -> Path:
+    return config.paths.state / "bench"
+
+
+def _list(_arguments: argparse.Namespace) -> tuple[Report, int]:
+    found = runs.all_runs(_root(configuration()))
+    data = [{"id": run.id, "suite": run.asked.get("suite"), "arms": run.asked.get("arms")} for run in found]
+    rows = tuple((run.id, str(run.asked.get("suite")), ", ".join(run.asked.get("arms", ()))) for run in found)
+    view = TableView(columns=("run", "suite", "arms"), rows=rows) if rows else MarkdownView(text="No bench run so far.")
+    return Report(view, {"runs": data}), 0
+
+
+def _show(arguments: argparse.Namespace) -> tuple[Report, int]:
+    found = reports.report(runs.resume(_root(configuration()), arguments.id))
+    return Report(reports.view(found), found), 0
+
+
+def _report(arguments: argparse.Namespace) -> tuple[Report, int]:
+    found = reports.report(runs.resume(_root(configuration()), arguments.id))
+    if arguments.html:
+        from agent.files.own_files import write_atomically
+        from moa.bench.page import page
+
+        path = Path(arguments.html).expanduser()
+        write_atomically(path, page(found).encode(), mode=0o644)
+        return Report(MarkdownView(text=f"Written: `{path}`"), {**found, "html": str(path)}), 0
+    return Report(reports.view(found), found), 0
+
+
+def _card(arguments: argparse.Namespace) -> tuple[Report, int]:
+    """One file that another person can run again: what was asked, with the preset's text, and what came of it."""
+    run = runs.resume(_root(configuration()), arguments.id)
+    found = reports.report(run)
+    served = sorted({model for result in run.results() for model in result.served})
+    card = {
+        "card": 1,
+        **{key: run.asked[key] for key in ("preset", "model", "wanted", "limit")},
+        "served": served,
+        "report": found,
+    }
+    return Report(MarkdownView(text=f"```json\n{json.dumps(card, indent=1, ensure_ascii=False)}\n```"), card), 0
+
+
+def _replay(arguments: argparse.Namespace) -> tuple[Report, int]:
+    from moa.bench import replays
+
+    if arguments.suite not in suites.NAMES:
+        raise UsageError(
+            f"there are no stored answers to {arguments.suite!r}", remedy=f"use one of {', '.join(suites.NAMES)}"
+        )
+    out = Path(arguments.out).expanduser()
+    models, count = replays.write(arguments.suite, out, _data(arguments))
+    text = (
+        f'{count:,} answers of {models} models: `{out}`. Name it as `answers` of an endpoint with `dialect = "replay"`.'
+    )
+    return Report(MarkdownView(text=text), {"models": models, "answers": count, "file": str(out)}), 0
+
+
+def _data(arguments: argparse.Namespace) -> Path | None:
+    return Path(arguments.data).expanduser() if arguments.data else None
+
+
+def _run(arguments: argparse.Namespace) -> tuple[Report, int]:
+    config = configuration()
+    kept = runs.resume(_root(config), arguments.resume) if arguments.resume else None
+    if kept is None and not arguments.suite:
+        raise UsageError(
+            "which suite?", remedy=f"name one of {', '.join(suites.NAMES)}, or the path of a JSON Lines file"
+        )
+    asked = kept.asked if kept is not None else _asked(arguments, config)
+    data = Path(asked["data"]) if asked["data"] else None
+    suite = suites.load(asked["source"], data=data, limit=asked["limit"], seed=asked["seed"])
+    if kept is None:
+        asked |= {"digest": suite.digest, "suite": suite.name, "items": [item.id for item in suite.items]}
+    elif suite.digest != asked["digest"]:
+        raise UsageError("the suite's items are others than when this run began", remedy="begin a new run")
+    preset = _preset(asked)
+    main = ModelRef.parse(asked["model"]) if asked["model"] else None
+    chosen = arms.parse(asked["wanted"], main=main, preset=preset)
+    asked["arms"] = [arm.name for arm in chosen]
+    return asyncio.run(_go(arguments, config, suite, chosen, asked, kept))
+
+
+def _asked(arguments: argparse.Namespace, config: Config) -> dict[str, Any]:
+    """What a run is, so that it can be gone on with: nothing of the command line or of a preset's file is asked again."""
+    text = path = None
+    if arguments.preset:
+        path, text = store.text_of(arguments.preset, config_dir=config.paths.config)
+    asked: dict[str, Any] = {
+        "schema": 1,
+        "source": str(Path(arguments.suite).absolute()) if Path(arguments.suite).is_file() else arguments.suite,
+        "data": str(Path(arguments.data).expanduser().absolute()) if arguments.data else None,
+        "limit": arguments.limit,
+        "seed": arguments.seed,
+        "wanted": [name for name in arguments.arms.split(",") if name.strip()],
+        "preset": {"name": arguments.preset, "path": str(path), "text": text} if text is not None else None,
+        "pilot": arguments.verb == "pilot",
+        "date": time.strftime("%Y-%m-%d"),
+    }
+    preset = _preset(asked)
+    asked["model"] = arguments.model or (preset.main if preset is not None else None) or config.model
+    if asked["model"] is not None:
+        try:
+            ModelRef.parse(asked["model"])
+        except ValueError as error:
+            raise UsageError(str(error), remedy="write --model ENDPOINT:MODEL") from error
+    return asked
+
+
+def _preset(asked: dict[str, Any]) -> Preset | None:
+    kept = asked["preset"]
+    return None if kept is None else read(kept["text"], name=kept["name"], path=Path(kept["path"]))
+
+
+async def _go(
+    arguments: argparse.Namespace,
+    config: Config,
+    suite: Suite,
+    chosen: list[Arm],
+    asked: dict[str, Any],
+    kept: Run | None,
+) -> tuple[Report, int]:
+    from agent.host import make_client
+
+    with closing(ledger(config)) as books:
+        client = make_client(config, books, notice=lambda _code, text: _say(f"· {text}"))
+        try:
+            budget = None if arguments.budget is None else nano_from_usd(arguments.budget)
+            if kept is None:
+                arms.check(client, chosen, suite.items[0])
+                _agree(client, suite, chosen, arguments, budget)
+                kept = runs.begin(_root(config), asked)
+            _say(
+                f"· run {kept.id}: {len(suite.items)} items, {len(chosen)} arms; moa bench run --resume {kept.id} goes on with it"
+            )
+            if asked.get("pilot"):
+                stopped = await _pairs(client, suite, chosen, kept, budget)
+            else:
+                stopped = await engine.run(client, suite, chosen, kept, budget_nano=budget, progress=_progress)
+        finally:
+            await client.aclose()
+    found = reports.report(kept)
+    kept.report(found)
+    if stopped is not None:
+        _say(f"stopped: {stopped.message}")
+    return Report(reports.view(found), found, ok=stopped is None), 3 if stopped is not None else 0
+
+
+async def _pairs(
+    client: ModelClient, suite: Suite, chosen: list[Arm], kept: Run, budget: int | None
+) -> BudgetReached | None:
+    """One pair after the other, until the pilot's word is final."""
+    for number, item in enumerate(suite.items, 1):
+        stopped = await engine.run(client, suites.Suite(suite.name, (item,)), chosen, kept, budget_nano=budget)
+        if stopped is not None or reports.verdict(kept).final:
+            return stopped
+        _progress(number, len(suite.items))
+    return None
+
+
+def _agree(
+    client: ModelClient, suite: Suite, chosen: list[Arm], arguments: argparse.Namespace, budget: int | None
+) -> None:
+    """Quote the run before anything is spent. Raises UsageError where nobody agreed."""
+    total = engine.bound(client, suite, chosen)
+    calls = total.known + total.unknown
+    price = (
+        show_usd(total.nano)
+        if not total.unknown
+        else "a price that nobody knows"
+        if not total.nano
+        else f"more than {show_usd(total.nano)}"
+    )
+    quote = f"at most {calls:,} calls, for {'' if total.unknown else 'at most '}{price}"
+    if budget is not None:
+        quote += f", capped at {show_usd(budget)}"
+    _say(f"· {quote}")
+    if arguments.yes or (total.nano == 0 and total.unknown == 0):
+        return
+    if sys.stdin.isatty() and sys.stderr.isatty():
+        sys.stderr.write("Go on? [y/N] ")
+        sys.stderr.flush()
+        if sys.stdin.readline().strip().lower() in ("y", "yes"):
+            return
+        raise UsageError("not begun", remedy="--limit and --budget make a run smaller")
+    raise UsageError(f"this run takes {quote}", remedy="--yes agrees; --budget USD and --limit N bound it")
+
+
+def _progress(done: int, whole: int) -> None:
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r· {done:,} of {whole:,} " + ("\n" if done == whole else ""))
+        sys.stderr.flush()
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+VERBS = {"run": _run, "pilot": _run, "list": _list, "show": _show, "report": _report, "replay": _replay, "card": _card}

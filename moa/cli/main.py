@@ -1,0 +1,495 @@
+"""The `moa` command. The one module that knows both the plugin and the faces; it imports each only when it is needed."""
+
+from __future__ import annotations
+
+import sys
+
+from moa.cli import console, startup
+
+TYPE_CHECKING = False  # as typing's, whose import takes long enough for a Ctrl+C to fall into it
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    from agent.admin.report import Report
+    from agent.approval.approval import Mode
+    from agent.host import Host, Options
+    from agent.ui.run.headless import Output
+    from agent.ui.run.interrupts import Interrupts
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command. Returns the exit code of contracts.md: 0, 1, 2, 3, 75 or 130."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        console.hold()
+        from moa.cli import (
+            outputs,  # only now: what falls into an import that comes before is not held
+            ownership,
+        )
+
+        if (why := ownership.lost()) is not None:
+            return ownership.tell(why, words)
+        outputs.forget()
+        startup.pause_collector()
+        console.prepare()
+        code = _told(words)
+        console.finish()
+        outputs.finish()
+        console.deaf()  # as Python ends it would put back what kills, and the exit code would be another than the one that was said
+        return code
+    except KeyboardInterrupt:
+        return _interrupted(words)
+    except OSError as error:
+        return console.give_up(error)
+    except Exception as error:  # not even what holds signals, or tells failures, can be loaded
+        from moa.cli import ownership
+
+        if (why := ownership.lost() or ownership.broken_by(error)) is not None:
+            return ownership.tell(why, words)
+        raise
+
+
+def _told(words: Sequence[str]) -> int:
+    """Do what the command line says; every failure is told in the format that it asks for, but for those of standard output."""
+    if words in (["--version"], ["-V"]):  # before argparse: scripts ask this often
+        from moa import __version__
+
+        print(f"moa {__version__}")
+        return 0
+    from moa.cli import outputs, ownership
+
+    try:
+        return _dispatch(words)
+    except Exception as error:
+        if (why := ownership.broken_by(error)) is not None:
+            return ownership.tell(why, words)
+        # The reader went away (`moa … | head`), or the disk is full: there is nobody to tell more to.
+        if console.output_lost(error):
+            return console.give_up(error)
+        return outputs.failed(error, words)
+
+
+def _interrupted(words: Sequence[str]) -> int:
+    """Ctrl+C before there was anything to stop in order."""
+    console.deaf()
+    from agent.events import ErrorInfo
+    from moa.cli import outputs
+
+    try:
+        code = outputs.fail("interrupted", ErrorInfo(kind="interrupted", message="stopped by the user"), words)
+        console.finish()
+        outputs.finish()
+        return code
+    except OSError as error:
+        console.give_up(error)
+    except Exception:  # an import was cut short: it can't be said, and the exit code says it
+        pass
+    return 130
+
+
+def _dispatch(words: Sequence[str]) -> int:
+    from moa.cli.options import parse
+
+    arguments = parse(words)
+    if arguments.handler != "run":  # which loads what it needs first
+        console.hear()
+    return HANDLERS[arguments.handler](arguments)
+
+
+# What the commands do
+
+
+def _chat(arguments: argparse.Namespace) -> int:
+    """The chat: Textual, or line mode where it is asked for or the terminal can do no better."""
+    import os
+    from dataclasses import replace
+    from functools import partial
+
+    from agent.errors import UsageError
+    from agent.process import depth, handover
+
+    choosing = arguments.session == ""
+    arguments.session = arguments.session or None
+    first = "/resume" if choosing else arguments.prompt or ""
+    options = replace(_agent_options(arguments, "ask"), first=first)
+    handover.take()
+    depth.mark()
+    # Behind a tab of `moa web`. Taken out of the environment: what the agent's shell starts is behind none.
+    note = os.environ.pop("MOA_WEB_SESSION", None)
+    build = partial(_build_host, note)
+    if note is None:
+        if not _at_terminal():
+            raise UsageError("the chat needs a terminal", remedy='for one turn without one: moa run "what to do"')
+        return _face(build, options, plain=arguments.plain)
+    from agent.ui.web.lifeline import watch
+
+    watch()
+    return _face(build, options, full=True)
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    """The chat on a recording; where there is no terminal, what it says as plain lines, at once."""
+    import asyncio
+
+    from agent.process import depth
+    from moa.cli import outputs
+    from moa.demo.stage import opened
+
+    with opened(still=not _at_terminal()) as stage:
+        if _at_terminal():
+            depth.mark()
+            return _face(stage.build, stage.options, plain=arguments.plain)
+        output = outputs.output("text")
+        output.say(f"· {stage.recording.told}\n\n{stage.recording.prompt}\n")
+        console.hold()
+        return asyncio.run(_run_async(stage.options, stage.options.first, output, None, typed=False, build=stage.build))
+
+
+def _at_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def _face(build: Callable[..., Host], options: Options, *, plain: bool = False, full: bool = False) -> int:
+    """The chat: line mode where it is asked for, or where the terminal can do no better; `full`: not even then."""
+    if not full and (plain or _simple_terminal()):
+        from agent.ui import line
+
+        return line.run(build, options)
+    from agent.ui.tui import app
+
+    return app.run(build, options)
+
+
+def _simple_terminal() -> bool:
+    """True where a full-screen program would be a mess: no cursor movement, or no size."""
+    import os
+
+    if sys.platform != "win32" and os.environ.get("TERM", "") in ("", "dumb", "unknown"):
+        return True
+    try:
+        return 0 in os.get_terminal_size(sys.stdout.fileno())
+    except OSError:
+        return True
+
+
+def _web(arguments: argparse.Namespace) -> int:
+    """The chat in a browser: each tab runs this program anew, with what the command line said."""
+    import os
+
+    from agent.config.paths import Paths
+    from agent.ui.web import run as web
+
+    _agent_options(arguments, "ask")  # what contradicts itself is told here, not in a page
+    # -P: a folder named `agent` or `moa` where the user works must not be taken for ours.
+    words = [sys.executable, "-P", "-m", "moa"]
+    for name in ("model", "effort", "preset", "cwd", "approve", "budget"):
+        if (value := getattr(arguments, name)) is not None:
+            words += [f"--{name}={value}"]
+    if arguments.no_moa:
+        words.append("--no-moa")
+    first = [f"--resume={arguments.session}"] if arguments.session else ["-c"] if arguments.resume_latest else []
+
+    def command(session: str | None) -> list[str]:
+        go_on, first[:] = [f"--resume={session}"] if session else list(first), []
+        return [*words, *go_on]
+
+    sessions = Paths.from_env(os.environ).sessions
+    return web.run(command, sessions, port=arguments.port, open_browser=not arguments.no_open)
+
+
+def _acp(arguments: argparse.Namespace) -> int:
+    from agent.ui.text import render
+    from moa.acp.serve import serve
+
+    return serve(_agent_options(arguments, "ask"), render)
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    """Counsel for other agents."""
+    from moa.serve import command
+
+    return command.run(host=arguments.host, port=arguments.port, preset=arguments.preset, auth=not arguments.no_auth)
+
+
+def _build_host(note: str | None, options: Options, **outside: Any) -> Host:
+    """An agent for a chat; `outside`: who is told what happens outside of a turn.
+
+    `note` is a file for the session's id, where `moa web` looks it up: a reload then comes back to that one.
+    """
+    from pathlib import Path
+
+    from agent.host import build
+
+    host = build(options, **outside)
+    if note is not None:
+        Path(note).write_text(host.agent.session.id, "utf-8")
+    return host
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    import asyncio
+
+    from agent.errors import UsageError
+    from agent.text.encodable import whole
+    from moa.cli import outputs
+
+    at_terminal = sys.stdin.isatty() and sys.stderr.isatty() and arguments.output_format == "text"
+    options = _agent_options(arguments, "ask" if at_terminal else "deny")
+    output = outputs.output(arguments.output_format, quiet=arguments.quiet, raw=arguments.raw)
+    console.hear()  # while standard input is waited for
+    prompt, piped = console.read_prompt(arguments.prompt)
+    console.hold()
+    if piped is None:
+        output.say(f"· nothing came on standard input within {console.PIPE_S:g} s: going on without it")
+    prompt = whole(f"{prompt}\n\n{piped}" if prompt and piped else prompt or piped or "")
+    if not prompt.strip():
+        raise UsageError("the prompt is empty", remedy="give it in quotes, or - to read standard input")
+    prompt = f"/goal set {prompt}" if arguments.goal else prompt
+    typed = arguments.prompt not in ("", "-") or bool(arguments.goal)
+    return asyncio.run(_run_async(options, prompt, output, arguments.max_iterations, typed=typed))
+
+
+def _agent_options(arguments: argparse.Namespace, approve: Mode) -> Options:
+    """What the command line says of the agent. `approve` is the mode where it says none."""
+    from pathlib import Path
+
+    from agent.errors import UsageError
+    from agent.host import Options
+    from moa.cli.options import goal_options
+
+    for option in ("model", "preset", "session", "cwd"):
+        if getattr(arguments, option) == "":
+            name = "resume" if option == "session" and arguments.handler != "run" else option
+            raise UsageError(f"--{name} is empty", remedy="give it a value, or leave it out")
+    if arguments.preset and arguments.no_moa:
+        raise UsageError("--preset and --no-moa contradict each other", remedy="give one of them")
+    counsel = {"preset": arguments.preset} if arguments.preset else {"off": True} if arguments.no_moa else {}
+    return Options(
+        model=arguments.model,
+        effort=arguments.effort,
+        cwd=Path(arguments.cwd).expanduser() if arguments.cwd else None,
+        session=arguments.session,
+        resume_latest=arguments.resume_latest,
+        approve=arguments.approve or approve,
+        budget_usd=arguments.budget,
+        max_iterations=arguments.max_iterations or 90,
+        plugins={"moa": counsel, "goal": goal_options(arguments)},
+    )
+
+
+async def _run_async(
+    options: Options,
+    prompt: str,
+    output: Output,
+    most_calls: int | None,
+    *,
+    typed: bool,
+    build: Callable[..., Host] | None = None,
+) -> int:
+    import asyncio
+
+    from agent.ui.run import headless
+    from agent.ui.run.interrupts import Interrupts
+
+    task = asyncio.current_task()
+    assert task is not None
+    interrupts = Interrupts(task, lambda: headless.last_words(output))
+    interrupts.listen(held=console.held)
+    try:
+        return await _run_host(options, prompt, output, most_calls, interrupts, typed=typed, build=build)
+    except asyncio.CancelledError:  # stopped before there was a turn
+        if not interrupts.stopped:
+            raise
+        return headless.stopped(output)
+
+
+async def _run_host(
+    options: Options,
+    prompt: str,
+    output: Output,
+    most_calls: int | None,
+    interrupts: Interrupts,
+    *,
+    typed: bool,
+    build: Callable[..., Host] | None,
+) -> int:
+    import asyncio
+
+    from agent.process import depth
+    from agent.ui.run import headless
+    from agent.ui.run.ask import TerminalApprover, can_ask
+    from agent.ui.run.progress import FetchBar
+
+    if build is None:
+        from agent.host import build as make
+    else:
+        make = build
+    depth.mark()
+    approver = TerminalApprover() if options.approve in ("ask", "edits") and can_ask() else None
+    bar = FetchBar(output.err)
+    host = make(
+        options,
+        approver=approver,
+        notice=lambda _code, text: output.say(f"· {text}"),
+        progress=(lambda _progress: None) if output.quiet else bar.update,
+    )
+    for _code, text in host.found:
+        output.say(f"· {text}")
+    beside = asyncio.create_task(host.reconcile())
+    try:
+        code = await headless.run(host, prompt, output, most_calls=most_calls, interrupts=interrupts, typed=typed)
+        interrupts.deadline.code = code
+        return code
+    finally:
+        interrupts.over()
+        beside.cancel()
+        await asyncio.gather(beside, return_exceptions=True)
+        await host.aclose()
+
+
+def _report(report: Report, as_json: bool) -> int:
+    from moa.cli import outputs
+
+    if as_json:
+        from agent.serialize import dumps
+
+        print(dumps(outputs.redaction().value({"schema": 1, **report.data})))
+    else:
+        from agent.ui.text import render
+
+        print(outputs.redaction().whole(render(report.view)))
+    return 0 if report.ok else 1
+
+
+def _activity(arguments: argparse.Namespace) -> int:
+    from contextlib import closing
+
+    from agent.admin.sessions import configuration, ledger
+    from agent.ledger.activity import activity, activity_json, parse_since
+    from agent.ui.text import render
+
+    with closing(ledger(configuration())) as books:
+        since = parse_since(arguments.since) if arguments.since else None
+        if arguments.follow:
+            from agent.ledger.follow import follow
+
+            for line in follow(books, session=arguments.session, since=since, as_json=arguments.json):
+                sys.stdout.write(line)
+                sys.stdout.flush()
+        asked: Any = {"session": arguments.session, "since": since, "by": arguments.by}
+        pieces = activity_json(books, **asked) if arguments.json else [render(activity(books, **asked)) + "\n"]
+        sys.stdout.writelines(pieces)
+    return 0
+
+
+def _bench(arguments: argparse.Namespace) -> int:
+    from moa.cli import bench
+
+    report, code = bench.answer(arguments)
+    _report(report, arguments.output_format == "json")
+    return code
+
+
+def _preset(arguments: argparse.Namespace) -> int:
+    from moa.cli import presets
+
+    names = [getattr(arguments, name) for name in arguments.names]
+    report = presets.answer(arguments.verb, *names)
+    if arguments.verb == "export" and not arguments.json:
+        sys.stdout.write(report.data["text"])  # byte for byte: it goes into a file
+        return 0
+    return _report(report, arguments.json)
+
+
+def _models_list(arguments: argparse.Namespace) -> int:
+    import asyncio
+
+    from agent.admin.models import list_models
+
+    return _report(asyncio.run(list_models(arguments.endpoint)), arguments.json)
+
+
+def _models_fetch(arguments: argparse.Namespace) -> int:
+    import asyncio
+    import os
+
+    from agent.config.paths import Paths
+    from agent.local.catalogue import find
+    from agent.local.fetch import fetch
+    from agent.ui.run.progress import FetchBar
+
+    model = find(arguments.name)
+    bar = FetchBar(sys.stderr)
+    path = asyncio.run(fetch(arguments.name, Paths.from_env(os.environ).cache / "models", progress=bar.update))
+    bar.done()
+    print(path)
+    print(f"{model.warning} ({model.licence})", file=sys.stderr)
+    return 0
+
+
+def _session(arguments: argparse.Namespace) -> int:
+    from agent.admin import sessions as admin
+
+    config = admin.configuration()
+    match arguments.verb:
+        case "list":
+            report = admin.sessions(config)
+        case "search":
+            report = admin.search(config, " ".join(arguments.text))
+        case _:
+            report = admin.session(config, arguments.id)
+    return _report(report, arguments.json)
+
+
+def _session_export(arguments: argparse.Namespace) -> int:
+    from agent.admin import sessions as admin
+
+    sys.stdout.write(admin.export(admin.configuration(), arguments.id, arguments.format, raw=arguments.raw))
+    return 0
+
+
+def _mcp(arguments: argparse.Namespace) -> int:
+    from moa.cli import servers
+
+    if arguments.verb is None:
+        servers.no_verb(at_terminal=_at_terminal())
+    if arguments.verb in (None, "serve"):
+        return servers.serve(arguments)
+    return _report(servers.answer(arguments), arguments.json)
+
+
+def _trust(arguments: argparse.Namespace) -> int:
+    from moa.cli import trusting
+
+    return trusting.trust_folder(arguments.folder, sure=arguments.yes)
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    import asyncio
+
+    from agent.admin.doctor import doctor
+    from moa.cli.presets import examined
+
+    return _report(asyncio.run(doctor(examined())), arguments.json)
+
+
+HANDLERS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "acp": _acp,
+    "activity": _activity,
+    "bench": _bench,
+    "chat": _chat,
+    "demo": _demo,
+    "doctor": _doctor,
+    "mcp": _mcp,
+    "models_fetch": _models_fetch,
+    "models_list": _models_list,
+    "preset": _preset,
+    "run": _run,
+    "serve": _serve,
+    "session": _session,
+    "session_export": _session_export,
+    "trust": _trust,
+    "web": _web,
+}

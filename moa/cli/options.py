@@ -1,0 +1,415 @@
+"""The command line: which commands there are, and their options. What they do is in `moa.cli.main`; nothing here imports a face."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from moa import __version__
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def parse(words: Sequence[str]) -> argparse.Namespace:
+    """What a command line says; `handler` names who does it. Raises UsageError for one that can't be understood."""
+    from agent.errors import UsageError
+
+    words = _print_mode(list(words))
+    arguments = _parser(words).parse_args(words)
+    if (prompt := getattr(arguments, "prompt", None)) and arguments.command is None:
+        _no_command(prompt)
+    if arguments.command and words[0] != arguments.command:
+        raise UsageError(
+            f"the options of {arguments.command} stand after it", remedy=f"moa {arguments.command} --help says which"
+        )
+    return arguments
+
+
+def _print_mode(words: list[str]) -> list[str]:
+    """`-p` before any command is `run`, as in other terminal agents."""
+    flag = next((word for word in words if word in ("-p", "--print") or word in COMMANDS), "")
+    return words if flag in ("", *COMMANDS) else ["run", *(word for word in words if word is not flag)]
+
+
+def _no_command(prompt: str) -> None:
+    """A word that is nearly a command is none to send to a model. Raises UsageError."""
+    from difflib import get_close_matches
+
+    from agent.errors import UsageError
+
+    if near := get_close_matches(prompt, COMMANDS, n=1, cutoff=0.6):
+        raise UsageError(
+            f"there is no command {prompt}", remedy=f'did you mean moa {near[0]}? A message of several words: moa "…"'
+        )
+
+
+def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
+    import argparse
+
+    from agent.errors import UsageError
+
+    class Parser(argparse.ArgumentParser):
+        """Wrong usage is an error like any other: one message, exit code 2, JSON where JSON was asked for."""
+
+        def error(self, message: str) -> NoReturn:
+            raise UsageError(message, remedy=f"{self.prog} --help says how")
+
+    description = (
+        "A terminal chat agent whose loop can take counsel from a panel of models. Without a command: the chat, with a PROMPT that is sent "
+        'first (moa "what to do"). moa -p PROMPT is moa run PROMPT.'
+    )
+    parser = Parser(prog="moa", description=description)
+    parser.add_argument("-V", "--version", action="version", version=f"moa {__version__}")
+    parser.set_defaults(handler="chat", command=None)
+    # Only the command that was typed is spelled out: building all of them costs as much as the rest of the start.
+    chosen = next((word for word in words if word in COMMANDS), None)
+    if chosen is None or words[0] != chosen:
+        _chat_options(parser)
+    if chosen is None and not {"-h", "--help"} & set(words):
+        parser.add_argument("prompt", nargs="?", metavar="PROMPT", help="what to send first")
+        return parser
+    commands = parser.add_subparsers(metavar="COMMAND", title="commands", dest="command")
+    for name, (summary, build) in COMMANDS.items():
+        sub = commands.add_parser(name, help=summary, description=summary)
+        if name == chosen:
+            build(sub)
+    return parser
+
+
+def _agent_options(parser: argparse.ArgumentParser) -> None:
+    """What every command that runs an agent takes."""
+    from agent.llm.models.families import EFFORTS
+
+    add = parser.add_argument
+    add("--model", metavar="REF", help="the main model, ENDPOINT:MODEL")
+    add("--effort", choices=EFFORTS, help="how deep the main model thinks (default: as it does by itself)")
+    add("--preset", metavar="NAME", help="take counsel with this preset")
+    add("--no-moa", action="store_true", help="take no counsel")
+    add("--budget", type=_usd, metavar="USD", help="most that this run may cost, in US dollars")
+    add("--cwd", metavar="DIR", help="the folder to work in")
+    add(
+        "--approve",
+        choices=("deny", "ask", "edits", "all"),
+        help="what may run without asking (default: ask at a terminal, else deny)",
+    )
+    add("-c", "--continue", dest="resume_latest", action="store_true", help="go on with the last session")
+
+
+def _chat_options(parser: argparse.ArgumentParser) -> None:
+    _agent_options(parser)
+    parser.add_argument(
+        "--resume",
+        dest="session",
+        nargs="?",
+        const="",
+        metavar="ID",
+        help="go on with this session; without ID: choose",
+    )
+    parser.add_argument(
+        "--plain", action="store_true", help="line mode: for screen readers, slow lines and simple terminals"
+    )
+    parser.set_defaults(max_iterations=90)
+
+
+def _web_options(parser: argparse.ArgumentParser) -> None:
+    _agent_options(parser)
+    add = parser.add_argument
+    add("--resume", dest="session", metavar="ID", help="go on with this session, in the first tab")
+    add("--port", type=_port, metavar="N", help="where to listen on this machine (default 8765, or else a free one)")
+    add("--no-open", action="store_true", help="only print the address; open no browser")
+    parser.set_defaults(handler="web", max_iterations=90)
+
+
+def _serve_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--host", metavar="ADDRESS", default="127.0.0.1", help="where to listen (default: this machine alone)")
+    add("--port", type=_port, metavar="N", help="default: port under [serve], else 8484")
+    add("--preset", metavar="NAME", help="the panel of the model name moa (default: preset under [moa])")
+    add("--no-auth", action="store_true", help="let everybody on this machine in")
+    parser.set_defaults(handler="serve")
+
+
+def _run_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add(
+        "prompt",
+        nargs="?",
+        default="",
+        metavar="PROMPT",
+        help="what to do; - reads it from standard input; what is piped in beside it is added; a line that starts with / is a command",
+    )
+    _agent_options(parser)
+    add("--output-format", choices=("text", "json", "stream-json"), default="text")
+    add("--goal", action="store_true", help="PROMPT is a goal: go on, turn after turn, until a judge finds it met")
+    add(
+        "--gate", action="append", metavar="CMD", help="with --goal: a command that must exit with 0 first (repeatable)"
+    )
+    add("--criterion", action="append", metavar="TEXT", help="with --goal: something that must hold, too (repeatable)")
+    add("--goal-budget", metavar="B", help='with --goal: "20 turns, 30m, 200k tokens, $2" (default 20 turns)')
+    add("--goal-judge", metavar="J", help="with --goal: main, ENDPOINT:MODEL, or a preset as a panel of judges")
+    add(
+        "--max-iterations",
+        type=_count,
+        metavar="N",
+        help="most calls of the main model (default 90; for a goal, 90 in each turn)",
+    )
+    add("--session", "--resume", dest="session", metavar="ID", help="go on with this session")
+    add(
+        "--raw",
+        action="store_true",
+        help="leave what steers a terminal (escapes, writing directions) in what models say",
+    )
+    add("--quiet", action="store_true", help="nothing on standard error but errors")
+    parser.set_defaults(handler="run")
+
+
+def goal_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What a command line says about a goal beside its text. Raises UsageError where it sets none."""
+    from agent.errors import UsageError
+
+    options = {"gates": "gate", "criteria": "criterion", "budget": "goal_budget", "judge": "goal_judge"}
+    found = {name: value for name, option in options.items() if (value := getattr(arguments, option, None))}
+    if found and not arguments.goal:
+        named = ", ".join(f"--{options[name].replace('_', '-')}" for name in found)
+        raise UsageError(f"{named} belongs to a goal", remedy="add --goal")
+    return found
+
+
+def _activity_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--session", metavar="ID")
+    add("--since", metavar="WHEN", help="2h, 3d, today, 2026-11-01")
+    add("--by", choices=("calls", "session", "model", "role", "day"))
+    add("--json", action="store_true")
+    add("--follow", action="store_true", help="show calls as they happen, until Ctrl+C")
+    parser.set_defaults(handler="activity")
+
+
+def _preset_options(parser: argparse.ArgumentParser) -> None:
+    verbs = parser.add_subparsers(metavar="VERB", required=True)
+    for verb, names, summary in (
+        ("list", (), "all presets"),
+        ("show", ("NAME",), "one preset, as it is read"),
+        ("check", ("NAME",), "probe every member with a tiny call: what works, how fast, at what price"),
+        ("new", ("NAME",), "a new preset to edit"),
+        ("copy", ("A", "B"), "copy a preset under another name, comments and all"),
+        ("edit", ("NAME",), "open a preset in your editor; a shipped one is copied first"),
+        ("remove", ("NAME",), "take a preset of your own away"),
+        ("import", ("FILE",), "take over a preset that somebody handed on, and show who receives what, at what price"),
+        ("export", ("NAME",), "a preset as one file, on standard output"),
+    ):
+        sub = verbs.add_parser(verb, help=summary, description=summary)
+        for name in names:
+            sub.add_argument(name.lower(), metavar=name)
+        sub.add_argument("--json", action="store_true")
+        sub.set_defaults(handler="preset", verb=verb, names=[name.lower() for name in names])
+
+
+def _models_options(parser: argparse.ArgumentParser) -> None:
+    verbs = parser.add_subparsers(metavar="VERB", required=True)
+    sub = verbs.add_parser("list", help="what the endpoints offer")
+    sub.add_argument("endpoint", nargs="?", metavar="ENDPOINT")
+    sub.add_argument("--json", action="store_true")
+    sub.set_defaults(handler="models_list")
+    sub = verbs.add_parser("fetch", help="fetch a local model")
+    sub.add_argument("name", metavar="NAME")
+    sub.set_defaults(handler="models_fetch")
+
+
+def _session_options(parser: argparse.ArgumentParser) -> None:
+    verbs = parser.add_subparsers(metavar="VERB", required=True)
+    sub = verbs.add_parser("list", help="all conversations, newest first")
+    sub.add_argument("--json", action="store_true")
+    sub.set_defaults(handler="session", verb="list", id=None)
+    sub = verbs.add_parser("show", help="one conversation")
+    sub.add_argument("id", metavar="ID")
+    sub.add_argument("--json", action="store_true")
+    sub.set_defaults(handler="session", verb="show")
+    sub = verbs.add_parser("search", help="messages with a text in them, in all conversations")
+    sub.add_argument("text", metavar="TEXT", nargs="+")
+    sub.add_argument("--json", action="store_true")
+    sub.set_defaults(handler="session", verb="search")
+    sub = verbs.add_parser("export", help="one conversation as a document, without secrets, on standard output")
+    sub.add_argument("id", metavar="ID")
+    sub.add_argument("--format", choices=("md", "json", "html"), default="md")
+    sub.add_argument("--raw", action="store_true", help="leave what steers a terminal in it")
+    sub.set_defaults(handler="session_export")
+
+
+def _trust_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "folder", nargs="?", default=".", metavar="DIR", help="the project folder that has the .moa folder"
+    )
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+    parser.set_defaults(handler="trust")
+
+
+def _demo_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--plain", action="store_true", help="in line mode")
+    parser.set_defaults(handler="demo")
+
+
+def _bench_options(parser: argparse.ArgumentParser) -> None:
+    verbs = parser.add_subparsers(metavar="VERB", required=True)
+
+    def verb(name: str, summary: str) -> argparse.ArgumentParser:
+        sub = verbs.add_parser(name, help=summary, description=summary)
+        sub.add_argument("--output-format", choices=("text", "json"), default="text")
+        sub.set_defaults(handler="bench", verb=name)
+        return sub
+
+    add = verb("run", "answer a suite in several ways and compare them, item by item").add_argument
+    add(
+        "suite",
+        nargs="?",
+        metavar="SUITE",
+        help="gsm8k, math, crux, mmlu-pro, or a JSON Lines file of {id, prompt, expected, scorer}",
+    )
+    add(
+        "--arms",
+        default="solo",
+        metavar="A,B",
+        help="solo, solo:REF, best, self:N, vote, fuse, counsel:turn, placebo:other, placebo:shuffled (default: solo)",
+    )
+    add("--preset", metavar="NAME", help="whose panel votes, and whose members are `best`")
+    add("--model", metavar="REF", help="the main model, ENDPOINT:MODEL")
+    add("--limit", type=_count, metavar="N", help="a sample of so many items")
+    add("--seed", type=int, default=7, metavar="N", help="of the sample and of the bootstrap (default 7)")
+    add("--budget", type=_usd, metavar="USD", help="most that this run may cost, in US dollars")
+    add("--data", metavar="DIR", help="where the suite's data is (default: $MOA_DATA)")
+    add("--resume", metavar="ID", help="go on with a run that was stopped")
+    add("--yes", action="store_true", help="agree to the quoted price")
+    sub = verb("pilot", "up to 50 pairs with and without counsel: leave it off, signal, or iteration")
+    add = sub.add_argument
+    add("suite", nargs="?", metavar="SUITE", help="as for run")
+    add("--preset", required=True, metavar="NAME", help="whose counsel")
+    add("--model", metavar="REF", help="the main model, ENDPOINT:MODEL")
+    add("--limit", type=_count, default=50, metavar="N", help="most pairs (default 50)")
+    add("--seed", type=int, default=7, metavar="N", help="of the sample (default 7)")
+    add("--budget", type=_usd, metavar="USD", help="most that this may cost, in US dollars")
+    add("--data", metavar="DIR", help="where the suite's data is (default: $MOA_DATA)")
+    add("--yes", action="store_true", help="agree to the quoted price")
+    sub.set_defaults(arms="solo,counsel:turn", resume=None)
+    verb("list", "all runs, newest first")
+    verb("show", "one run's report").add_argument("id", metavar="ID")
+    sub = verb("report", "one run's report, made anew from its items")
+    sub.add_argument("id", metavar="ID")
+    sub.add_argument("--html", metavar="FILE", help="write it as a page")
+    verb("card", "one run as a file that another person can run again").add_argument("id", metavar="ID")
+    sub = verb("replay", "write a suite's stored answers as a file for an endpoint of the dialect replay")
+    sub.add_argument("suite", metavar="SUITE")
+    sub.add_argument("--out", required=True, metavar="FILE")
+    sub.add_argument("--data", metavar="DIR", help="where the suite's data is (default: $MOA_DATA)")
+
+
+def _doctor_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true")
+    parser.set_defaults(handler="doctor")
+
+
+def _acp_options(parser: argparse.ArgumentParser) -> None:
+    _agent_options(parser)
+    parser.set_defaults(handler="acp", session=None, max_iterations=90)
+
+
+def _mcp_options(parser: argparse.ArgumentParser) -> None:
+    import argparse
+
+    parser.set_defaults(handler="mcp", verb=None, json=False)
+    verbs = parser.add_subparsers(metavar="VERB")
+    for verb, summary in (
+        ("list", "the foreign servers that are configured; starts none"),
+        ("remove", "take a server out of config.toml"),
+        ("test", "start a server (all of them without NAME), and say what it offers or what is wrong"),
+    ):
+        sub = verbs.add_parser(verb, help=summary, description=summary)
+        if verb != "list":
+            sub.add_argument("name", metavar="NAME", nargs="?" if verb == "test" else None)
+        sub.add_argument("--json", action="store_true")
+        sub.set_defaults(verb=verb)
+    summary = (
+        "write a server into config.toml: a command with its arguments, or an address; our options stand before NAME"
+    )
+    sub = verbs.add_parser("add", help=summary, description=summary)
+    add = sub.add_argument
+    add(
+        "--env",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="for the command; ${VAR} is taken from your environment",
+    )
+    add("--header", action="append", default=[], metavar="'NAME: VALUE'", help="for the address; ${VAR} as above")
+    add(
+        "--read-only",
+        action="append",
+        default=[],
+        metavar="TOOL",
+        help="a tool that only looks, so that it runs unasked; * for any text",
+    )
+    add(
+        "--type",
+        choices=("stdio", "http", "sse"),
+        help="how it is spoken to (default: stdio for a command, http for an address)",
+    )
+    add(
+        "--cwd",
+        metavar="DIR",
+        help="where the command works; . is the folder that you work in (default: an empty folder)",
+    )
+    add("--json", action="store_true")
+    add("name", metavar="NAME")
+    add("target", metavar="COMMAND | URL", nargs=argparse.REMAINDER)
+    sub.set_defaults(verb="add")
+    summary = "offer the panel to other agents: the tools consult, presets and activity"
+    sub = verbs.add_parser("serve", help=summary, description=summary)
+    sub.add_argument(
+        "--http", type=_port, metavar="PORT", help="over HTTP on this machine (default: standard input and output)"
+    )
+    sub.set_defaults(verb="serve")
+
+
+COMMANDS: dict[str, tuple[str, Any]] = {
+    "run": ("one turn without a face", _run_options),
+    "preset": ("list, show, check, make, change and hand on presets", _preset_options),
+    "models": ("what the endpoints offer; fetch a local model", _models_options),
+    "activity": ("every call, who asked for it, what it cost", _activity_options),
+    "session": ("conversations", _session_options),
+    "web": ("the chat in a browser on this machine", _web_options),
+    "bench": ("evidence: does counsel help, and what does it cost", _bench_options),
+    "serve": ("counsel for any agent: a server between it and its models", _serve_options),
+    "demo": ("a recorded conversation with counsel: no key, no network, nothing kept", _demo_options),
+    "doctor": ("where each setting came from, what works, what to do about the rest", _doctor_options),
+    "acp": ("the chat inside an editor (Agent Client Protocol, on standard input and output)", _acp_options),
+    "mcp": ("foreign MCP servers as tools; the panel as an MCP server", _mcp_options),
+    "trust": ("let a project's .moa folder take effect", _trust_options),
+}
+
+
+def _usd(text: str) -> float:
+    import argparse
+
+    try:
+        value = float(text.removeprefix("$"))
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1e9:
+        raise argparse.ArgumentTypeError(f"{text!r} is no amount of US dollars")
+    return value
+
+
+def _port(text: str) -> int:
+    import argparse
+
+    if not text.isdecimal() or not 0 <= int(text) < 65536:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    import argparse
+
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
+    return int(text)

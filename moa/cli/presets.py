@@ -1,0 +1,249 @@
+"""`moa preset …`: its verbs in one table, and list, show, check, new and copy themselves; and what `moa doctor` says of presets."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from agent.admin import sessions
+from agent.admin.doctor import Row
+from agent.admin.report import Report
+from agent.llm.money import NANO, show_usd
+from agent.llm.request import ModelRef
+from agent.process.folder import here
+from agent.serialize import to_plain
+from agent.views import MarkdownView, TableView
+from moa import preflight
+from moa.aggregate import comparer
+from moa.aggregate.methods import METHODS
+from moa.cli import presets_exchange
+from moa.preset import preset, store
+from moa.preset.commands import runs_here
+
+if TYPE_CHECKING:
+    from agent.config.config import Config
+    from agent.llm.client import ModelClient
+
+
+PROBE_TOKENS = 256
+
+
+def list_all() -> Report:
+    """Every preset with its description and whether it can run here, or with what is wrong with it."""
+    found = sorted(_examined(), key=lambda each: bool(each.problem or each.obstacles))
+    rows = tuple(
+        (
+            each.file.name,
+            each.file.origin,
+            f"can't be used: {each.problem}" if each.problem else runs_here(each.obstacles),
+            each.description,
+        )
+        for each in found
+    )
+    data = [
+        {
+            "name": each.file.name,
+            "from": each.file.origin,
+            "file": str(each.file.path),
+            "description": each.description,
+            "problem": each.problem,
+            "runs_here": not each.problem and not each.obstacles,
+            "why_not": list(each.obstacles),
+        }
+        for each in found
+    ]
+    return Report(TableView(columns=("preset", "from", "runs here", "description"), rows=rows), {"presets": data})
+
+
+def examined() -> list[Row]:
+    """A row for the presets that can run here, one for each reason why others can't, and one for each that is wrong."""
+    found = _examined()
+    able = ", ".join(each.file.name for each in found if not each.problem and not each.obstacles)
+    rows: list[Row] = [("presets", able or "none", "run here; moa preset check NAME probes one", True)]
+    reasons: dict[str, list[str]] = {}
+    for each in found:
+        if each.obstacles:
+            reasons.setdefault("; ".join(each.obstacles), []).append(each.file.name)
+    rows += [("presets, not here", ", ".join(names), why, True) for why, names in reasons.items()]
+    return rows + [
+        (f"preset {each.file.name}", str(each.file.path), each.problem, False) for each in found if each.problem
+    ]
+
+
+def of_project(folder: Path) -> list[str]:
+    """A line for each preset of a project's `.moa` folder, trusted or not: what it is, and whose place it takes."""
+    config_dir = sessions.configuration().paths.config
+    lines = []
+    for found, description, problem in store.descriptions(config_dir, folder):
+        place = ""
+        if found.origin == "user" and "project" in found.shadowed:
+            place = " (your own of that name is used)"
+        elif found.origin != "project":
+            continue
+        elif "shipped" in found.shadowed:
+            place = " (it TAKES THE PLACE of the one that ships)"
+        lines.append(f"preset {found.name}{place}: {problem or description}")
+    return lines
+
+
+class Examined(NamedTuple):
+    """A preset's file, what is wrong with it, and else why it can't run here."""
+
+    file: store.Found
+    description: str
+    problem: str | None
+    obstacles: tuple[str, ...] = ()
+
+
+def _examined() -> list[Examined]:
+    return asyncio.run(_examine(sessions.configuration()))
+
+
+async def _examine(config: Config) -> list[Examined]:
+    """Each preset against what is configured. Nothing is sent."""
+    from agent.host import make_client
+    from agent.ledger.book import Ledger
+
+    rows = []
+    with TemporaryDirectory() as spare:  # no call is made, so these books stay empty
+        books = Ledger(Path(spare) / "ledger.db")
+        client = make_client(config, books)
+        try:
+            for found, read, problem in store.read_all(config.paths.config, config.trusted_project(here())):
+                if read is None:
+                    rows.append(Examined(found, "", problem))
+                    continue
+                named = read.main or config.model
+                main = ModelRef.parse(named) if named else None
+                rows.append(Examined(found, read.description, None, preflight.obstacles(read, client, main)))
+        finally:
+            await client.aclose()
+            books.close()
+    return rows
+
+
+def show(name: str) -> Report:
+    """A preset's file as it stands, comments and all. Raises UsageError where it is unknown or wrong."""
+    config = sessions.configuration()
+    project = config.trusted_project(here())
+    path, text = store.text_of(name, config_dir=config.paths.config, project_dir=project)
+    read = preset.read(text, name=name, path=path)
+    return Report(
+        MarkdownView(text=f"# {path}\n\n{text.rstrip()}"), {"file": str(path), "text": text, "preset": to_plain(read)}
+    )
+
+
+def new(name: str) -> Report:
+    """A commented beginning of a preset, in the user's folder."""
+    path = store.new(name, config_dir=sessions.configuration().paths.config)
+    return _made(path, name)
+
+
+def copy(source: str, target: str) -> Report:
+    """A copy of a preset under another name, in the user's folder."""
+    config = sessions.configuration()
+    project = config.trusted_project(here())
+    path = store.copy(source, target, config_dir=config.paths.config, project_dir=project)
+    return _made(path, target)
+
+
+def _made(path: Path, name: str) -> Report:
+    return Report(MarkdownView(text=f"{path} is there; edit it, then: moa preset check {name}"), {"file": str(path)})
+
+
+async def check(name: str) -> Report:
+    """Ask every member and the aggregator one tiny question: what works, how fast, at what price."""
+    from agent.host import make_client
+
+    config = sessions.configuration()
+    found = store.load(name, config_dir=config.paths.config, project_dir=config.trusted_project(here()))
+    preflight.check_tools(found, presets_exchange.member_tools())
+    named = found.main or config.model
+    main = ModelRef.parse(named) if named else None
+    books = sessions.ledger(config)
+    client = make_client(config, books)
+    seats = list(found.models(main))
+    if METHODS[found.aggregate].needs_model and not found.aggregator.model:
+        chosen, _seat = comparer.seat(found, client, main)
+        seats = [(f"{key}, aggregator" if model == chosen else key, model) for key, model in seats]
+    if main is not None:
+        seats.append(("main", main))
+    try:
+        probes = await asyncio.gather(*(_probe(client, where, model) for where, model in seats))
+    finally:
+        await client.aclose()
+        books.close()
+    view = TableView(
+        title=f"{name}: {found.source}",
+        columns=("seat", "model", "state", "first token", "cost", "$/M in", "$/M out"),
+        rows=tuple(_row(probe) for probe in probes),
+        align="lllrrrr",
+    )
+    return Report(view, {"preset": name, "probes": list(probes)}, ok=all(probe["ok"] for probe in probes))
+
+
+async def _probe(client: ModelClient, where: str, model: ModelRef) -> dict[str, Any]:
+    from agent.errors import UsageError
+    from agent.llm.accounting import CallContext
+    from agent.llm.errors import EmptyAnswer, ModelError
+    from agent.llm.messages import user
+    from agent.llm.request import Request
+
+    probe: dict[str, Any] = {
+        "seat": where,
+        "model": str(model),
+        "ok": False,
+        "ttft_s": None,
+        "cost_usd": None,
+        "price": None,
+    }
+    ask = Request(model=model, messages=(user("Answer with the word: ready"),), max_tokens=PROBE_TOKENS)
+    try:
+        reply = await client.complete(ask, CallContext("probe"))
+    except EmptyAnswer:
+        return {**probe, "state": f"answers, but spent {PROBE_TOKENS} tokens without a word: give it more max_tokens"}
+    except (ModelError, UsageError) as error:
+        return {**probe, "state": error.message + (f" ({error.remedy})" if error.remedy else "")}
+    served = reply.model_served or model.model
+    return {
+        **probe,
+        "ok": True,
+        "state": "works" if served == model.model else f"works, served as {served}",
+        "ttft_s": reply.ttft_s,
+        "cost_usd": None if reply.cost_nano is None else reply.cost_nano / NANO,
+        "price": sessions.facts_json(client.facts(model))["price"],
+    }
+
+
+def _row(probe: dict[str, Any]) -> tuple[str, ...]:
+    seat = (probe["seat"], probe["model"], probe["state"])
+    if not probe["ok"]:
+        return (*seat, "", "", "", "")
+    first = "" if probe["ttft_s"] is None else f"{probe['ttft_s']:.2f} s"
+    cost = None if probe["cost_usd"] is None else round(probe["cost_usd"] * NANO)
+    price = probe["price"]
+    rates = ("unknown", "unknown") if price is None else (f"{price['prompt']:g}", f"{price['completion']:g}")
+    return (*seat, first, show_usd(cost), *rates)
+
+
+VERBS = {
+    "list": list_all,
+    "show": show,
+    "check": check,
+    "new": new,
+    "copy": copy,
+    "edit": presets_exchange.edit,
+    "remove": presets_exchange.remove,
+    "import": presets_exchange.take_over,
+    "export": presets_exchange.export,
+}
+
+
+def answer(verb: str, *names: str) -> Report:
+    """What `moa preset VERB` answers. Raises UsageError, StateError."""
+    action: Any = VERBS[verb]
+    report = action(*names)
+    found: Report = asyncio.run(report) if asyncio.iscoroutine(report) else report
+    return found

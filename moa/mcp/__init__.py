@@ -1,0 +1,1 @@
+"""The panel as an MCP server: its tools, its tasks, and how it is started."""

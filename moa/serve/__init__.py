@@ -1,0 +1,1 @@
+"""`moa serve`: other agents get counsel by changing their base URL."""

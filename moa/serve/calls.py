@@ -1,0 +1,203 @@
+"""The three routes of calls, as ASGI applications: read the request, watch the client, answer, and say what went wrong in its own shape."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import traceback
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from agent.llm.errors import BadRequest, ModelError
+from agent.text import foreign_json
+from moa.serve.passing import broken, pass_on
+from moa.serve.reply import Reply
+from moa.serve.translating import translate
+from moa.serve.wires.registry import wire_named
+
+if TYPE_CHECKING:
+    from moa.serve.server import Call, Server
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+BODY_S = 120.0
+"""So long a client may take to send its request."""
+DRAIN_S = 5.0
+DRAIN_BYTES = 256 * 2**20
+
+
+class Gone(Exception):
+    """The client has left."""
+
+
+class Calls:
+    """One route. `counting`: only the tokens of a request are asked for."""
+
+    def __init__(self, server: Server, wire: str, *, counting: bool = False) -> None:
+        self.server = server
+        self.wire = wire
+        self.counting = counting
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request. The client leaving ends the work, and with it every socket that it has open."""
+        headers = headers_of(scope)
+        reply = Reply(send)
+        reply.extra = self.server.door.cors(headers)
+        work = asyncio.create_task(self._serve(scope, headers, receive, reply), name=f"{self.wire} request")
+        self.server.running += 1
+        try:
+            await asyncio.shield(work)
+        except asyncio.CancelledError:
+            work.cancel()
+            with suppress(asyncio.CancelledError, Exception):
+                await work
+            raise
+        finally:
+            self.server.running -= 1
+            counted = (self.wire, reply.status or 499)
+            self.server.served[counted] = self.server.served.get(counted, 0) + 1
+
+    async def _serve(self, scope: Scope, headers: Mapping[str, str], receive: Receive, reply: Reply) -> None:
+        raw: bytes | None = None
+        try:
+            key = self.server.door.check(headers)
+            raw = await read_body(receive, headers, self.server.settings.body_mb * 2**20)
+            body = _object(raw)
+        except Gone:
+            return
+        except Exception as error:
+            if raw is None:  # where all of it was read, only the client's going would be waited for
+                await _drain(receive)
+            await self._fail(reply, error, close=True)
+            return
+        answering = asyncio.create_task(self._answer(scope, headers, body, raw, key, reply), name="answer")
+        leaving = asyncio.create_task(_left(receive), name="whether the client is there")
+        try:
+            await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            leaving.cancel()
+            if not answering.done():
+                answering.cancel()
+            with suppress(asyncio.CancelledError):
+                await answering
+
+    async def _answer(
+        self, scope: Scope, headers: Mapping[str, str], body: dict[str, Any], raw: bytes, key: str, reply: Reply
+    ) -> None:
+        try:
+            query = scope.get("query_string", b"").decode("latin-1")
+            call = await self.server.read(self.wire, body, raw, headers, query, counting=self.counting, key=key)
+            reply.told = lambda: call.told
+            await self._dispatch(call, reply)
+        except (OSError, TimeoutError):
+            # The client does not read, or its socket is gone; what the upstream does is a ModelError.
+            return
+        except Exception as error:
+            await self._fail(reply, error)
+
+    async def _dispatch(self, call: Call, reply: Reply) -> None:
+        if self.counting:
+            from moa.serve.counting import count
+
+            await count(call, reply)
+        elif call.same_wire:
+            await pass_on(call, reply)
+        else:
+            await translate(call, reply)
+
+    async def _fail(self, reply: Reply, error: Exception, *, close: bool = False) -> None:
+        """Say it in the client's own shape."""
+        if not isinstance(error, ModelError) and wire_named(self.wire).error(error)[0] == 500:
+            self._log(error)
+        with suppress(OSError, TimeoutError):
+            if reply.begun:
+                await reply.end(self._redacted(broken(self.wire, error, None)))
+                return
+            status, body, headers = wire_named(self.wire).error(error)
+            data = self._redacted(json.dumps(body, ensure_ascii=False).encode("utf-8", "replace"))
+            if close:
+                headers = {**headers, "connection": "close"}
+            await reply.body(status, data, {"content-type": "application/json", **headers})
+
+    def _redacted(self, data: bytes) -> bytes:
+        return self.server.config.redact(data.decode("utf-8", "replace")).encode("utf-8", "replace")
+
+    def _log(self, error: Exception) -> None:
+        """What is a fault of ours goes to standard error, without any key."""
+        text = "".join(traceback.format_exception(error))
+        print(self.server.config.redact(text), file=sys.stderr, flush=True)
+
+
+def headers_of(scope: Scope) -> dict[str, str]:
+    """A request's headers by their lower names; of one that stands there twice the first."""
+    found: dict[str, str] = {}
+    for name, value in scope["headers"]:
+        key = name.decode("latin-1").lower()
+        if key in found and key == "anthropic-beta":
+            found[key] += "," + value.decode("latin-1")
+        else:
+            found.setdefault(key, value.decode("latin-1"))
+    return found
+
+
+async def read_body(receive: Receive, headers: Mapping[str, str], most: int) -> bytes:
+    """The body. Raises BadRequest (413, 408) and Gone."""
+    length = headers.get("content-length", "")
+    if length.isdecimal() and int(length) > most:
+        raise _too_large(most)
+    pieces: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(BODY_S):
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise Gone
+                piece = message.get("body", b"")
+                size += len(piece)
+                if size > most:
+                    raise _too_large(most)
+                pieces.append(piece)
+                if not message.get("more_body"):
+                    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    except TimeoutError:
+        raise BadRequest(f"the request did not come within {BODY_S:g} seconds", status=408) from None
+
+
+async def _drain(receive: Receive) -> None:
+    """Read on what a refused client is sending: closing on it would take the refusal away from it."""
+    size = 0
+    with suppress(TimeoutError):
+        async with asyncio.timeout(DRAIN_S):
+            while size < DRAIN_BYTES:
+                message = await receive()
+                size += len(message.get("body", b""))
+                if message["type"] == "http.disconnect" or not message.get("more_body"):
+                    return
+
+
+def _too_large(most: int) -> BadRequest:
+    return BadRequest(
+        f"the request is larger than {most // 2**20} MB",
+        status=413,
+        remedy="compact the conversation, or raise body_mb under [serve] in config.toml",
+    )
+
+
+def _object(raw: bytes) -> dict[str, Any]:
+    try:
+        body = foreign_json.loads(raw)
+    except ValueError as error:
+        raise BadRequest(f"the request is no JSON: {error}", status=400) from None
+    if not isinstance(body, dict):
+        raise BadRequest("the request is no JSON object", status=400)
+    return body
+
+
+async def _left(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,134 @@
+"""`moa serve`: listen, say what clients need, and serve until Ctrl+C."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from agent.config.config import load_config
+from agent.errors import UsageError
+from agent.installed import plugin_makers
+from moa.serve import greeting
+from moa.serve import key as keys
+from moa.serve import settings as serve_settings
+from moa.serve.door import LOOPBACK, Door
+
+if TYPE_CHECKING:
+    from moa.serve.server import Server
+
+SWEEP_S = 3600.0
+STOP_S = 5
+IDLE_S = 30
+"""So long a connection may be open without a whole request on it."""
+
+
+def run(*, host: str = "127.0.0.1", port: int | None = None, preset: str | None = None, auth: bool = True) -> int:
+    """Serve. Returns the exit code. Raises UsageError where it can't, StateError where the state folder can't be used."""
+    try:
+        import starlette
+        import uvicorn
+    except ImportError:
+        raise UsageError(
+            "moa serve needs starlette and uvicorn", remedy="pip install 'moa-agent[serve]'", kind="not_installed"
+        ) from None
+    del starlette, uvicorn
+    env = os.environ
+    config = load_config(env, plugins=frozenset(plugin_makers()))
+    settings = serve_settings.read(config.serve, config.paths.config_file)
+    if not auth and host not in LOOPBACK:
+        raise UsageError(f"--no-auth and --host {host} would let everybody in", remedy="leave one of them out")
+    key = keys.find_key(config.paths.config, env) if auth else None
+    listener = listen(host, settings.port if port is None else port)
+    bound = listener.getsockname()[1]
+    door = Door(key, host, bound, tuple(name.lower() for name in settings.hosts), settings.origins)
+    from moa.serve.server import build
+
+    server = build(
+        config, door, settings, preset=preset, notice=lambda _code, text: print(f"· {text}", file=sys.stderr)
+    )
+    address = f"http://{f'[{host}]' if ':' in host else host}:{bound}"
+    for line in greeting.lines(server, address, first=key is not None and key.new):
+        print(line)
+    with suppress(KeyboardInterrupt), _loop(env) as runner:  # Ctrl+C is how a server ends
+        return runner.run(_serve(server, listener, lambda: print(f"listening on {address}", flush=True)))
+    return 0
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket. Raises UsageError where the address can't be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # With the protocol named: asyncio sets TCP_NODELAY only then, and without it each answer waits 40 ms for an acknowledgement.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except (OSError, OverflowError) as error:
+        listener.close()
+        why = getattr(error, "strerror", None) or str(error)
+        raise UsageError(
+            f"{host}:{port} can't be listened at: {why}",
+            remedy="another moa serve may be running; give another --port, or port under [serve]",
+            kind="port",
+        ) from None
+    listener.setblocking(False)
+    return listener
+
+
+def _loop(env: Mapping[str, str]) -> asyncio.Runner:
+    """uvloop where it is there, unless MOA_SERVE_LOOP says asyncio."""
+    factory: Callable[[], asyncio.AbstractEventLoop] | None = None
+    if env.get("MOA_SERVE_LOOP") != "asyncio":
+        with suppress(ImportError):
+            import uvloop
+
+            factory = uvloop.new_event_loop
+    return asyncio.Runner(loop_factory=factory)
+
+
+async def _serve(server: Server, listener: socket.socket, ready: Callable[[], None]) -> int:
+    import uvicorn
+
+    from moa.serve.app import make_app
+    from moa.serve.protocol import protocol
+
+    class Uvicorn(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            ready()
+
+    config = uvicorn.Config(
+        make_app(server),
+        http=protocol(IDLE_S),
+        lifespan="off",
+        ws="none",
+        access_log=False,
+        log_level="error",
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=IDLE_S,
+        timeout_graceful_shutdown=STOP_S,
+    )
+    sweeping = asyncio.create_task(_sweep(server), name="sweep")
+    reconciling = asyncio.create_task(server.ledger.reconcile(server.client.generation), name="reconcile")
+    try:
+        await Uvicorn(config).serve(sockets=[listener])
+    finally:
+        for task in (sweeping, reconciling):
+            task.cancel()
+        await asyncio.gather(sweeping, reconciling, return_exceptions=True)
+        await server.aclose()
+    return 0
+
+
+async def _sweep(server: Server) -> None:
+    """Hourly: guidance that is too old, or too much, goes."""
+    while True:
+        await asyncio.sleep(SWEEP_S)
+        with suppress(Exception):  # a lock that somebody holds: the next hour will do
+            server.serving.sweep(server.settings.guidance_mb)
+            server.keeping.sweep()

@@ -1,0 +1,55 @@
+"""`/v1/messages/count_tokens`: the endpoint's own figure where it speaks this wire, else an estimate. Guidance that is in force counts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.llm.net import limits
+from agent.llm.net.http import IDENTITY, as_model_error, beginning, joined, load_httpx
+from moa.serve.outgoing import kept_headers, outgoing
+from moa.serve.wires.registry import wire_named
+from moa.serve.wires.usage import estimate_body
+
+if TYPE_CHECKING:
+    from moa.serve.reply import Reply
+    from moa.serve.server import Call
+
+PATH = "/messages/count_tokens"
+_UNKNOWN = (404, 405, 501)
+"""What endpoints say that do not count."""
+
+
+async def count(call: Call, reply: Reply) -> None:
+    """Answer it. Raises ModelError."""
+    if not call.same_wire or not await _asked(call, reply):
+        tokens = estimate_body(call.served.body())
+        await reply.whole(200, wire_named(call.wire).count(tokens))
+
+
+async def _asked(call: Call, reply: Reply) -> bool:
+    """Ask the endpoint; False where it does not count."""
+    client, endpoint = call.server.client, call.endpoint
+    out = outgoing(call, call.served.body(), path=PATH)
+    httpx = load_httpx()
+    url = endpoint.base_url.rstrip("/") + out.path
+    headers = joined(
+        IDENTITY, {"accept-encoding": "identity"}, out.headers, {"content-type": "application/json"}, endpoint.headers
+    )
+    try:
+        http = client.http.client(endpoint, url)
+        timeout = httpx.Timeout(client.clocks.silence, connect=client.clocks.connect)
+        response = await http.send(
+            http.build_request("POST", url, content=out.body, headers=headers, timeout=timeout), stream=True
+        )
+        try:
+            body = await beginning(response, limits.REFUSAL_BYTES)
+        finally:
+            await response.aclose()
+    except httpx.HTTPError as error:
+        raise as_model_error(error, endpoint, answered=False) from error
+    if response.status_code in _UNKNOWN:
+        return False
+    if not response.is_success:
+        raise client.dialect(endpoint).classify(response.status_code, response.headers, body, endpoint)
+    await reply.body(200, body, {**kept_headers(response.headers), "content-type": "application/json"})
+    return True

@@ -1,0 +1,169 @@
+"""The events of an answer as they come from an upstream: cut into whole ones, byte for byte, and read only where they say what it used."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, NamedTuple
+
+from agent.llm.answers.reading import as_dict, as_list, as_name
+from agent.llm.answers.usage import UsageReport
+from agent.llm.errors import StreamBroken
+from agent.llm.net import limits
+from agent.llm.refusals.envelope import is_error
+from agent.llm.relay import Heard
+from agent.text import foreign_json
+
+_END = re.compile(rb"\n\n|\r\n\r\n|\r\r")
+
+# What an event has in it, at least, if it says what the answer used, that it failed or that it is over. All others are passed on unread.
+_TELLING: dict[str, re.Pattern[bytes]] = {
+    "messages": re.compile(rb'message_start|message_delta|message_stop|"error"'),
+    "responses": re.compile(rb'"response"|"error"'),
+    "chat": re.compile(rb'"usage" ?: ?\{|"finish_reason" ?: ?"|"error"|\[DONE\]|"timings"'),
+}
+_ENDS = frozenset({"response.completed", "response.incomplete", "response.failed"})
+
+
+class Event(NamedTuple):
+    """One event: its bytes, and what they say (None: nothing that was read)."""
+
+    raw: bytes
+    payload: dict[str, Any] | None = None
+
+
+class Cutter:
+    """Cuts bytes into whole events. What is left at the end was none."""
+
+    def __init__(self) -> None:
+        self.rest = b""
+
+    def feed(self, piece: bytes) -> list[bytes]:
+        """More bytes: the events that are whole now, each with the empty line behind it. Raises StreamBroken for one without end."""
+        text = self.rest + piece if self.rest else piece
+        found, start = [], 0
+        for match in _END.finditer(text):
+            found.append(text[start : match.end()])
+            start = match.end()
+        self.rest = text[start:]
+        if len(self.rest) > limits.LINE_BYTES:
+            raise StreamBroken(f"one event of the answer has more than {limits.LINE_BYTES} bytes")
+        return found
+
+
+def data_of(raw: bytes) -> bytes:
+    """The data of an event; empty for a comment."""
+    lines = raw.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+    return b"\n".join(line[5:].removeprefix(b" ") for line in lines if line.startswith(b"data:"))
+
+
+class Meter:
+    """Reads of an answer on one wire what it says of itself. `over`: it has come to its end. `failed`: what it says went wrong."""
+
+    def __init__(self, wire: str, *, all: bool = False) -> None:
+        self.over = False
+        self.failed: dict[str, Any] | None = None
+        self.heard = Heard()
+        self.finished = False
+        """A reason to stop was given (Chat Completions: servers may close without `[DONE]` behind it)."""
+        self.response: dict[str, Any] = {}
+        """Of the Responses API: the response as it began."""
+        self.sequence = -1
+        self._wire = wire
+        self._all = all
+        self._first = True
+        self._report = UsageReport()
+
+    def read(self, raw: bytes) -> Event:
+        """One event, read where it has to be. Raises StreamBroken for one that no client could read."""
+        ended = raw.rstrip().endswith((b"}", b"]"))
+        if ended and not self._all and not self._first and not _TELLING[self._wire].search(raw):
+            return Event(raw)
+        data = data_of(raw)
+        if not data:
+            return Event(raw)
+        if data.strip() == b"[DONE]":
+            self.over = True
+            return Event(raw)
+        try:
+            payload = foreign_json.loads(data)
+        except ValueError:
+            raise StreamBroken("an event of the answer is no JSON") from None
+        if not isinstance(payload, dict):
+            return Event(raw)
+        self._first = False
+        self.take(payload)
+        return Event(raw, payload)
+
+    def take(self, payload: dict[str, Any]) -> None:
+        """What one event, or a whole body, says."""
+        getattr(self, f"_{self._wire}")(payload)
+        self.heard.usage = self._report.usage
+        self.heard.cost_nano = self._report.cost_nano
+
+    def whole(self, payload: dict[str, Any]) -> None:
+        """An answer that was not streamed."""
+        self._identity(payload)
+        self._report.add(as_dict(payload.get("usage")), as_dict(payload.get("timings")))
+        self.heard.usage, self.heard.cost_nano = self._report.usage, self._report.cost_nano
+        if is_error(payload) and payload.get("error"):
+            self.failed = payload
+        self.over = True
+
+    def _messages(self, payload: dict[str, Any]) -> None:
+        kind = payload.get("type")
+        if kind == "message_start":
+            message = as_dict(payload.get("message"))
+            self._identity(message)
+            self._report.add(as_dict(message.get("usage")), begun=True)
+        elif kind == "message_delta":
+            self._report.add(as_dict(payload.get("usage")))
+            self.heard.incomplete = as_dict(payload.get("delta")).get("stop_reason") == "max_tokens"
+        elif kind == "message_stop":
+            self.over = True
+        elif kind == "error":
+            self.failed, self.over = payload, True
+
+    def _responses(self, payload: dict[str, Any]) -> None:
+        kind, number = payload.get("type"), payload.get("sequence_number")
+        if isinstance(number, int):
+            self.sequence = max(self.sequence, number)
+        if kind == "error":
+            self.failed, self.over = payload, True
+            return
+        response = payload.get("response")
+        if not isinstance(response, dict):
+            return
+        self.response = response
+        self._identity(response)
+        if kind in _ENDS:
+            self._report.add(as_dict(response.get("usage")))
+            self.over = True
+            self.heard.incomplete = kind == "response.incomplete"
+            if kind == "response.failed":
+                self.failed = response
+
+    def _chat(self, payload: dict[str, Any]) -> None:
+        self._identity(payload)
+        choice = as_dict(next(iter(as_list(payload.get("choices"))), None))
+        elsewhere = as_dict(choice.get("usage")) or as_dict(as_dict(payload.get("x_groq")).get("usage"))
+        self._report.add(as_dict(payload.get("usage")) or elsewhere, as_dict(payload.get("timings")))
+        reason = choice.get("finish_reason")
+        if payload.get("error"):
+            self.failed, self.over = payload, True
+        elif isinstance(reason, str) and reason:
+            self.finished = True
+            self.heard.incomplete = reason == "length"
+
+    def _identity(self, said: dict[str, Any]) -> None:
+        heard = self.heard
+        heard.model_served = as_name(said.get("model")) or heard.model_served
+        heard.provider = as_name(said.get("provider")) or heard.provider
+        heard.generation_id = heard.generation_id or as_name(said.get("id")) or None
+
+
+def with_payload(raw: bytes, payload: dict[str, Any]) -> bytes:
+    """The event with other data; its name stays."""
+    data = json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+    kept = [line for line in raw.replace(b"\r\n", b"\n").split(b"\n") if line and not line.startswith(b"data:")]
+    return b"\n".join([*kept, b"data: " + data]) + b"\n\n"

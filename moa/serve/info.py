@@ -1,0 +1,163 @@
+"""What the server says of itself: models, activity, health, figures, and what it can be asked."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
+
+from agent.errors import StateError, UsageError
+from agent.ledger.activity import parse_since
+from agent.llm.money import Total
+from moa import __version__
+from moa.serve.calls import Receive, Scope, Send, headers_of
+from moa.serve.reply import Reply
+from moa.serve.wires.registry import wire_named
+
+if TYPE_CHECKING:
+    from moa.serve.server import Server
+
+Page = Callable[["Server", Mapping[str, str], Mapping[str, str]], Awaitable[tuple[int, Any, str]]]
+
+JSON = "application/json"
+MOST_CALLS = 1000
+_SINCE = 1_700_000_000
+
+
+class Info:
+    """One page. `free`: it is shown without the key."""
+
+    def __init__(self, server: Server, page: Page, *, free: bool = False) -> None:
+        self.server = server
+        self.page = page
+        self.free = free
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve it."""
+        headers = headers_of(scope)
+        reply = Reply(send)
+        reply.extra = self.server.door.cors(headers)
+        try:
+            self.server.door.check(headers, free=self.free)
+            asked = {name: values[-1] for name, values in parse_qs(scope["query_string"].decode("latin-1")).items()}
+            asked |= scope.get("path_params", {})
+            status, body, kind = await self.page(self.server, asked, headers)
+        except Exception as error:
+            wire = "messages" if "anthropic-version" in headers else "chat"
+            status, body, _more = wire_named(wire).error(error)
+            kind = JSON
+            if status == 500 and not isinstance(error, StateError):
+                raise
+        data = (
+            body.encode() if isinstance(body, str) else json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
+        )
+        data = self.server.config.redact(data.decode()).encode()
+        if scope["method"] == "HEAD":
+            await reply.head(status, {"content-type": kind, "content-length": str(len(data))})
+            await reply.end()
+        else:
+            await reply.body(status, data, {"content-type": kind})
+
+
+async def root(_server: Server, _asked: Mapping[str, str], _headers: Mapping[str, str]) -> tuple[int, Any, str]:
+    """`HEAD /`, with which Claude Code begins."""
+    return 200, {"moa": __version__}, JSON
+
+
+async def health(_server: Server, _asked: Mapping[str, str], _headers: Mapping[str, str]) -> tuple[int, Any, str]:
+    """That it lives."""
+    return 200, {"status": "ok", "version": __version__}, JSON
+
+
+async def models(server: Server, _asked: Mapping[str, str], _headers: Mapping[str, str]) -> tuple[int, Any, str]:
+    """The names that can be asked for, in the shape of both vendors."""
+    data = [_model(name, owner) for name, owner in server.names.listed()]
+    ends = {"first_id": data[0]["id"], "last_id": data[-1]["id"]} if data else {"first_id": None, "last_id": None}
+    return 200, {"object": "list", "data": data, "has_more": False, **ends}, JSON
+
+
+async def model(server: Server, asked: Mapping[str, str], _headers: Mapping[str, str]) -> tuple[int, Any, str]:
+    """One of them. Raises UsageError and ModelNotFound."""
+    named = await server.names.find(asked["name"])
+    return 200, _model(asked["name"], "moa" if named.preset else named.main.endpoint), JSON
+
+
+def _model(name: str, owner: str) -> dict[str, Any]:
+    made = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(_SINCE))
+    return {
+        "id": name, "object": "model", "created": _SINCE, "owned_by": owner,
+        "type": "model", "display_name": name, "created_at": made,
+    }  # fmt: skip
+
+
+async def activity(server: Server, asked: Mapping[str, str], _headers: Mapping[str, str]) -> tuple[int, Any, str]:
+    """The calls of a run, a session, or since some time; without any of these, today's. Raises UsageError."""
+    unknown = set(asked) - {"run", "session", "since", "limit"}
+    if unknown:
+        raise UsageError(f"/v1/activity knows no {min(unknown)!r}", remedy="ask with run, session, since or limit")
+    run, session = asked.get("run"), asked.get("session")
+    since = asked.get("since") or (None if run or session else "today")
+    limit = asked.get("limit", str(MOST_CALLS))
+    if not limit.isdecimal() or not 1 <= int(limit) <= 100_000:
+        raise UsageError(f"limit is {limit[:40]!r}", remedy="use a whole number from 1 to 100000")
+    rows = server.ledger.calls(
+        session=session, run=run, since=None if since is None else parse_since(since), newest=int(limit)
+    )
+    total = Total.of(row.cost_nano for row in rows)
+    cost = {"usd": total.usd, "lower_bound": total.lower_bound}
+    return 200, {"schema": 1, "cost": cost, "calls": [row.as_json() for row in rows]}, JSON
+
+
+async def metrics(server: Server, _asked: Mapping[str, str], _headers: Mapping[str, str]) -> tuple[int, Any, str]:
+    """Figures in Prometheus' text format."""
+    lines = ["# TYPE moa_requests_total counter"]
+    for (wire, status), count in sorted(server.served.items()):
+        lines.append(f'moa_requests_total{{wire="{wire}",status="{status}"}} {count}')
+    lines += ["# TYPE moa_requests_running gauge", f"moa_requests_running {server.running}"]
+    lines += ["# TYPE moa_start_time_seconds gauge", f"moa_start_time_seconds {server.started:.3f}"]
+    lines.append("# TYPE moa_cost_usd_total counter")
+    for group in server.ledger.sums("role", since=server.started):
+        if group.total.usd is not None:
+            lines.append(f'moa_cost_usd_total{{role="{group.key}"}} {group.total.usd:.9f}')
+    return 200, "\n".join(lines) + "\n", "text/plain; version=0.0.4"
+
+
+async def openapi(_server: Server, _asked: Mapping[str, str], _headers: Mapping[str, str]) -> tuple[int, Any, str]:
+    """The routes; what the bodies of calls are say their vendors' own documents."""
+    paths: dict[str, Any] = {}
+    for method, path, summary in ROUTES:
+        responses = {
+            "200": {"description": "the answer"},
+            "default": {"description": "an error, in the wire's own shape"},
+        }
+        entry: dict[str, Any] = {"summary": summary, "responses": responses}
+        if method == "post":
+            entry["requestBody"] = {"required": True, "content": {JSON: {"schema": {"type": "object"}}}}
+        paths.setdefault(path, {})[method] = entry
+    schemes = {
+        "bearer": {"type": "http", "scheme": "bearer"},
+        "key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+    }
+    return 200, {
+        "openapi": "3.1.0",
+        "info": {"title": "moa serve", "version": __version__},
+        "components": {"securitySchemes": schemes},
+        "security": [{"bearer": []}, {"key": []}],
+        "paths": paths,
+    }, JSON  # fmt: skip
+
+
+ROUTES = (
+    ("post", "/v1/chat/completions", "Chat Completions"),
+    ("post", "/v1/responses", "Responses"),
+    ("post", "/v1/messages", "Messages"),
+    ("post", "/v1/messages/count_tokens", "The tokens of a request of the Messages API"),
+    ("get", "/v1/models", "The models that can be named"),
+    ("get", "/v1/models/{name}", "One of them"),
+    ("get", "/v1/activity", "Calls: run=, session=, since=, limit="),
+    ("get", "/health", "Whether the server lives"),
+    ("get", "/metrics", "Figures in Prometheus' text format"),
+    ("get", "/openapi.json", "This document"),
+)

@@ -1,0 +1,141 @@
+"""What goes out of a passed-on request: its bytes, as they came but for the model's name and what was inserted, and the headers with it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from agent.llm.accounting import Bound
+from agent.llm.body import encode_json
+from agent.llm.models.prices import bound_nano
+from agent.llm.relay import Outgoing
+from agent.llm.tokens import IMAGE, SAFETY, estimate_tokens
+from agent.process import depth
+from agent.text import foreign_json
+from moa.serve.counsel.side_calls import LIMITS
+
+if TYPE_CHECKING:
+    from agent.llm.models.endpoint import Endpoint
+    from moa.serve.server import Call
+
+PATHS = {"messages": "/messages", "responses": "/responses", "chat": "/chat/completions"}
+VERSION = "2023-06-01"
+UNBOUNDED = 128_000
+"""Tokens that an answer may have where nobody names a limit."""
+GUIDANCE = 1_000
+"""Tokens that a new guidance may add."""
+
+_PASSED = (
+    "anthropic-",
+    "openai-beta",
+    "x-session-id",
+    "session_id",
+    "session-id",
+    "conversation_id",
+    "http-referer",
+    "x-title",
+)
+"""How the headers begin that go through unchanged."""
+_KEPT = (
+    "anthropic-", "openai-", "x-ratelimit-", "x-codex-", "request-id", "x-request-id", "x-generation-id", "retry-after", "x-should-retry",
+)  # fmt: skip
+"""The same of an answer."""
+_NOT_KEPT = frozenset({"openai-organization", "openai-project", "anthropic-organization-id"})
+
+_MODEL = re.compile(rb'"model"\s*:\s*("(?:[^"\\]|\\.)*")')
+_LONG = re.compile(rb"[A-Za-z0-9+/=_-]{4000,}")
+
+
+def outgoing(call: Call, body: dict[str, Any], *, path: str | None = None) -> Outgoing:
+    """A request of the client's own wire. `body` is what `Served.body` made of it."""
+    where = path or PATHS[call.wire]
+    query = f"?{call.query}" if call.query else ""
+    return Outgoing(where + query, _headers(call), _bytes(call, body))
+
+
+def asks_for_usage(call: Call) -> bool:
+    """Whether a chat stream is told to report its usage, which the client did not ask for: without it nothing could be counted."""
+    if call.wire != "chat" or not call.stream:
+        return False
+    options = call.body.get("stream_options")
+    if isinstance(options, dict) and options.get("include_usage"):
+        return False
+    quirks = call.server.client.quirks(call.endpoint, call.named.main.model)
+    return "no_stream_options" not in quirks
+
+
+def _bytes(call: Call, body: dict[str, Any]) -> bytes:
+    name = call.named.main.model
+    more: dict[str, Any] = {}
+    if asks_for_usage(call):
+        options = call.body.get("stream_options")
+        more["stream_options"] = {**(options if isinstance(options, dict) else {}), "include_usage": True}
+    if call.body.get("tools") == [] and call.wire == "chat":  # refused by most, and the same as none
+        body = {key: value for key, value in body.items() if key not in ("tools", "tool_choice")}
+        more["tools"] = None
+    if body is call.body and not more and (spliced := _spliced(call.raw, body["model"], name)) is not None:
+        return spliced
+    more.pop("tools", None)
+    return encode_json({**body, "model": name, **more})
+
+
+def _spliced(raw: bytes, old: str, name: str) -> bytes | None:
+    """The client's very bytes with another model's name; None where it can't be told which one it is."""
+    found = list(_MODEL.finditer(raw))
+    if len(found) != 1 or foreign_json.loads(found[0][1]) != old:
+        return None
+    start, end = found[0].span(1)
+    return raw[:start] + json.dumps(name, ensure_ascii=False).encode() + raw[end:]
+
+
+def _headers(call: Call) -> dict[str, str]:
+    """What the client says to the endpoint, the endpoint's key, and how deep in panels this is."""
+    endpoint = call.endpoint
+    headers = {name: value for name, value in call.headers.items() if name.startswith(_PASSED)}
+    headers["accept"] = "text/event-stream" if call.stream else "application/json"
+    if call.wire == "messages":
+        headers.setdefault("anthropic-version", VERSION)
+    headers |= key_headers(endpoint, call.wire)
+    if call.served.asked.depth:
+        headers |= depth.headers(call.served.asked.depth)
+    return headers
+
+
+def key_headers(endpoint: Endpoint, wire: str) -> dict[str, str]:
+    """The endpoint's key, as its dialect wants it."""
+    if not endpoint.api_key:
+        return {}
+    if wire == "messages" and endpoint.dialect == "anthropic":
+        return {"x-api-key": endpoint.api_key}
+    return {"authorization": f"Bearer {endpoint.api_key}"}
+
+
+def kept_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """The headers of an answer that the client gets."""
+    return {
+        name.lower(): value
+        for name, value in headers.items()
+        if name.lower().startswith(_KEPT) and name.lower() not in _NOT_KEPT
+    }
+
+
+def bound_of(call: Call) -> Bound:
+    """The most that the answer can cost. Pictures and files in the request count as pictures, not by their length."""
+    facts = call.server.client.facts(call.named.main)
+    long = _LONG.findall(call.raw) if len(call.raw) > 8_000 else []
+    words = len(call.raw) - sum(map(len, long))
+    text = call.raw.decode("utf-8", "replace") if not long else "x" * words
+    prompt = int(estimate_tokens(text) * SAFETY) + IMAGE * len(long) + 64
+    preset = call.named.preset
+    if preset is not None:
+        prompt += GUIDANCE + (preset.guidance_tokens or 0)
+    named = next((value for key in LIMITS if isinstance(value := call.body.get(key), int) and value > 0), None)
+    limits = [limit for limit in (named, facts.max_output, facts.context_window) if limit is not None]
+    completion = min(limits, default=UNBOUNDED)
+    if facts.context_window is not None:
+        prompt = min(prompt, facts.context_window)
+    if call.endpoint.free:
+        return Bound(prompt, completion, 0)
+    return Bound(prompt, completion, None if facts.price is None else bound_nano(prompt, completion, facts.price))

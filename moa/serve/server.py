@@ -1,0 +1,225 @@
+"""What one server process has: the configuration, the client of models, the books, the panels, and how a request is read."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from agent.errors import UsageError
+from agent.host import caps_of, make_client
+from agent.ledger.book import Ledger
+from agent.llm.accounting import CallContext, Cap
+from agent.llm.client import ModelClient
+from agent.process import depth
+from agent.text.numbers import whole_number
+from moa import settings as moa_settings
+from moa.preset.preset import Preset, read
+from moa.preset.store import locate, names, text_at
+from moa.serve import settings as serve_settings
+from moa.serve.counsel.panels import Panels
+from moa.serve.counsel.served import Asked, Served, Serving
+from moa.serve.fusion.execute import ServerTools
+from moa.serve.fusion.prepare import Prepared, prepare
+from moa.serve.keeping import Keeping
+from moa.serve.names import Named, Names
+
+if TYPE_CHECKING:
+    import httpx
+
+    from agent.config.config import Config
+    from agent.llm.models.endpoint import Endpoint
+    from moa.counsel.take import Council
+    from moa.serve.door import Door
+
+SPEAKS: dict[str, frozenset[str]] = {
+    "https://openrouter.ai/api/v1": frozenset({"messages", "responses", "chat"}),
+}
+"""Endpoints that take more wires than the one of their dialect, by address."""
+WIRE_OF = {"anthropic": "messages", "responses": "responses", "chat": "chat"}
+"""The wire of a dialect."""
+
+
+@dataclass(slots=True)
+class Call:
+    """One request of a client, read. `prepared` is what it has to do with Fusion and server tools. `raw` are its bytes, `query` what stands behind the path, `run` its name in the books."""
+
+    server: Server
+    wire: str
+    body: dict[str, Any]
+    raw: bytes
+    headers: Mapping[str, str]
+    query: str
+    run: str
+    named: Named
+    endpoint: Endpoint
+    served: Served
+    base: CallContext
+    prepared: Prepared
+
+    @property
+    def stream(self) -> bool:
+        """Whether the answer is wanted in pieces."""
+        return self.body.get("stream") is True
+
+    @property
+    def context(self) -> CallContext:
+        """Whose account its own call is on."""
+        return self.served.context(self.base)
+
+    @property
+    def same_wire(self) -> bool:
+        """Whether the endpoint speaks the client's wire, and nothing happens here between its calls."""
+        return self.wire in speaks(self.endpoint) and not self.prepared.is_served
+
+    @property
+    def told(self) -> dict[str, str]:
+        """What the response's headers say of it."""
+        return {"x-moa-run": self.run, **self.served.headers}
+
+
+def speaks(endpoint: Endpoint) -> frozenset[str]:
+    """The wires that an endpoint takes."""
+    own = WIRE_OF.get(endpoint.dialect)
+    more = SPEAKS.get(endpoint.base_url.rstrip("/"), frozenset())
+    return more | {own} if own else more
+
+
+@dataclass(slots=True)
+class Server:
+    """See the module. `started` is a Unix time."""
+
+    config: Config
+    settings: serve_settings.Settings
+    door: Door
+    client: ModelClient
+    ledger: Ledger
+    names: Names
+    serving: Serving
+    keeping: Keeping
+    tools: ServerTools
+    caps: tuple[Cap, ...]
+    started: float = field(default_factory=time.time)
+    served: dict[tuple[str, int], int] = field(default_factory=dict)
+    """How many requests were answered, by wire and status."""
+    running: int = 0
+
+    async def read(
+        self,
+        wire: str,
+        body: dict[str, Any],
+        raw: bytes,
+        headers: Mapping[str, str],
+        query: str,
+        *,
+        counting: bool,
+        key: str,
+    ) -> Call:
+        """A request. Raises UsageError, ModelError and StateError."""
+        from agent.llm.errors import BadRequest
+
+        name = body.get("model")
+        if not isinstance(name, str) or not name:
+            raise BadRequest("the request names no model", status=400, remedy="GET /v1/models lists them")
+        prepared = prepare(
+            wire, body, model=name, load=self.names.load, endpoints=self.config.endpoints, presets=self.names.presets,
+            inside=depth_of(headers) > 0,
+        )  # fmt: skip
+        named = await self.names.find(prepared.main or name, headers.get("x-moa-preset"))
+        endpoint = self.client.require_key(named.main.endpoint)
+        wanted = headers.get("x-moa-counsel")
+        if wanted not in (None, "on", "off"):
+            raise BadRequest(f"x-moa-counsel is {wanted[:40]!r}", status=400, remedy="use on or off, or leave it out")
+        quirks = self.client.quirks(endpoint, named.main.model)
+        served = self.serving.read(
+            Asked(
+                wire=wire,
+                body=prepared.body,
+                key=key,
+                main=named.main,
+                endpoint=endpoint,
+                preset=named.preset,
+                wanted=wanted,  # type: ignore[arg-type]
+                counsel_for=self.settings.counsel_for,  # type: ignore[arg-type]
+                depth=depth_of(headers),
+                client=headers.get("user-agent", ""),
+                alternate="strict_alternation" in quirks,
+                counting=counting,
+                fuse=named.fuse,
+            )
+        )
+        run = new_run()
+        base = CallContext("serve", run=run, caps=self.caps)
+        return Call(self, wire, body, raw, headers, query, run, named, endpoint, served, base, prepared)
+
+    async def aclose(self) -> None:
+        """Stop the panels, close the connections and the books."""
+        await self.serving.panels.close()
+        await self.client.aclose()
+        self.ledger.close()
+
+
+def new_run() -> str:
+    """A name for one request in the books."""
+    return f"s{time.time_ns() // 1_000_000:x}{secrets.token_hex(3)}"
+
+
+def depth_of(headers: Mapping[str, str]) -> int:
+    """How many panels are around a request; what is no number counts as one."""
+    levels = [
+        1 if (level := whole_number(headers[name])) is None else level for name in depth.HEADERS if name in headers
+    ]
+    return max(levels, default=0)
+
+
+def build(
+    config: Config, door: Door, settings: serve_settings.Settings, *, preset: str | None = None,
+    transport: httpx.AsyncBaseTransport | None = None, notice: Callable[[str, str], None] = lambda _code, _text: None,
+) -> Server:  # fmt: skip
+    """A server for a configuration. `preset` is the one of a bare `moa` (None: config's). Raises UsageError and StateError."""
+    from moa.aggregate.rungs import RungMemory
+    from moa.counsel.take import Council
+
+    own = moa_settings.read(config.plugins.get("moa", {}), config.paths.config_file)
+    ledger = Ledger(config.paths.state / "ledger.db", redact=config.redact)
+    ledger.sweep()
+    client = make_client(config, ledger, notice=notice, transport=transport)
+    load = _Presets(config).load
+    default = preset or own.preset
+    if preset is not None:
+        load(preset)
+    rungs = RungMemory.load(config.paths.state / "rungs.json")
+
+    def make(preset: Preset) -> Council:
+        return Council(preset, client, memory=rungs)
+
+    caps = caps_of(config)
+    listed: Callable[[], list[str]] = lambda: names(config_dir=config.paths.config)  # noqa: E731
+    found = Names(client, load, listed, default, config.model, caps)
+    serving = Serving(ledger, Panels(make), redact=config.redact)
+    serving.sweep(settings.guidance_mb)
+    tools = ServerTools(client, rungs, load, config.endpoints, default)
+    return Server(config, settings, door, client, ledger, found, serving, Keeping(ledger), tools, caps)
+
+
+@dataclass(slots=True)
+class _Presets:
+    """Presets as they are now on disk, read anew only where their file has changed."""
+
+    config: Config
+    _kept: dict[str, tuple[tuple[str, int, int], Preset]] = field(default_factory=dict)
+
+    def load(self, name: str) -> Preset:
+        if "/" in name or not name:
+            raise UsageError(
+                f"{name[:100]!r} is no preset", remedy="GET /v1/models lists what there is", kind="unknown_preset"
+            )
+        path = locate(name, config_dir=self.config.paths.config).path
+        stat = path.stat()
+        state = (str(path), stat.st_mtime_ns, stat.st_size)
+        kept = self._kept.get(name)
+        if kept is None or kept[0] != state:
+            kept = self._kept[name] = (state, read(text_at(path), name=name, path=path))
+        return kept[1]

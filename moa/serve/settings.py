@@ -1,0 +1,45 @@
+"""The `[serve]` section of config.toml."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from agent.config.toml import Table
+
+SECTION = "serve"
+PORT = 8484
+COUNSEL_FOR = ("auto", "all", "none")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How the server serves. `head_s`: so long (seconds) the head of a streamed answer waits for counsel. `guidance_mb`: of inserted
+    guidance that is kept. `body_mb`: the largest request. `origins`: pages of browsers that may ask; `hosts`: names under which it may be
+    asked beside its own."""
+
+    port: int = PORT
+    counsel_for: str = "auto"
+    head_s: float = 20.0
+    guidance_mb: int = 500
+    body_mb: int = 64
+    origins: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+
+
+def read(section: Mapping[str, Any], file: Path) -> Settings:
+    """The section, checked. Raises UsageError that names file, key and remedy."""
+    table = Table(dict(section), file, SECTION)
+    settings = Settings(
+        port=table.integer("port", PORT, most=65535) or 0,
+        counsel_for=table.text("counsel_for", "auto", choices=COUNSEL_FOR) or "auto",
+        head_s=table.number("head_s", 20.0) or 0.0,
+        guidance_mb=table.integer("guidance_mb", 500) or 0,
+        body_mb=table.integer("body_mb", 64, least=1) or 64,
+        origins=table.texts("origins"),
+        hosts=table.texts("hosts"),
+    )
+    table.done()
+    return settings

@@ -1,0 +1,328 @@
+"""A foreign server that does well, and every way of doing badly: what the model reads of it, what the user is told, what is left running."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from agent.approval.approval import ApprovalRequest, Approvals, UserAnswer
+from agent.files.deny_paths import DenyPaths
+from agent.llm.messages import ToolCallPart
+from agent.loop.tool_runner import ToolRunner
+from agent.mcp.connection import Place
+from agent.mcp.servers import Servers
+from agent.mcp.settings import ServerSettings
+from agent.tools.base import ToolContext
+
+SERVER = Path(__file__).parents[2] / "support" / "foreign_server.py"
+
+
+@dataclass
+class World:
+    servers: Servers
+    runner: ToolRunner
+    told: list[tuple[str, str]] = field(default_factory=list)
+    seen: list[str] = field(default_factory=list)
+
+    async def call(self, name: str, arguments: Any = None, **more: Any) -> str:
+        call = ToolCallPart(id="c1", name=name, arguments=json.dumps(arguments or {}))
+        return "".join([message.text async for message in self.runner.run([call], None, self._heard)])
+
+    async def echo(self, text: str) -> str:
+        return await self.call("mcp__it__echo", {"text": text})
+
+    def _heard(self, event: Any) -> None:
+        if event.type == "tool_progress":
+            self.seen.append(event.text)
+
+    async def begin(self) -> None:
+        await self.servers.before_request(lambda event: self.told.append((event.code, event.text)))
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        while not condition():  # noqa: ASYNC110 - the state of a server has no event of its own
+            await asyncio.sleep(0.005)
+
+
+@asynccontextmanager
+async def world(tmp_path: Path, mode: str = "good", note: str = "", **settings: Any) -> AsyncIterator[World]:
+    start_s = settings.pop("start_s", 20.0)
+    longest = settings.pop("longest_start_s", 20.0)
+    one = ServerSettings(
+        name="it", kind="stdio", command=sys.executable, args=("-SE", str(SERVER), mode, note), **settings
+    )
+    work = tmp_path / "work"
+    work.mkdir()
+    env = {
+        "PATH": "/usr/bin:/bin",
+        "HOME": str(tmp_path),
+        "OPENAI_API_KEY": "sk-123456789",
+        "TOKEN_OF_MINE": "t0k3n-of-mine",
+    }
+    place = Place(cwd=work, own=tmp_path / "own", env=env)
+    servers = Servers([one], place, start_s=start_s, longest_start_s=longest)
+    deny = DenyPaths((".env",), work)
+    context = ToolContext(cwd=work, scratch=tmp_path / "scratch", deny_paths=deny)
+    runner = ToolRunner([servers.tool], context, Approvals("all", deny_paths=deny))
+    servers.attach(runner)
+    try:
+        yield World(servers, runner)
+    finally:
+        await servers.aclose()
+
+
+# what is said to `echo`: what the model reads of it, and what the user is told. Afterwards the server runs and answers.
+CALLS: dict[str, tuple[tuple[str, ...], str]] = {
+    "hello": (("you said hello",), ""),
+    "crash": (("broke off during echo", "exit code 3", "assertion failed", "started again", "not known"), "mcp_restarted"),
+    "hang": (("said nothing for 0.3 s", "answers nothing any more", "not known"), "mcp_restarted"),
+    "slow": (("said nothing for 0.3 s and was given up", "not known"), ""),
+    "flood": (("it floods", "started again"), "mcp_restarted"),
+    "endless": (("more than 16 MB", "started again"), "mcp_restarted"),
+    "error": (("echo of the MCP server it failed: no such",), ""),
+    "failed": (("you said failed",), ""),
+    "nonsense": (("echo of the MCP server it failed",), ""),
+    "kinds": (("plain", "(image: image/png, 5 bytes; it can't be shown here)", "file:///log", "inside"), ""),
+    "big": (("bytes left out; the whole in",), ""),
+    "progress": (("you said progress",), ""),
+}  # fmt: skip
+
+
+def _rows(rows: dict[str, Any], long: tuple[str, ...]) -> list[Any]:
+    """The default suite has the short ones."""
+    return [pytest.param(row, marks=pytest.mark.slow) if row in long else row for row in rows]
+
+
+@pytest.mark.parametrize("said", _rows(CALLS, ("hang", "flood", "endless")))
+def test_a_call(tmp_path: Path, said: str) -> None:
+    async def run() -> None:
+        read, code = CALLS[said]
+        async with world(tmp_path, timeout_s=0.3 if said in ("hang", "slow") else 20.0) as it:
+            await it.begin()
+            text = await it.echo(said)
+            for words in read:
+                assert words in text
+            assert "\x1b" not in text and "\x07" not in text and len(text) < 20_000
+            await it.until(lambda: it.servers.connections["it"].state == "ready")
+            assert [each for each, _text in it.told] == ([code] if code else [])
+            assert it.seen == (["1 of 2\n", "2 of 2\n"] if said == "progress" else [])
+            assert await it.echo("again") == "you said again"
+
+    asyncio.run(run())
+
+
+# how it starts: what the user is told, and what the model reads when it calls it all the same
+STARTS: dict[str, tuple[str, ...]] = {
+    "dead": ("did not start", "exit code 1", "its last words: cannot open the database"),
+    "garbage": ("did not start", "not ready within 1 s", "no JSON-RPC, the first: Starting up, please wait"),
+    "mute": ("did not start", "not ready within 1 s"),
+}
+
+
+@pytest.mark.parametrize("mode", _rows(STARTS, ("garbage", "mute")))
+def test_a_start_that_fails(tmp_path: Path, mode: str) -> None:
+    async def run() -> None:
+        async with world(tmp_path, mode, longest_start_s=1.0) as it:
+            await it.begin()
+            ((code, told),) = it.told
+            assert code == "mcp_failed" and "\x1b" not in told
+            for words in STARTS[mode]:
+                assert words in told
+            assert list(it.runner.tools) == ["mcp"]
+            assert "it: is not there" in await it.call("mcp")
+            assert "is not there" in await it.call("mcp", {"server": "it", "tool": "echo", "arguments": {"text": "x"}})
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"command": "no-such-program"}, "there is no program no-such-program on this machine"),
+        ({"env": {"A": "${NOT_SET_ANYWHERE}"}}, "names ${NOT_SET_ANYWHERE}, which is not set"),
+        ({"kind": "http", "url": "http://127.0.0.1:9/mcp"}, "did not start"),
+    ],
+)
+def test_a_server_that_can_not_be_started_is_told(tmp_path: Path, settings: dict[str, Any], words: str) -> None:
+    async def run() -> None:
+        told: list[str] = []
+        one = ServerSettings(**{"name": "it", "kind": "stdio", "command": sys.executable, **settings})
+        place = Place(cwd=tmp_path, own=tmp_path / "own", env={"PATH": "/usr/bin:/bin"})
+        servers = Servers([one], place, start_s=20.0, longest_start_s=20.0)
+        await servers.before_request(lambda event: told.append(event.text))
+        await servers.aclose()
+        assert words in told[0]
+
+    asyncio.run(run())
+
+
+def test_none_is_started_before_the_first_request_and_none_is_left(tmp_path: Path) -> None:
+    async def run() -> None:
+        note = tmp_path / "note"
+        async with world(tmp_path, "good", str(note)) as it:
+            assert await it.call("mcp") == "it: 0 tools"
+            assert not note.exists()
+            await it.begin()
+            await it.begin()
+            assert note.read_text() == "started\n"
+            child = json.loads(await it.call("mcp__it__env", {"text": ""}))
+            assert not {"OPENAI_API_KEY", "TOKEN_OF_MINE"} & set(child["env"])
+            assert child["env"]["MOA_DEPTH"] == "1" and child["cwd"] == str(tmp_path / "own" / "it")
+            pids = _children()
+            assert pids
+        assert not pids & _children()
+
+    asyncio.run(run())
+
+
+def _children() -> set[int]:
+    return {int(pid) for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()}
+
+
+def test_a_server_that_ends_three_times_in_a_row_stays_down(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with world(tmp_path) as it:
+            await it.begin()
+            for _ in range(3):
+                await it.echo("crash")
+            assert [code for code, _text in it.told] == ["mcp_restarted", "mcp_restarted", "mcp_failed"]
+            assert "is not there" in await it.echo("hello")
+            await it.servers.connections["it"].restart()
+            assert await it.echo("hello") == "you said hello"
+
+    asyncio.run(run())
+
+
+def test_names_descriptions_and_schemas_are_made_safe(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with world(tmp_path, "names") as it:
+            await it.begin()
+            names = [name for name in it.runner.tools if name != "mcp"]
+            assert names[0] == "mcp__it__echo" and len(names) == len(set(names)) == 5
+            assert all(re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name) for name in names)
+            assert "\x1b" not in repr([tool.spec for tool in it.runner.tools.values()]).replace("\\x1b", "")
+            assert await it.call(names[1], {"text": "hello"}) == "you said hello"
+            problems = it.servers.connections["it"].left_out
+            assert len(problems) == 3 and "its tool list has a schema that is no object" in problems[2]
+
+    asyncio.run(run())
+
+
+def test_a_late_server_and_late_tools_come_through_the_one_listed_tool(tmp_path: Path) -> None:
+    async def run() -> None:
+        note = tmp_path / "go"
+        async with world(tmp_path, "late", str(note), start_s=0.05) as it:
+            await it.begin()
+            it.runner.listed = it.runner.specs
+            assert [code for code, _text in it.told] == ["mcp_late"] and list(it.runner.tools) == ["mcp"]
+            assert await it.call("mcp") == "it: is being started"
+            note.touch()
+            assert await it.call("mcp", {"server": "it", "tool": "echo", "arguments": {"text": "a"}}) == "you said a"
+            assert it.servers.news() == {"it": "echo, env"}
+            await it.call("mcp", {"server": "it", "tool": "mcp__it__echo", "arguments": {"text": "grow"}})
+            await it.until(lambda: "extra" in it.servers.news()["it"])
+            assert "- extra: Says it again." in await it.call("mcp", {"server": "it"})
+            wrong = await it.call("mcp", {"server": "it", "tool": "echo", "arguments": {"txt": "a"}})
+            assert 'the argument "text" is missing' in wrong
+            assert "There are: it" in await it.call("mcp", {"server": "else"})
+
+    asyncio.run(run())
+
+
+def test_a_schema_that_changes_is_the_tools_own_at_once(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with world(tmp_path) as it:
+            await it.begin()
+            await it.echo("change")
+            tool = it.runner.tools["mcp__it__echo"]
+            await it.until(lambda: "loud" in it.runner.tools["mcp__it__echo"].spec.parameters["properties"])
+            assert tool is not it.runner.tools["mcp__it__echo"]
+            assert 'the argument "loud" is missing' in await it.echo("hello")
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("mode", "rules", "read_only", "allowed"),
+    [
+        ("deny", (), (), False),
+        ("deny", ("mcp(it/echo)",), (), False),
+        ("deny", (), ("ec*",), True),
+        ("ask", (), (), False),
+        ("ask", ("mcp(it/echo)",), (), True),
+        ("ask", ("mcp(it/*)",), (), True),
+        ("ask", ("mcp(it/env)",), (), False),
+        ("all", (), (), True),
+    ],
+)
+def test_approval_holds_for_both_ways_to_call_a_tool(
+    tmp_path: Path, mode: Any, rules: tuple[str, ...], read_only: tuple[str, ...], allowed: bool
+) -> None:
+    async def run() -> None:
+        async with world(tmp_path, read_only=read_only) as it:
+            it.runner.approvals = Approvals(mode, rules, deny_paths=it.runner.context.deny_paths)
+            await it.begin()
+            assert ("you said x" in await it.echo("x")) is allowed
+            way = {"server": "it", "tool": "mcp__it__echo", "arguments": {"text": "x"}}
+            assert ("you said x" in await it.call("mcp", way)) is allowed
+            assert "- echo: Says it again." in await it.call("mcp", {"server": "it"})
+
+    asyncio.run(run())
+
+
+def test_a_denied_path_reaches_no_server(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with world(tmp_path) as it:
+            await it.begin()
+            assert ".env" in (text := await it.echo(".env")) and "you said" not in text
+            assert "you said" not in await it.echo(f"file://{tmp_path}/work/.env")
+
+    asyncio.run(run())
+
+
+def test_a_users_hook_sees_one_name_whichever_way_a_tool_is_called(tmp_path: Path) -> None:
+    class Guard:
+        seen: ClassVar[list[Any]] = []
+
+        async def before_tool(self, call: Any, arguments: Any, _context: Any, _emit: Any) -> str | None:
+            self.seen.append((call.name, arguments["server"], arguments["tool"]))
+            return "no"
+
+    async def run() -> None:
+        async with world(tmp_path) as it:
+            await it.begin()
+            it.runner.context.guard = Guard()  # type: ignore[assignment]
+            assert await it.echo("x") == "no"
+            way = {"server": "it", "tool": "mcp__it__echo", "arguments": {"text": "x"}}
+            assert await it.call("mcp", way) == "no"
+            assert Guard.seen == [("mcp", "it", "echo")] * 2
+
+    asyncio.run(run())
+
+
+def test_a_yes_for_the_session_holds_for_both_ways(tmp_path: Path) -> None:
+    asked: list[ApprovalRequest] = []
+
+    class Yes:
+        async def ask(self, request: ApprovalRequest) -> UserAnswer:
+            asked.append(request)
+            return UserAnswer("session")
+
+    async def run() -> None:
+        async with world(tmp_path) as it:
+            it.runner.approvals = Approvals("ask", deny_paths=it.runner.context.deny_paths, approver=Yes())
+            await it.begin()
+            assert await it.echo("x") == "you said x"
+            way = {"server": "it", "tool": "mcp__it__echo", "arguments": {"text": "y"}}
+            assert await it.call("mcp", way) == "you said y"
+            assert [(one.rule, one.title) for one in asked] == [("mcp(it/echo)", 'it: echo {"text": "x"}')]
+
+    asyncio.run(run())

@@ -1,0 +1,338 @@
+"""What a confined command leaves behind runs nowhere later: what was there is read-only, what is new is taken away. Real commands, real git."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from agent.events import AgentEvent, Notice
+from agent.files.deny_paths import DenyPaths
+from agent.files.protected import why_protected
+from agent.sandbox import bubblewrap, planted
+from agent.sandbox.sandbox import Sandbox, Settings
+from agent.tools.base import ToolContext
+from agent.tools.builtin import builtin_tools
+from tests.agent.tools.test_hostile import git, repository
+
+PROBLEM = asyncio.run(bubblewrap.probe())
+pytestmark = pytest.mark.skipif(PROBLEM is not None, reason=f"no sandbox here: {PROBLEM}")
+
+
+class Place:
+    """A repository in which a confined command plants, and what the user does afterwards, outside."""
+
+    def __init__(self, folder: Path, cwd: Path | None = None, write: tuple[str, ...] = ()) -> None:
+        self.ran = folder / "ran"
+        self.cwd = cwd or repository(folder / "project")
+        scratch = folder / "state" / "scratch"
+        scratch.mkdir(parents=True)
+        self.events: list[AgentEvent] = []
+        deny = DenyPaths((), self.cwd)
+        self.sandbox = Sandbox(Settings("on", write=write), private=(folder / "state",), deny_paths=deny)
+        self.context = ToolContext(
+            cwd=self.cwd, scratch=scratch, deny_paths=deny, turn="t", emit=self.events.append, sandbox=self.sandbox
+        )
+
+    def shell(self, *commands: str) -> str:
+        """The commands, one after another in one session; `$EVIL` is what should never run."""
+
+        async def run() -> str:
+            shell = next(tool for tool in builtin_tools() if tool.spec.name == "shell")
+            said = []
+            try:
+                for command in commands:
+                    command = f"EVIL='touch {self.ran}'; {command}" if not command.startswith(":") else command
+                    said.append((await shell.run(self.context, {"command": command})).text)
+            finally:
+                await shell.aclose()  # type: ignore[attr-defined]
+            return "\n".join(said)
+
+        return asyncio.run(run())
+
+    def later(self) -> None:
+        """What the user does later: looks at the repository, at the folders in it, commits."""
+        env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+        folders = [Path(folder) for folder, _, _ in os.walk(self.cwd) if "/.git/" not in f"{folder}/"]
+        for folder in folders:
+            for words in (
+                ["status"],
+                ["diff"],
+                ["log", "-1"],
+                ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-am", "x"],
+            ):
+                subprocess.run(["git", *words], cwd=folder, env=env, capture_output=True, timeout=20)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+MONITOR = 'git config -f {0} core.fsmonitor "$EVIL"; git config -f {0} core.repositoryformatversion 0'
+PLANTS = {
+    "a hook": "echo \"$EVIL\" > .git/hooks/pre-commit; chmod +x .git/hooks/pre-commit",
+    "a setting": "git config core.fsmonitor \"$EVIL\"",
+    "a commondir": "cp -r .git evil; git config -f evil/config core.fsmonitor \"$EVIL\"; echo ../evil > .git/commondir",
+    "a commondir in a folder of its own": "mkdir d; cp -r .git/* d/; " + MONITOR.format("d/config") + "; echo $PWD/d > .git/commondir",
+    "settings of the work tree": "git config extensions.worktreeConfig true; " + MONITOR.format(".git/config.worktree"),
+    "attributes": "echo '* filter=x' > .git/info/attributes; git config filter.x.clean \"$EVIL\"",
+    "another repository in its place": "mv .git old; git init -q; " + MONITOR.format(".git/config"),
+    "its removal": "rm -rf .git; git init -q; " + MONITOR.format(".git/config"),
+    "a nested repository": "git init -q sub; " + MONITOR.format("sub/.git/config"),
+    "a nested repository, deep": "mkdir -p a/b/c; git init -q a/b/c; " + MONITOR.format("a/b/c/.git/config"),
+    "a repository without a work tree": "git init -q --bare sub; git -C sub config core.bare false; git -C sub config core.worktree ..; " + MONITOR.format("sub/config"),
+    "a repository made by hand": "mkdir -p sub/objects sub/refs; echo ref: refs/heads/m > sub/HEAD; git config -f sub/config core.worktree ..; " + MONITOR.format("sub/config"),
+    "a pointer": "git init -q --bare evil; git -C evil config core.bare false; " + MONITOR.format("evil/config") + "; mkdir sub; echo \"gitdir: $PWD/evil\" > sub/.git",
+    "a link": "git init -q --bare evil; git -C evil config core.bare false; " + MONITOR.format("evil/config") + "; mkdir sub; ln -s ../evil sub/.git",
+    "a submodule that the index names": "git init -q sub; git -C sub -c user.name=a -c user.email=a@b commit -q --allow-empty -m x; git add sub; " + MONITOR.format("sub/.git/config"),
+    "a folder moved over": "git init -q sub; " + MONITOR.format("sub/.git/config") + "; mv sub src/inner",
+    "work trees": "mkdir -p .git/worktrees/x; echo x > .git/worktrees/x/gitdir",
+    "modules": "git init -q --bare .git/modules/x; " + MONITOR.format(".git/modules/x/config"),
+    "a repository that says where the rest is": "git init -q --bare rest; rm rest/HEAD; " + MONITOR.format("rest/config") + "; mkdir sub; echo ref: refs/heads/m > sub/HEAD; echo ../rest > sub/commondir",
+    "a repository within repositories": "mkdir -p x/.git/y/.git/z/.git/w/.git/v; git init -q x/.git/y/.git/z/.git/w/.git/v/sub; " + MONITOR.format("x/.git/y/.git/z/.git/w/.git/v/sub/.git/config"),
+    "a repository in an environment": "mkdir -p env/deep; touch env/pyvenv.cfg; git init -q env/deep/sub; " + MONITOR.format("env/deep/sub/.git/config"),
+    "a repository in what is taken away itself": "mkdir -p .husky/.husky/.idea/.moa; git init -q .husky/.husky/.idea/.moa/sub; " + MONITOR.format(".husky/.husky/.idea/.moa/sub/.git/config"),
+    "a repository that was taken away already": "git init -q sub; " + MONITOR.format("sub/.git/config") + "; mv sub/.git sub/.git.taken-away",
+    "a repository of odd letters": "git init -q sub; " + MONITOR.format("sub/.git/config") + "; mv sub $'sub\\n\\xff'",
+    "a rebase that goes on": "mkdir .git/rebase-merge; echo \"exec $EVIL\" > .git/rebase-merge/git-rebase-todo",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", PLANTS)
+@pytest.mark.sample(8)
+def test_nothing_planted_runs_with_the_users_next_git(place: Place, kind: str) -> None:
+    place.shell(PLANTS[kind])
+    place.later()
+    assert not place.ran.exists()
+    if kind != "its removal":
+        assert git(place.cwd, "log", "--format=%s").endswith("first"), "the repository is as it was"
+    assert not (place.cwd / ".git" / "rebase-merge" / "git-rebase-todo").exists()
+
+
+@pytest.mark.parametrize(
+    "kind", ["a hook", "a commondir", "a nested repository", "a link", "a submodule that the index names"]
+)
+@pytest.mark.sample(2)
+def test_nor_through_a_job_in_the_background(place: Place, kind: str) -> None:
+    place.shell(f"({PLANTS[kind]}; sleep 0.3) > /dev/null 2>&1 &", ":wait 1")
+    place.later()
+    assert not place.ran.exists()
+
+
+def test_the_plants_would_run_otherwise(place: Place) -> None:
+    """The rows above prove nothing where git would not run them."""
+    place.sandbox.change(mode="off")
+    for kind in (
+        "a commondir",
+        "a nested repository",
+        "a repository without a work tree",
+        "a submodule that the index names",
+    ):
+        place.shell(PLANTS[kind])
+        place.later()
+        assert place.ran.exists(), kind
+        place.ran.unlink()
+        subprocess.run(["rm", "-rf", *place.cwd.iterdir()], check=True)
+        repository(place.cwd)
+
+
+# What git's own settings name in the project: the settings can't be changed, and so must not what they name.
+NAMED = {
+    "hooks of the project": ("core.hooksPath", "tools/hooks", "tools/hooks/pre-commit"),
+    "further settings": ("include.path", "../team.gitconfig", "team.gitconfig"),
+    "a file monitor": ("core.fsmonitor", "tools/monitor.sh", "tools/monitor.sh"),
+    "a filter": ("filter.x.clean", "sh ./tools/clean.sh %f", "tools/clean.sh"),
+    "an alias": ("alias.st", "!./tools/st.sh", "tools/st.sh"),
+}
+
+
+@pytest.mark.parametrize("there", [True, False])
+@pytest.mark.parametrize("kind", NAMED)
+def test_what_the_settings_of_git_name_in_the_project_is_guarded(place: Place, kind: str, there: bool) -> None:
+    key, value, name = NAMED[kind]
+    git(place.cwd, "config", key, value)
+    (place.cwd / name).parent.mkdir(exist_ok=True, parents=True)
+    if there:
+        (place.cwd / name).write_text("the user's")
+    place.shell(
+        f"mkdir -p {Path(name).parent}; echo planted > {name}; echo fine > tools.txt; mkdir -p log st; echo fine > log/x"
+    )
+    assert (place.cwd / "log" / "x").exists() and (place.cwd / "tools.txt").exists()
+    assert ((place.cwd / name).read_text() if (place.cwd / name).exists() else None) == (
+        "the user's" if there else None
+    )
+    assert why_protected(place.cwd / name, place.cwd) is not None
+
+
+def test_a_crowd_of_files_hides_nothing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planted, "MOST_LOOKED_AT", 300)
+    place.shell("for n in $(seq 400); do : > f$n; done; mkdir -p z; echo planted > z/.envrc")
+    assert not (place.cwd / "z" / ".envrc").exists()
+
+
+NAMES = [
+    *(".moa/presets/x.toml", ".envrc", "deep/er/.envrc", ".husky/pre-commit", ".pre-commit-config.yaml", ".vscode/tasks.json"),
+    *("sub/.vscode/settings.json", ".idea/workspace.xml", ".devcontainer/devcontainer.json", "lefthook.yml", "sub/.moa/x", ".mise.toml"),
+    *(".zed/tasks.json", ".helix/languages.toml", ".exrc", ".claude/settings.json", ".mcp.json", "opencode.json", "mise.toml"),
+    *(".config/mise/config.toml", "mise/conf.d/a.toml", "mise.production.toml", ".tool-versions", ".vscode/mcp.json", ".pi/extensions/x.ts"),
+    *(".direnv/profile.rc", ".pdbrc", "_darcs/prefs/defaults", ".github/hooks/x.json", ".cargo/config.toml", ".autoenv.zsh"),
+    *(".hg/hgrc", ".jj/repo/config.toml", "lefthook.yaml", ".lefthook-local.json", ".mise.local.toml", "prek.toml", ".kiro/settings/mcp.json"),
+]  # fmt: skip
+
+
+def test_what_other_programs_run_is_taken_away_where_it_is_new(place: Place) -> None:
+    said = place.shell("; ".join(f"mkdir -p {Path(name).parent}; echo {name} > {name}" for name in NAMES))
+    assert [name for name in NAMES if (place.cwd / name).exists()] == []
+    assert "taken away" in said and planted.AWAY in said
+    assert [event.code for event in place.events if isinstance(event, Notice)] == ["sandbox", "sandbox_taken_away"]
+    kept = {path.read_text().strip() for path in place.cwd.rglob("*") if planted.AWAY in str(path) and path.is_file()}
+    assert kept == set(NAMES), "nothing is lost"
+
+
+THERE = [*NAMES, ".venv/bin/python", "odd/bin/pytest", "on-path/ls", "nested/.git"]
+
+
+@pytest.mark.parametrize("how", ["echo planted > {0}", "rm -f {0}; echo planted > {0}", "mv {0} x; echo planted > {0}", "mv {1} x; mkdir -p {1}; echo planted > {0}", "echo planted > new; mv new {0}", "echo planted > new; ln -f new {0}", "rm -rf {1}; mkdir -p {1}; ln -s /etc/passwd {0}"])  # fmt: skip
+@pytest.mark.sample(3)
+def test_what_was_there_stays_as_it_was(place: Place, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    for name in THERE:
+        file = place.cwd / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("the user's")
+        if name.endswith(("bin/python", "bin/pytest")):
+            (file.parent.parent / "pyvenv.cfg").touch()
+    monkeypatch.setenv("PATH", f"{os.environ['PATH']}:{place.cwd}/on-path")
+    place.shell("; ".join(how.format(name, Path(name).parent) for name in THERE if name.count("/") or "{1}" not in how))
+    for name in THERE:
+        parts = Path(name).parts[-2:]
+        found = [path for path in place.cwd.rglob(parts[-1]) if path.parts[-len(parts) :] == parts]
+        assert {path.read_text() for path in found if path.is_file()} <= {"the user's"}, name
+        assert not any(path.is_symlink() for path in found), name
+        kept = [path for path in place.cwd.rglob(parts[-1]) if path.is_file() and not path.is_symlink()]
+        assert "the user's" in [path.read_text() for path in kept], name
+
+
+def test_what_lies_beside_them_is_left_alone(place: Place) -> None:
+    said = place.shell(
+        "mkdir -p .github/workflows .config mise; touch .github/workflows/ci.yml .config/app.toml mise/a.py mise.md"
+    )
+    assert "taken away" not in said and (place.cwd / "mise" / "a.py").exists()
+
+
+# A project's links that run later (`.envrc`), what they lead to, and how a command would put something else there.
+LEADS = {
+    "to nothing yet": ("build/env", "mkdir build; echo planted > build/env"),
+    "into a folder that is moved": ("scripts/env", "mv scripts s; mkdir scripts; echo planted > scripts/env"),
+    "over a link that is turned": ("over", "ln -sfn other.txt over"),
+    "over a folder's link that is turned": ("now/env", "mkdir v2; echo planted > v2/env; ln -sfn v2 now"),
+    "and is made a file, with its inode": (
+        "scripts/env",
+        "i=$(stat -c %i .envrc); rm .envrc; for n in $(seq 500); do echo planted > .envrc; [ $(stat -c %i .envrc) = $i ] && break; mv .envrc x$n; done",
+    ),
+    "and is made to lead elsewhere": ("scripts/env", "rm .envrc; ln -s other.txt .envrc"),
+}
+
+
+@pytest.mark.parametrize("kind", LEADS)
+@pytest.mark.sample(2)
+def test_where_a_link_leads_nothing_is_planted(place: Place, kind: str) -> None:
+    target, command = LEADS[kind]
+    for name in ("scripts/env", "v1/env", "kept.txt"):
+        (place.cwd / name).parent.mkdir(exist_ok=True)
+        (place.cwd / name).write_text("the user's\n")
+    (place.cwd / "other.txt").write_text("planted\n")
+    (place.cwd / "over").symlink_to("kept.txt")
+    (place.cwd / "now").symlink_to("v1")
+    (place.cwd / ".envrc").symlink_to(target)
+    said = place.shell(command)
+    assert "taken away" in said
+    assert not (place.cwd / ".envrc").exists() or (place.cwd / ".envrc").read_text() == "the user's\n"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "mv back b; mkdir -p back/.venv/bin; echo planted > back/.venv/bin/python",
+        "rm .venv; mkdir -p .venv/bin; echo planted > .venv/bin/python",
+    ],
+)
+def test_a_python_environment_is_not_put_in_the_place_of_another(place: Place, command: str) -> None:
+    (place.cwd / "back" / ".venv" / "bin").mkdir(parents=True)
+    (place.cwd / "back" / ".venv" / "pyvenv.cfg").touch()
+    (place.cwd / ".venv").symlink_to("back/.venv")
+    place.shell(command)
+    assert not (place.cwd / ".venv" / "bin" / "python").exists()
+
+
+ACCOUNT = [
+    ".bashrc",
+    ".zshrc",
+    ".config/autostart/x.desktop",
+    ".ssh/rc",
+    ".local/bin/ls",
+    "bin/ls",
+    ".gitconfig",
+    ".newly",
+]
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_in_the_home_folder_what_shells_and_desktops_run_is_out_of_reach(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    place = Place(tmp_path, home)
+    for name in ACCOUNT if there else ():
+        (home / name).parent.mkdir(parents=True, exist_ok=True)
+        (home / name).write_text("the user's")
+    place.shell(
+        "; ".join(f"mkdir -p {Path(name).parent}; echo planted > {name}" for name in ACCOUNT) + "; echo fine > a"
+    )
+    assert (home / "a").read_text() == "fine\n"
+    for name in ACCOUNT:
+        text = (home / name).read_text() if (home / name).exists() else None
+        assert text == ("the user's" if there else None), name
+
+
+def test_work_goes_on_commits_too(place: Place) -> None:
+    said = place.shell(
+        "echo new > b.py; git add b.py; git -c user.name=a -c user.email=a@b commit -qm second; git checkout -qb topic; git status -s",
+        "python3 -m venv --without-pip made; touch made/bin/x && echo again",
+    )
+    assert git(place.cwd, "log", "--format=%s", "topic").split() == ["second", "first"]
+    assert "again" in said and "taken away" not in said, said
+
+
+def test_a_link_put_into_the_way_leads_nobody_outside(tmp_path: Path) -> None:
+    """Between the look and the renaming a folder becomes a link to somebody else's repository."""
+    other = repository(tmp_path / "other")
+    project = repository(tmp_path / "project")
+    seen = planted.survey([project])
+    (project / "sub" / ".git").mkdir(parents=True)
+    hits = [hit for hit in planted._hits([project]) if hit.id not in seen.known]
+    assert hits
+    (project / "sub" / ".git").rmdir()
+    (project / "sub").rmdir()
+    (project / "sub").symlink_to(other)
+    assert [planted._take_away(hit) for hit in hits] == [None] * len(hits)
+    assert (other / ".git").is_dir()
+
+
+def test_a_folder_too_large_to_look_at_is_a_refusal(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planted, "MOST_LOOKED_AT", 1)
+    with pytest.raises(Exception, match="start in a smaller folder"):
+        place.shell("true")
+
+
+def test_a_further_folder_to_write_in_is_guarded_too(tmp_path: Path) -> None:
+    other = repository(tmp_path / "other")
+    place = Place(tmp_path, write=(str(other),))
+    place.shell(f"cd {other}; echo x > .git/hooks/pre-commit; echo x > .envrc; echo fine > a.txt")
+    assert (other / "a.txt").exists() and not (other / ".envrc").exists()
+    assert not (other / ".git" / "hooks" / "pre-commit").exists()

@@ -1,0 +1,184 @@
+"""`moa serve` in front of an upstream that answers at once: processor time a passed-on request, books kept, beside a bare starlette relay
+and LiteLLM's proxy (where `MOA_BENCH_LITELLM` names its program), and what happens at 500 clients."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.bench.figures import Figure, median
+
+ALONE, CROWD = 200, 500
+OWN_MS, MARGIN_MS = 2.3, 0.5
+"""LiteLLM 1.108.7 needs 22 to 25 ms."""
+OF_LITELLM, OF_ITS_P50 = 0.1, 0.2
+KEY = "moa-key-of-the-bench-0123456789"
+TICK = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
+
+CONFIG = """
+model = "up:m"
+[endpoints.up]
+base_url = "http://127.0.0.1:{port}/v1"
+api_key_env = "UP_KEY"
+max_concurrency = 1000
+[endpoints.up.models.m]
+price = {{ prompt = 1.0, completion = 2.0 }}
+context_window = 100000
+max_output = 4000
+"""
+
+
+@contextmanager
+def started(command: list[str], env: dict[str, str] | None = None, *, ready: str = "") -> Iterator[tuple[int, str]]:
+    """A process, and the line with which it says that it is ready."""
+    child = subprocess.Popen(
+        command, env={**os.environ, **(env or {})}, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    try:
+        assert child.stdout is not None
+        line = next((line for line in child.stdout if ready in line), None)
+        if line is None:
+            raise RuntimeError(f"{command[:4]} ended before it was ready")
+        yield child.pid, line.strip()
+    finally:
+        child.terminate()
+        try:
+            child.wait(10)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+
+def processor_s(pid: int) -> float:
+    """The processor time of a process so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICK
+
+
+async def ask(port: int, body: bytes, each: int, times: list[float], failed: list[str]) -> None:
+    """One client: so many requests, one after the other, on one connection."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nauthorization: Bearer {KEY}\r\n"
+    request = f"{head}content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
+    for _ in range(each):
+        began = time.monotonic()
+        writer.write(request)
+        try:
+            answer = await asyncio.wait_for(reader.readuntil(b"0\r\n\r\n"), 120)
+        except (OSError, asyncio.IncompleteReadError, TimeoutError) as error:
+            failed.append(type(error).__name__)
+            break
+        times.append(time.monotonic() - began)
+        if b" 200 " not in answer[:20] or b"[DONE]" not in answer:
+            failed.append(answer[:60].decode("latin-1"))
+    writer.close()
+
+
+async def load(port: int, clients: int, each: int) -> tuple[list[float], list[str]]:
+    """So many clients at once: how long each request took, and what failed."""
+    messages = [{"role": "user", "content": "word " * 200}]
+    body = json.dumps({"model": "up:m", "messages": messages, "stream": True}).encode()
+    times: list[float] = []
+    failed: list[str] = []
+    await asyncio.gather(*(ask(port, body, each, times, failed) for _ in range(clients)), return_exceptions=False)
+    return times, failed
+
+
+def measured(pid: int, port: int, rounds: int) -> tuple[float, float, list[str]]:
+    """Milliseconds of processor a request at one client; seconds (median) a request at 500; failures of both."""
+    asyncio.run(load(port, 1, 20))
+    costs, failed = [], []
+    for _ in range(rounds):
+        before = processor_s(pid)
+        _times, bad = asyncio.run(load(port, 1, ALONE))
+        costs.append(1000 * (processor_s(pid) - before) / ALONE)
+        failed += bad
+    times, bad = asyncio.run(load(port, CROWD, 3))
+    return median(costs), median(times), failed + bad
+
+
+def measure(folder: Path, python: Path, rounds: int | None) -> Iterator[tuple[str, list[Figure]]]:
+    """The figures, all of one run."""
+    rounds = rounds or 3
+    here = [sys.executable, "-m", "tests.bench.serve_child"]
+    with ExitStack() as stack:
+        _pid, line = stack.enter_context(started([*here, "upstream"]))
+        up = int(line)
+        found: dict[str, tuple[float, float, list[str]]] = {}
+        with started([*here, "relay", str(up)]) as (pid, line):
+            found["a bare relay"] = measured(pid, int(line), rounds)
+        for loop in ("uvloop", "asyncio"):
+            env = _env(folder / loop, up) | ({"MOA_SERVE_LOOP": "asyncio"} if loop == "asyncio" else {})
+            command = [str(python.parent / "moa"), "serve", "--port", "0"]
+            with started(command, env, ready="listening") as (pid, line):
+                found[f"moa serve, {loop}"] = measured(pid, int(line.rpartition(":")[2]), rounds)
+        if program := os.environ.get("MOA_BENCH_LITELLM"):
+            found["LiteLLM"] = _litellm(Path(program), folder, up, rounds)
+        else:
+            print("  MOA_BENCH_LITELLM names no litellm program: LiteLLM is left out")
+    yield "serve: requests passed on, streamed, books kept", list(_figures(found))
+
+
+def _env(folder: Path, up: int) -> dict[str, str]:
+    (folder / "config").mkdir(parents=True)
+    (folder / "config" / "config.toml").write_text(CONFIG.format(port=up))
+    places = {f"MOA_{name.upper()}_DIR": str(folder / name) for name in ("config", "state", "cache")}
+    return {**places, "UP_KEY": "upstream-key-0123456789", "MOA_SERVE_KEY": KEY}
+
+
+def _litellm(program: Path, folder: Path, up: int, rounds: int) -> tuple[float, float, list[str]]:
+    config = {
+        "model_list": [
+            {"model_name": "up:m", "litellm_params": {"model": "openai/m", "api_base": f"http://127.0.0.1:{up}/v1", "api_key": "k"}}
+        ]
+    }  # fmt: skip
+    file = folder / "litellm.yaml"
+    file.write_text(json.dumps(config))
+    from tests.bench.serve_child import bound
+
+    with bound() as free:
+        port = free.getsockname()[1]
+    child = subprocess.Popen(
+        [str(program), "--config", str(file), "--port", str(port), "--num_workers", "1", "--host", "127.0.0.1"],
+        env={**os.environ, "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true"},  # on loopback, for a minute
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        _until_open(port)
+        return measured(child.pid, port, rounds)
+    finally:
+        child.terminate()
+        child.wait(20)
+
+
+def _until_open(port: int) -> None:
+    import socket
+
+    deadline = time.monotonic() + 180
+    while time.monotonic() < deadline:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        except OSError:
+            time.sleep(0.2)
+    raise RuntimeError("litellm did not start")
+
+
+def _figures(found: dict[str, tuple[float, float, list[str]]]) -> Iterator[Figure]:
+    other: Any = found.get("LiteLLM")
+    for name, (cost, p50, failed) in found.items():
+        own = name.startswith("moa")
+        yield Figure(f"{name}: processor time a request", cost, "ms", OWN_MS if own else None, MARGIN_MS)
+        yield Figure(f"{name}: median at {CROWD} clients", p50, "s", OF_ITS_P50 * other[1] if own and other else None)
+        yield Figure(f"{name}: failures", len(failed), "", 0 if own else None, note="; ".join(sorted(set(failed)))[:80])
+        if own and other:
+            yield Figure(f"{name}: of LiteLLM's processor time", cost / other[0], "×", OF_LITELLM)

@@ -1,0 +1,227 @@
+"""`moa bench`: suites, arms, runs that are stopped and gone on with, and their reports. No network: stored answers are the endpoint."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.errors import UsageError
+from moa.bench import runs, scorers, stored, suites
+from moa.bench.arms import Result
+from moa.bench.page import front, page
+from moa.bench.report import report
+from moa.cli.main import main
+
+SAMPLE = Path(__file__).parents[2] / "data" / "votes"
+PANEL = ("gemma-2-2b-it", "command-r", "Mixtral-8x7B-Instruct-v0.1", "Yi-1.5-9B-Chat", "gpt-3.5-turbo-0125")
+ARMS = "solo,best,vote"
+
+Moa = Callable[..., tuple[int, dict[str, Any]]]
+
+
+@pytest.fixture
+def moa(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Moa]:
+    """The command with folders of its own, an endpoint of stored answers, and a panel that votes; gives exit code and JSON."""
+    for kind in ("CONFIG", "STATE", "CACHE"):
+        monkeypatch.setenv(f"MOA_{kind}_DIR", str(tmp_path / kind.lower()))
+    monkeypatch.setenv(stored.DATA_ENV, str(SAMPLE))
+    (tmp_path / "config" / "presets").mkdir(parents=True)
+
+    def run(*words: str) -> tuple[int, dict[str, Any]]:
+        capsys.readouterr()
+        code = main(["bench", *words, "--output-format", "json"])
+        out = capsys.readouterr().out
+        return code, json.loads(out)
+
+    answers = tmp_path / "answers.jsonl"
+    assert run("replay", "gsm8k", "--out", str(answers))[1]["models"] == 5
+    price = "".join(
+        f'[endpoints.replay.models."{model}"]\nprice = {{ prompt = 1, completion = 2 }}\n' for model in PANEL
+    )
+    (tmp_path / "config" / "config.toml").write_text(
+        f'[endpoints.replay]\ndialect = "replay"\nanswers = "{answers}"\n{price}'
+    )
+    members = "".join(f'[[references]]\nmodel = "replay:{model}"\n' for model in PANEL)
+    (tmp_path / "config" / "presets" / "five.toml").write_text(
+        f'aggregate = "vote"\nmain = "replay:{PANEL[4]}"\n{members}'
+    )
+    yield run
+
+
+def test_a_run_says_what_the_stored_answers_say(moa: Moa, tmp_path: Path) -> None:
+    code, found = moa("run", "gsm8k", "--preset", "five", "--arms", ARMS, "--yes")
+    assert code == 0 and found["schema"] == 1 and found["simulated"]
+    data = stored.load("gsm8k", SAMPLE)
+    truths = dict(zip(data.asked(PANEL), data.truths(PANEL), strict=True))
+    arms = {arm["name"]: arm for arm in found["arms"]}
+    for model in PANEL:
+        right = sum(data.vote(model, item) == truth for item, truth in truths.items())
+        assert arms[f"solo:replay:{model}"]["score"] == pytest.approx(right / 30)
+    assert found["best"] == max(arms[f"solo:replay:{model}"]["score"] for model in PANEL)
+    assert found["oracle"] >= found["vote"] == arms["vote"]["score"]
+    for pair in found["pairs"]:
+        cells = pair["right_right"], pair["right_wrong"], pair["wrong_right"], pair["wrong_wrong"]
+        assert sum(cells) == 30 and pair["delta"] == pytest.approx((cells[2] - cells[1]) / 30)
+    assert arms["vote"]["calls"] == 150 and arms["vote"]["cost"]["usd"] > arms["solo"]["cost"]["usd"] > 0
+
+    # Every figure can be traced to the ledger.
+    from agent.admin.sessions import configuration, ledger
+    from agent.ledger.activity import activity_json
+
+    books = ledger(configuration())
+    calls = json.loads("".join(activity_json(books, session=f"bench-{found['id']}", since=None, by=None)))
+    books.close()
+    text = json.dumps(calls)
+    items = (tmp_path / "state" / "bench" / found["id"] / "items.jsonl").read_text().splitlines()
+    assert all(call in text for line in items for call in json.loads(line)["calls"])
+
+    assert moa("show", found["id"])[1] == found and moa("list")[1]["runs"][0]["id"] == found["id"]
+    target = tmp_path / "report.html"
+    moa("report", found["id"], "--html", str(target))
+    assert "Pareto" not in target.read_text() and "<svg" in target.read_text() and "vote" in target.read_text()
+    card = moa("card", found["id"])[1]
+    assert card["report"]["digest"] == found["digest"] and "aggregate" in card["preset"]["text"]
+    assert set(card["served"]) == set(PANEL)
+
+
+def test_a_run_that_was_killed_anywhere_ends_as_if_it_had_not(moa: Moa, tmp_path: Path) -> None:
+    """Cut at any byte, as a kill leaves it: gone on with, it has each item once and the same report to the last digit."""
+    _, whole = moa("run", "gsm8k", "--preset", "five", "--arms", ARMS, "--yes", "--limit", "5")
+    folder = tmp_path / "state" / "bench" / whole["id"]
+    kept = (folder / "items.jsonl").read_bytes()
+    chance = random.Random(5)
+    for cut in (0, 1, len(kept) - 1, *(chance.randrange(len(kept)) for _ in range(2))):
+        (folder / "items.jsonl").write_bytes(kept[:cut])
+        code, again = moa("run", "--resume", whole["id"])
+        assert code == 0 and again == whole
+        lines = [json.loads(line) for line in (folder / "items.jsonl").read_text().splitlines()]
+        pairs = [(line["item"], line["arm"]) for line in lines]
+        assert len(pairs) == len(set(pairs)) == 5 * 7
+
+
+@pytest.mark.slow
+def test_a_real_kill_is_gone_on_with(moa: Moa, tmp_path: Path) -> None:
+    _, whole = moa("run", "gsm8k", "--preset", "five", "--arms", ARMS, "--yes")
+    words = [sys.executable, "-m", "moa", "bench", "run", "gsm8k", "--preset", "five", "--arms", ARMS, "--yes"]
+    child = subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=dict(os.environ))
+    assert child.stderr is not None
+    name = next(line for line in child.stderr if "run " in line and "goes on" in line).split("run ")[1].split(":")[0]
+    items = tmp_path / "state" / "bench" / name / "items.jsonl"
+    while not items.exists() and child.poll() is None:  # until the first line is there
+        time.sleep(0.01)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    child.stderr.close()
+    code, again = moa("run", "--resume", name)
+    assert code == 0 and {**again, "id": ""} == {**whole, "id": ""}
+
+
+def test_a_budget_ends_a_run_with_pairs_and_a_bigger_one_goes_on(moa: Moa) -> None:
+    code, part = moa("run", "gsm8k", "--preset", "five", "--arms", "solo,best", "--yes", "--budget", "0.05")
+    done = {arm["name"]: arm["n"] for arm in part["arms"]}
+    assert code == 3 and 0 < done["solo"] < 30
+    spent = sum(arm["cost"]["usd"] for arm in part["arms"])
+    assert spent <= 0.05
+    code, whole = moa("run", "--resume", part["id"])
+    assert code == 0 and {arm["n"] for arm in whole["arms"]} == {30}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("run", "nonsense"), "no suite 'nonsense'"),
+        (("run", "gsm8k", "--arms", "vote"), "--preset"),
+        (("run", "gsm8k", "--preset", "five", "--arms", "self:1"), "no arm 'self:1'"),
+        (("run", "gsm8k", "--arms", "solo:x"), "solo:ENDPOINT:MODEL"),
+        (("run", "gsm8k", "--preset", "five"), "--yes"),
+        (("run", "gsm8k", "--preset", "five", "--arms", "fuse", "--yes"), "stored answers"),
+        (("pilot", "gsm8k", "--preset", "five", "--yes"), "stored answers"),
+        (("run", "mmlu-pro"), "holds no mmlu_pro"),
+        (("show", "../x"), "no bench run"),
+    ],
+)
+def test_what_is_wrong_is_said(
+    moa: Moa, words: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    capsys.readouterr()
+    assert main(["bench", *words]) == 2
+    captured = capsys.readouterr()
+    assert said in captured.err + captured.out
+
+
+def test_ones_own_items(tmp_path: Path) -> None:
+    path = tmp_path / "mine.jsonl"
+    rows = [
+        {"id": 1, "prompt": "2 + 2?", "expected": 4},
+        {"id": "b", "prompt": "Say hi.", "expected": "^hi", "scorer": "regex"},
+        {"id": "c", "prompt": "Say x.", "expected": "x", "scorer": "exact"},
+    ]
+    path.write_text("\n".join(json.dumps(row) for row in rows))
+    suite = suites.load(str(path))
+    texts = ("So it is\nAnswer: 4.0", "hi there", " x\n")
+    assert [scorers.score(t, i.expected, i.scorer) for t, i in zip(texts, suite.items, strict=True)] == [1.0, 1.0, 1.0]
+    assert "Answer:" in suite.items[0].request and "Answer:" not in suite.items[1].request
+    for bad in (
+        {"id": 1, "prompt": "x"},
+        {"id": 1, "prompt": "x", "expected": "(", "scorer": "regex"},
+        {**rows[0], "scorer": "z"},
+    ):
+        path.write_text(json.dumps(bad))
+        with pytest.raises(UsageError, match="item 1"):
+            suites.load(str(path))
+
+
+def test_failed_items_are_counted_apart_and_never_dropped(tmp_path: Path) -> None:
+    asked = {"arms": ["solo", "x"], "items": ["1", "2"], "seed": 1, "suite": "s", "digest": "d", "date": "2026-11-26"}
+    run = runs.begin(tmp_path, asked)
+    for arm, item, status, score in (
+        ("solo", "1", "done", 1.0),
+        ("solo", "2", "refused", 0.0),
+        ("x", "2", "failed", 0.0),
+        ("x", "1", "done", 1.0),
+    ):
+        run.add(Result(item, arm, status, score=score, unknown=int(arm == "x")))  # type: ignore[arg-type]
+    run.close()
+    found = report(run)
+    solo, other = found["arms"]
+    assert (solo["n"], solo["refused"], other["failed"]) == (2, 1, 1) and solo["score"] == other["score"] == 0.5
+    assert other["cost"]["lower_bound"] and "unknown: x" in page(found)
+
+
+def test_the_front_is_what_nothing_beats() -> None:
+    assert front([(1, 0.5), (2, 0.4), (3, 0.9), (1, 0.5), (0.5, 0.1)]) == [0, 2, 3, 4]
+
+
+def test_the_formula_of_draco() -> None:
+    weights = {"a": 20, "b": 10, "bad": -15}
+    assert scorers.draco(["a"], weights) == pytest.approx(100 * 20 / 30)
+    assert scorers.draco(["a", "bad", "unknown"], weights) == pytest.approx(100 * 5 / 30)
+    assert scorers.draco(["bad"], weights) == 0 and scorers.draco(["a", "b"], weights) == 100
+    with pytest.raises(ValueError, match="positive"):
+        scorers.draco([], {"a": -1})
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(stored.DATA_ENV not in os.environ, reason=f"{stored.DATA_ENV} names no folder of stored answers")
+def test_the_formula_gives_every_stored_score() -> None:
+    folder = stored.data_folder()
+    assert folder is not None
+    weights = {
+        row["id"]: {criterion["id"]: criterion["weight"] for criterion in stored.criteria(row["rubric"])}
+        for row in stored.rows(folder, "draco/tasks.jsonl")
+    }
+    rows = list(stored.rows(folder, "draco/verdicts.jsonl"))
+    scored = [row for row in rows if row["score"] is not None]
+    assert len(rows) - len(scored) == 2
+    for row in scored:
+        assert scorers.draco(row["met"], weights[row["task_id"]]) == pytest.approx(row["score"], abs=1e-9)

@@ -1,0 +1,1 @@
+"""Other people's programs from npm, against servers of ours on the loopback interface (`.ci/run --all`)."""

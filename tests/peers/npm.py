@@ -1,0 +1,39 @@
+"""Where programs of npm packages are: below `MOA_TEST_NPM`; for the one test in the slow set they are fetched into a folder of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+PACKAGES = {
+    "claude": "@anthropic-ai/claude-code",
+    "codex": "@openai/codex",
+    "mcp-inspector": "@modelcontextprotocol/inspector",
+    "mcp-server-everything": "@modelcontextprotocol/server-everything",
+    "mcp-server-filesystem": "@modelcontextprotocol/server-filesystem",
+    "pi": "@earendil-works/pi-coding-agent",
+    "opencode": "opencode-ai",
+}
+
+
+def installed(name: str, folder: Path | None = None) -> Path:
+    """The program; skips the test where it isn't there, and (with `folder`) can't be fetched into that folder either."""
+    given = os.environ.get("MOA_TEST_NPM")
+    root = Path(given) if given else folder
+    if root is None or shutil.which("npm") is None:
+        pytest.skip("needs programs from npm: MOA_TEST_NPM names the folder of an npm install")
+    program = root / "node_modules" / ".bin" / name
+    if not program.exists():
+        command = ["npm", "install", "--prefix", str(root), "--no-audit", "--no-fund", PACKAGES[name]]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+        # Newer versions of npm run no installer of a package unless told.
+        installer = root / "node_modules" / PACKAGES[name] / "install.cjs"
+        if done.returncode == 0 and installer.exists():
+            subprocess.run(["node", str(installer)], cwd=installer.parent, check=True, capture_output=True, timeout=300)
+        if done.returncode != 0 or not program.exists():
+            pytest.skip(f"npm can't fetch {PACKAGES[name]}: {done.stderr.strip()[-200:]}")
+    return program
