@@ -95,9 +95,14 @@ class Stage:
         self.app.query_one(StatusLine)._paint()  # at most four times a second by itself
         await self.pilot.pause()
 
-    async def shows(self, text: str) -> None:
-        """Wait until a text is on the screen."""
-        await self.until(lambda: text in self.text)
+    async def shows(self, *texts: str) -> None:
+        """Wait until these texts are on the screen together, however its lines are broken."""
+
+        def shown() -> bool:
+            screen = self.text
+            return all(text in screen or text in " ".join(screen.split()) for text in texts)
+
+        await self.until(shown)
 
     @property
     def text(self) -> str:

@@ -123,8 +123,7 @@ def test_the_tabs_of_a_commands_answer_are_one_key_away_and_a_notice_covers_no_t
         await stage.shows("by role")
         composer(stage).set_text("being typed")
         stage.app.notify("[b]a notice", markup=False)
-        await stage.shows("[b]a notice")
-        assert "being typed" in stage.text and "│ > being typed" in stage.text
+        await stage.shows("[b]a notice", "│ > being typed")
         assert next(line for line in stage.text.splitlines() if "being typed" in line).endswith(" │")
 
     stage.run(drive)
@@ -137,8 +136,7 @@ def test_the_answers_of_a_disclosure_are_seen_on_every_screen(stage: Stage, size
     async def drive(stage: Stage) -> None:
         await stage.enter("tell me")
         await stage.until(lambda: isinstance(stage.app.screen, Consent))
-        await stage.shows("Send it ")
-        assert "Send it without" in stage.text and "Not now" in stage.text
+        await stage.shows("Send it ", "Send it without", "Not now")
         for _ in range(40):
             await stage.pilot.press("pagedown")
             if "this machine" in " ".join(stage.text.replace("│", " ").split()):
