@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from agent.llm.messages import ToolCallPart
     from agent.llm.request import Effort
     from agent.llm.stream import Reply
-    from agent.plugin import Disclosure, MemberRunner, ModelCall, PluginHost, TurnState
+    from agent.plugin import Disclosure, ModelCall, PluginHost, TurnState
     from agent.tools.base import Tool, ToolResult
     from agent.views import View
     from moa.aggregate.rungs import RungMemory
@@ -259,9 +259,7 @@ class Moa(Plugin):
         self.check(preset)
         if self._memory is None:
             self._memory = RungMemory.load(self._rungs)
-        council = Council(
-            preset, self.host.client, memory=self._memory, run_member=_runner(self.host.run_member, preset)
-        )
+        council = Council(preset, self.host.client, memory=self._memory, run_member=self.host.run_member)
         self._councils[name] = council
         return council
 
@@ -409,17 +407,6 @@ class Moa(Plugin):
     def account(self) -> tuple[CallContext, Emit] | None:
         """The last call's account and the stream of its turn; None before the first."""
         return None if self._call is None or self._emit is None else (self._call.context, self._emit)
-
-
-def _runner(run_member: MemberRunner, preset: Preset) -> MemberRunner:
-    """How a preset's members look things up: on the sites that its `[web]` lets them reach."""
-    if not (preset.excluded_domains or preset.allowed_domains):
-        return run_member
-    from functools import partial
-
-    from agent.web.domains import Domains
-
-    return partial(run_member, domains=Domains(preset.excluded_domains, preset.allowed_domains))
 
 
 def _consulted(counsel: Counsel, turn: int) -> tuple[str | None, Delivery]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from agent.tools.base import ToolError
 from agent.web.domains import Domains, canonical, host_of, urls_in
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import httpx
 
     from agent.llm.accounting import CallContext
-    from agent.session.session import Session
+    from agent.llm.messages import Message
     from agent.web.addresses import Resolve
     from agent.web.cache import Page, PageCache
     from agent.web.download import Downloader
@@ -46,13 +46,25 @@ class Asker:
         return self.slot != MAIN
 
 
+class Conversation(Protocol):
+    """What is looked up for: a session, or the request of a client that keeps its conversation itself."""
+
+    def history(self) -> Sequence[Message]:
+        """Its messages."""
+        ...
+
+    def records(self, kind: str) -> Sequence[Mapping[str, Any]]:
+        """What was kept of earlier turns, by kind."""
+        ...
+
+
 class Web:
     """One session's web. `native` makes the search of the provider; `transport` and `resolve` replace the network."""
 
     def __init__(
         self,
         settings: WebSettings,
-        session: Session,
+        session: Conversation,
         *,
         cache: Path,
         native: Callable[[CallContext | None], SearchEngine],

@@ -17,7 +17,6 @@ from moa.aggregate.methods import METHODS, Method
 from moa.aggregate.run import Analyst
 from moa.counsel.cadence import Decision
 from moa.counsel.counsel import Counsel
-from moa.panel.member import MemberRunner
 from moa.panel.panel import NOT_NEEDED, Panel, Round
 from moa.panel.tasks import ADVISE
 
@@ -26,7 +25,9 @@ if TYPE_CHECKING:
     from agent.llm.accounting import CallContext
     from agent.llm.client import ModelClient
     from agent.llm.messages import Message
+    from agent.plugin import MemberRunner
     from moa.aggregate.rungs import RungMemory
+    from moa.panel import member as seats
     from moa.panel.briefing import Rendering
     from moa.panel.tasks import Task
     from moa.preset.preset import Member, Preset
@@ -49,7 +50,7 @@ class Council:
         brief: str = "",
     ) -> None:
         self.preset = preset
-        self.panel = Panel(preset, client, run_member)
+        self.panel = Panel(preset, client, _within(run_member, preset))
         self._client = client
         self._analyst = Analyst(preset, client, memory)
         self._brief = brief
@@ -93,13 +94,15 @@ class Council:
         blockers_only: bool = False,
         task: Task = ADVISE,
         brief: str | None = None,
+        run_member: MemberRunner | None = None,
     ) -> Counsel:
         """Take counsel on a history (system message and all; members see none of that).
 
         `context` is the main call's: same session, run, turn and caps. `draft`: a reply that is about to end the turn, to be
         reviewed. `question`: what the main model asks through its tool. `tools`: members may use theirs. `in_force`: the points
         that the main model has before it, oldest first; `blockers_only`: nothing less will reach it. `task`: advise, or answer the question
-        itself. `brief` goes with the conversation (None: the council's own). Never raises, except when it is cancelled: what went wrong is in the result, and said with `emit`.
+        itself. `brief` goes with the conversation (None: the council's own). `run_member`: how members look things up for this history
+        (None: the council's own way). Never raises, except when it is cancelled: what went wrong is in the result, and said with `emit`.
         """
         started = time.monotonic()
         async with self._lock:
@@ -122,7 +125,7 @@ class Council:
             )
             rendering = partial(_rendering, history, self._brief if brief is None else brief, task)
             try:
-                await self._take(counsel, rendering, emit, tools=tools)
+                await self._take(counsel, rendering, emit, tools=tools, run_member=_within(run_member, self.preset))
             except asyncio.CancelledError:
                 counsel.warnings.append("stopped before its end")
                 counsel.cost = counsel.cost.plus(None)
@@ -175,7 +178,15 @@ class Council:
 
     # From the question to the answers
 
-    async def _take(self, counsel: Counsel, rendering: Callable[[], Rendering], emit: Emit, *, tools: bool) -> None:
+    async def _take(
+        self,
+        counsel: Counsel,
+        rendering: Callable[[], Rendering],
+        emit: Emit,
+        *,
+        tools: bool,
+        run_member: seats.MemberRunner | None,
+    ) -> None:
         """Ask the panel, in layers. Where all are silent there is nothing to compare, and nobody else is called."""
         preset = self.preset
         counsel.rendering = rendering()
@@ -192,6 +203,7 @@ class Council:
                 group=counsel.id,
                 emit=emit,
                 tools=tools,
+                run_member=run_member,
                 only=only,
                 layer=layer,
                 graded=counsel.task.graded,
@@ -308,6 +320,15 @@ class Council:
         if text not in self._said:
             self._said.add(text)
             emit(events.Notice(source="moa", level=level, code=code, text=text))
+
+
+def _within(run_member: MemberRunner | None, preset: Preset) -> seats.MemberRunner | None:
+    """How a preset's members look things up: on the sites that its `[web]` lets them reach."""
+    if run_member is None or not (preset.excluded_domains or preset.allowed_domains):
+        return run_member
+    from agent.web.domains import Domains
+
+    return partial(run_member, domains=Domains(preset.excluded_domains, preset.allowed_domains))
 
 
 def _rendering(history: Sequence[Message], brief: str, task: Task) -> Rendering:

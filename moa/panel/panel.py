@@ -87,6 +87,7 @@ class Panel:
         group: str,
         emit: Emit,
         tools: bool = False,
+        run_member: MemberRunner | None = None,
         only: Sequence[str] | None = None,
         layer: int = 1,
         graded: bool = False,
@@ -95,16 +96,17 @@ class Panel:
         """Ask every free member, and return as soon as enough of them have answered.
 
         `request` makes each member's call. `context` is whose calls these are (purpose and slot are set here); `step` is stamped on the
-        answers, `group` binds the events together. `tools`: members may use theirs this time. `only` limits the round to some slots:
-        a further `layer` asks those that answered before. `graded`: answers begin with how much they matter. `settled`: members that it finds superfluous are stopped and named as failures of the kind
-        `not_needed`. Never raises for a member's failure; cancelled, it cancels its members.
+        answers, `group` binds the events together. `tools`: members may use theirs this time, by `run_member` (None: the panel's own way).
+        `only` limits the round to some slots: a further `layer` asks those that answered before. `graded`: answers begin with how much
+        they matter. `settled`: members that it finds superfluous are stopped and named as failures of the kind `not_needed`. Never raises for a member's failure; cancelled, it cancels its members.
         """
         self._collect_finished()
         wanted = [member for member in self.members if only is None or member.slot in only]
         skipped = tuple(member.slot for member in wanted if member.slot in self._running)
         asked = [member for member in wanted if member.slot not in self._running]
         suffix = "" if layer == 1 else f".{layer}"
-        seats = [self._seat(member, group, suffix, step, emit, graded) for member in asked]
+        runner = run_member or self._run_member
+        seats = [self._seat(member, group, suffix, step, emit, graded, runner) for member in asked]
         for seat in seats:  # all of them at once, before any call: the roster is seen first
             seat.announce()
         for member, seat in zip(asked, seats, strict=True):
@@ -133,10 +135,19 @@ class Panel:
 
     # One round
 
-    def _seat(self, member: Member, group: str, suffix: str, step: int, emit: Emit, graded: bool) -> Seat:
+    def _seat(
+        self,
+        member: Member,
+        group: str,
+        suffix: str,
+        step: int,
+        emit: Emit,
+        graded: bool,
+        run_member: MemberRunner | None,
+    ) -> Seat:
         return Seat(
             self._client,
-            self._run_member,
+            run_member,
             member=member,
             id=f"{group}/{member.slot}{suffix}",
             group=group,

@@ -13,6 +13,7 @@ from agent.ledger.activity import parse_since
 from agent.llm.money import Total
 from moa import __version__
 from moa.serve.calls import Receive, Scope, Send, headers_of
+from moa.serve.guidance.rows import receipts
 from moa.serve.reply import Reply
 from moa.serve.wires.registry import wire_named
 
@@ -107,7 +108,12 @@ async def activity(server: Server, asked: Mapping[str, str], _headers: Mapping[s
     )
     total = Total.of(row.cost_nano for row in rows)
     cost = {"usd": total.usd, "lower_bound": total.lower_bound}
-    return 200, {"schema": 1, "cost": cost, "calls": [row.as_json() for row in rows]}, JSON
+    found = {"schema": 1, "cost": cost, "calls": [row.as_json() for row in rows]}
+    if run or session:
+        conversations = dict.fromkeys(row.session for row in rows if row.session)
+        taken = (each for name in conversations for each in receipts(server.ledger.database, name))
+        found["counsel"] = [facts for facts in taken if run is None or facts.get("run") == run]
+    return 200, found, JSON
 
 
 async def metrics(server: Server, _asked: Mapping[str, str], _headers: Mapping[str, str]) -> tuple[int, Any, str]:

@@ -24,6 +24,7 @@ from moa.serve.counsel.served import Asked, Served, Serving
 from moa.serve.fusion.execute import ServerTools
 from moa.serve.fusion.prepare import Prepared, prepare
 from moa.serve.keeping import Keeping
+from moa.serve.lookups import make as make_lookups
 from moa.serve.names import Named, Names
 
 if TYPE_CHECKING:
@@ -198,9 +199,10 @@ def build(
     caps = caps_of(config)
     listed: Callable[[], list[str]] = lambda: names(config_dir=config.paths.config)  # noqa: E731
     found = Names(client, load, listed, default, config.model, caps)
-    serving = Serving(ledger, Panels(make), redact=config.redact)
+    lookups = make_lookups(config, client)
+    serving = Serving(ledger, Panels(make), redact=config.redact, lookups=lookups)
     serving.sweep(settings.guidance_mb)
-    tools = ServerTools(client, rungs, load, config.endpoints, default)
+    tools = ServerTools(client, rungs, load, config.endpoints, default, lookups)
     return Server(config, settings, door, client, ledger, found, serving, Keeping(ledger), tools, caps)
 
 

@@ -157,7 +157,7 @@ class Serving:
             self._ready.set()
 
     async def _serve(self) -> None:
-        config = load_config(self.env, plugins=frozenset({"moa", "goal"}))
+        config = load_config(self.env, plugins=frozenset({"moa", "goal", "web"}))
         own = settings.read(config.serve, config.paths.config_file)
         listener = listen("127.0.0.1", 0)
         self.port = listener.getsockname()[1]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+import json
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 Handler = Callable[["Asked", asyncio.StreamWriter], Awaitable[None]]
 
@@ -73,3 +76,39 @@ async def serving(pages: Mapping[str, Handler]) -> AsyncIterator[Sites]:
         yield sites
     finally:
         server.close()
+
+
+@contextmanager
+def sites_of(pages: Mapping[str, Handler]) -> Iterator[Sites]:
+    """The sites in a thread of their own, while a program runs."""
+    ready: threading.Event = threading.Event()
+    made: list[Any] = []
+
+    async def main() -> None:
+        async with serving(pages) as sites:
+            stop = asyncio.Event()
+            made.extend((sites, asyncio.get_running_loop(), stop))
+            ready.set()
+            await stop.wait()
+
+    thread = threading.Thread(target=asyncio.run, args=(main(),))
+    thread.start()
+    ready.wait()
+    try:
+        yield made[0]
+    finally:
+        made[1].call_soon_threadsafe(made[2].set)
+        thread.join()
+
+
+def searxng(sites: Callable[[], Sites]) -> Handler:
+    """A SearXNG server that finds `/river` here, and a page that is nowhere."""
+
+    async def answer(asked: Any, writer: asyncio.StreamWriter) -> None:
+        rows = [
+            {"title": "A river", "url": sites().url("/river"), "content": "flows west"},
+            {"title": "Another", "url": "https://never.example/read", "content": "flows east"},
+        ]
+        await page(json.dumps({"results": rows}), "application/json")(asked, writer)
+
+    return answer

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from moa.serve.counsel.panels import Panels
     from moa.serve.guidance.anchors import Anchor, Reading
     from moa.serve.guidance.wire import Answer
+    from moa.serve.lookups import Lookups
 
 Wanted = Literal["on", "off"]
 CounselFor = Literal["auto", "all", "none"]
@@ -74,11 +75,13 @@ class Asked:
 
 @dataclass(slots=True)
 class Serving:
-    """What serves requests: one a process. `redact` takes configured keys out of what members see."""
+    """What serves requests: one a process. `redact` takes configured keys out of what members see, `lookups` is what they look things up
+    with (None: nothing is looked up)."""
 
     ledger: Ledger
     panels: Panels
     redact: Callable[[str], str] = lambda text: text
+    lookups: Lookups | None = None
 
     def read(self, asked: Asked) -> Served:
         """Find the request's place. Raises StateError, and UsageError where it goes on with a conversation that nobody here knows."""
@@ -107,6 +110,8 @@ class Served:
     answer: Answer = field(init=False)
     conversation: str = field(init=False)
     """Under which name its rows, and its calls in the ledger, belong together."""
+    run: str = field(init=False, default="")
+    """Under which name the calls of this very request stand in the ledger."""
     _items: list[Any] = field(init=False)
     _standing: Standing | None = field(init=False, default=None)
     _bare: bool = field(init=False, default=False)
@@ -283,7 +288,7 @@ class Served:
             place=self.reading.place,
             lead=self.reading.lead,
             taken=taken,
-            counsel=dict(facts),
+            counsel={**facts, "run": self.run},
             turn=now.turn,
             step=now.step,
             tools=side_calls.has_tools(asked.body),

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from moa.preset.preset import Preset
     from moa.serve.counsel.served import Served
     from moa.serve.guidance.rows import Row
+    from moa.serve.lookups import Lookup
 
 
 ONCE_A_TURN = Cadence("turn")
@@ -36,6 +37,7 @@ async def take(served: Served, context: CallContext, emit: Emit) -> None:
     `served.said` says what became of it. A counsel that goes wrong costs the advice, never the answer. Raises StateError, and
     CancelledError, which stops the panel.
     """
+    served.run = context.run or ""
     if served.asked.counting:
         served.said = "skipped; only tokens are counted"
         return
@@ -157,6 +159,7 @@ async def _advice(
         bound=preset.guidance_tokens,
         window=panel.window(main),
     )
+    lookup = _lookup(served, messages, context)
     counsel = await panel.take(
         messages,
         main=main,
@@ -166,11 +169,21 @@ async def _advice(
         tools=preset.tools_at == "always" or (preset.tools_at == "first" and now.first),
         in_force=known.points,
         blockers_only=known.blockers_only,
+        run_member=None if lookup is None else lookup.run,
     )
     found = delivery.decide(counsel, known, severity=preset.severity)
     text = None if found.withheld else delivery.text(counsel, found, known, turn=now.turn)
-    facts = _facts(counsel, found, turn=now.turn)
+    facts = _facts(counsel, found, turn=now.turn) | _looked_up(lookup, preset)
     return _advised(served, facts, text, panel if counsel.running else None)
+
+
+def _lookup(served: Served, messages: Sequence[Message], context: CallContext) -> Lookup | None:
+    lookups = served.serving.lookups
+    return None if lookups is None else lookups.begin(messages, served.asked.main, context)
+
+
+def _looked_up(lookup: Lookup | None, preset: Preset) -> dict[str, Any]:
+    return {} if lookup is None else lookup.facts(preset)
 
 
 def _advised(served: Served, facts: dict[str, Any], text: str | None, council: Council | None) -> Advice:
@@ -186,6 +199,7 @@ async def _fused(
     from moa.fuse import material
 
     main, now = served.asked.main, served.standing
+    lookup = _lookup(served, messages, context)
     counsel = await panel.take(
         messages,
         main=main,
@@ -195,10 +209,11 @@ async def _fused(
         tools=panel.preset.tools_at != "never",
         task=ANSWER,
         brief=served.serving.redact(side_calls.instructions_of(served.asked.body)),
+        run_member=None if lookup is None else lookup.run,
     )
     text = material(counsel, window=panel.window(main), turn=now.turn)
     found = delivery.Delivery(withheld=None if text else "failed")
-    facts = _facts(counsel, found, turn=now.turn)
+    facts = _facts(counsel, found, turn=now.turn) | _looked_up(lookup, panel.preset)
     return _advised(served, facts, text, panel if counsel.running else None)
 
 

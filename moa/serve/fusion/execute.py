@@ -31,6 +31,7 @@ from moa.serve.fusion.called import (
 from moa.serve.fusion.offered import FUNCTIONS, FUSION, Offered
 from moa.serve.fusion.panel import preset_for, slug_of
 from moa.serve.fusion.results import CAPPED, UNEXPECTED, Fused, unique
+from moa.serve.lookups import TOOLS
 
 if TYPE_CHECKING:
     from agent.llm.accounting import CallContext
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from moa.aggregate.rungs import RungMemory
     from moa.counsel.counsel import Counsel
     from moa.preset.preset import Preset
+    from moa.serve.lookups import Lookup, Lookups
 
 Tell = Callable[[ServerEvent], None]
 
@@ -78,7 +80,7 @@ class Conversation:
 class ServerTools:
     """What executes server tools: one a process.
 
-    `load` gives a preset by name, `preset` is the one of bare `/moa`. `run_member` lets members use `tools`.
+    `load` gives a preset by name, `preset` is the one of bare `/moa`. `lookups` lets members look things up.
     """
 
     client: ModelClient
@@ -86,8 +88,7 @@ class ServerTools:
     load: Callable[[str], Preset]
     endpoints: Collection[str]
     preset: str
-    run_member: MemberRunner | None = None
-    tools: Collection[str] = ()
+    lookups: Lookups | None = None
 
     def check(self, offered: Sequence[Offered], conversation: Conversation, context: CallContext) -> None:
         """Raises UsageError where a panel that is offered can't be asked: better before the first call than after."""
@@ -103,7 +104,7 @@ class ServerTools:
                 load=self.load,
                 endpoints=self.endpoints,
                 outer=outer,
-                tools=self.tools if self.run_member is not None else (),
+                tools=() if self.lookups is None else TOOLS,
                 where=FUSION,
             )
         return self.load(offered.preset or conversation.preset or self.preset)
@@ -145,7 +146,8 @@ class ServerTools:
         council: Council | None = None
         try:
             preset = self._preset(offered, conversation)
-            council = self._council(preset, watch)
+            council = Council(preset, watch.client(self.client), memory=self.memory)
+            lookup = self._lookup(conversation, context)
             counsel = await council.take(
                 conversation.history,
                 main=conversation.main,
@@ -156,6 +158,7 @@ class ServerTools:
                 tools=preset.tools_at != "never",
                 task=ANSWER,
                 brief=conversation.brief,
+                run_member=None if lookup is None else watch.runner(lookup.run),
             )
         except UsageError as error:
             fused = Fused(reason=UNEXPECTED, detail=error.message)
@@ -179,7 +182,8 @@ class ServerTools:
         council: Council | None = None
         try:
             preset = self._preset(offered, conversation)
-            council = self._council(preset, None)
+            council = Council(preset, self.client, memory=self.memory)
+            lookup = self._lookup(conversation, context)
             counsel = await council.take(
                 () if alone else conversation.history,
                 main=conversation.main,
@@ -189,6 +193,7 @@ class ServerTools:
                 question=asked or ASK,
                 tools=preset.tools_at != "never",
                 brief=advisor.instructions or conversation.brief,
+                run_member=None if lookup is None else lookup.run,
             )
         except UsageError as error:
             return Called(offered, call, f"No advice: {error.message}.", asked, code="unavailable")
@@ -202,11 +207,10 @@ class ServerTools:
             text = first_sentences(text, advisor.max_tokens)[0]
         return Called(offered, call, text or prompts.SILENT, asked, cost=counsel.cost)
 
-    def _council(self, preset: Preset, watch: _Watch | None) -> Council:
-        if watch is None:
-            return Council(preset, self.client, memory=self.memory, run_member=self.run_member)
-        runner = self.run_member and watch.runner(self.run_member)
-        return Council(preset, watch.client(self.client), memory=self.memory, run_member=runner)
+    def _lookup(self, conversation: Conversation, context: CallContext) -> Lookup | None:
+        if self.lookups is None:
+            return None
+        return self.lookups.begin(conversation.history, conversation.main, context)
 
 
 def fusions_in(history: Sequence[Message]) -> int:

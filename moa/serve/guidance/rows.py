@@ -168,6 +168,12 @@ class Rows:
             )
 
 
+def receipts(database: Database, conversation: str) -> list[Mapping[str, Any]]:
+    """What became of counsel at each reply of a conversation, oldest first: `counsel` of its rows. Raises StateError."""
+    query = "SELECT counsel FROM served_replies WHERE conversation = ? AND counsel IS NOT NULL ORDER BY made, rowid"
+    return [_facts(text) for (text,) in database.rows(query, (conversation,))]
+
+
 def forget_key(database: Database, key: str) -> int:
     """A key is revoked: everything that was given under it is gone. Returns how many conversations there were."""
     return database.write("DELETE FROM served_conversations WHERE key = ?", (key,))

@@ -1,57 +1,18 @@
 """The web tools in the installed program: approval, sources under the answer, members, and the last call."""
 
-import asyncio
-import json
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 
 from tests.support.endpoint import ScriptedEndpoint
 from tests.support.program import Program
 from tests.support.script import Behaviour, Say, Script
-from tests.support.sites import Handler, Sites, page, serving
+from tests.support.sites import Sites, page, searxng, sites_of
 
 ARTICLE = (
     "<html><head><title>A river</title></head><body><article><h1>A river</h1>"
     + "<p>It flows west for ninety miles to Port Ellis, where it meets the sea.</p>" * 4
 )
-
-
-@contextmanager
-def sites_of(pages: Mapping[str, Handler]) -> Iterator[Sites]:
-    """The sites in a thread of their own, while a program runs."""
-    ready: threading.Event = threading.Event()
-    made: list[Any] = []
-
-    async def main() -> None:
-        async with serving(pages) as sites:
-            stop = asyncio.Event()
-            made.extend((sites, asyncio.get_running_loop(), stop))
-            ready.set()
-            await stop.wait()
-
-    thread = threading.Thread(target=asyncio.run, args=(main(),))
-    thread.start()
-    ready.wait()
-    try:
-        yield made[0]
-    finally:
-        made[1].call_soon_threadsafe(made[2].set)
-        thread.join()
-
-
-def searxng(sites: Callable[[], Sites]) -> Handler:
-    async def answer(asked: Any, writer: asyncio.StreamWriter) -> None:
-        rows = [
-            {"title": "A river", "url": sites().url("/river"), "content": "flows west"},
-            {"title": "Another", "url": "https://never.example/read", "content": "flows east"},
-        ]
-        await page(json.dumps({"results": rows}), "application/json")(asked, writer)
-
-    return answer
 
 
 @pytest.fixture
