@@ -25,9 +25,10 @@ class RunTurn:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """A command's result to show. `spoken` is one line for a status or a notice; `view` the whole."""
+    """A command's result to show. `told`: what the model is to know of it, too; it joins the conversation as a message of its own."""
 
     view: View
+    told: str = ""
 
 
 @dataclass(frozen=True, slots=True)

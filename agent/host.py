@@ -268,6 +268,7 @@ def _assemble(
                 session=session,
                 account=account,
                 run_shell=run_shell,
+                denied=lambda path: deny_paths.match(path) or deny_paths.fence.why_private(path),
                 composed=lambda: agent.composed,
                 member_tools=lambda: frozenset(
                     tool.spec.name

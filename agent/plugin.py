@@ -366,3 +366,5 @@ class PluginHost:
     """The name under which the main model is chosen now, where that is more than one (see `ComposedModel`)."""
     run_shell: Callable[[str, float], Awaitable[ToolResult]] = _no_shell
     """`run_shell(command, timeout_s)`: a command of the user's own, run as the shell tool runs one but unasked. Raises ToolError."""
+    denied: Callable[[Path], str | None] = lambda _path: None
+    """Why a file is read by nobody but the user, where it is so (deny_paths, and what holds keys as often as not)."""

@@ -19,6 +19,7 @@ from moa.preset.preset import VERBS
 
 if TYPE_CHECKING:
     from moa.counsel.counsel import Counsel
+    from moa.counsel.record import FindingRecord
     from moa.plugin import Moa
     from moa.preset.preset import Preset
 
@@ -45,7 +46,7 @@ def complete(moa: Moa, typed: str) -> Iterable[str]:
         "tool": ["force", "offer", "off"],
         "quote": presets,
         "ask": [f"@{name}" for name in presets],
-        "cancel": list(moa.turn.council.panel.running) if moa.turn else [],
+        "cancel": list(moa.at_work.panel.running) if moa.at_work else [],
     }.get(word, [])
     return [f"{word} {choice}" for choice in choices if choice.startswith(rest)]
 
@@ -94,7 +95,7 @@ async def arm(moa: Moa, context: CommandContext, name: str, rest: str) -> Result
     return await offer(moa, context, preset, moa.obstacles(preset))
 
 
-def _check(moa: Moa, preset: Preset) -> None:
+def check(moa: Moa, preset: Preset) -> None:
     """Raises UsageError where a preset can't be armed here, and says which way leads on."""
     try:
         moa.check(preset)
@@ -144,7 +145,7 @@ async def _ask(moa: Moa, context: CommandContext, rest: str) -> Result:
         name, _, rest = rest[1:].partition(" ")
     if not rest.strip():
         raise UsageError("/moa ask needs a prompt", remedy="/moa ask [@PRESET] PROMPT")
-    _check(moa, moa.load(name))
+    check(moa, moa.load(name))
     return RunTurn(rest.strip(), {"moa": {"preset": name}})
 
 
@@ -155,14 +156,22 @@ async def _again(moa: Moa, context: CommandContext, rest: str) -> Result:
     counsel = await council.again(earlier, emit=context.emit)
     moa.last = counsel
     turn = context.session.turn_count()
-    if counsel.task.name == "answer":
+    guidance: str | None
+    if counsel.task.name in ("review", "plan"):
+        guidance = None  # it is shown to the user, and was never guidance
+    elif counsel.task.name == "answer":
         from moa.fuse import material
 
         guidance = material(counsel, window=council.window(counsel.main), turn=turn)
     else:
         guidance = counsel.guidance(turn=turn)
     receipt = moa.receipts.taken(counsel.calling.turn, counsel.step, counsel.decision, counsel.cost, counsel.duration_s)
-    entry = keep.full(counsel, iteration=counsel.step, turn=turn, guidance=guidance, receipt=receipt)
+    found: tuple[FindingRecord, ...] = ()
+    if counsel.task.name == "review":
+        from moa.review import changes, findings
+
+        found = findings.of(counsel, changes.reread(counsel.material or ""))
+    entry = keep.full(counsel, iteration=counsel.step, turn=turn, guidance=guidance, receipt=receipt, findings=found)
     context.session.add_record(entry, turn=counsel.calling.turn, iteration=counsel.step)
     context.emit(entry)
     from moa.counsel.view import counsel_view
@@ -270,7 +279,7 @@ async def _quote(moa: Moa, context: CommandContext, rest: str) -> Result:
     from moa.quote import pace, quote
 
     preset = moa.load(rest or moa.armed or moa.settings.preset)
-    _check(moa, preset)
+    check(moa, preset)
     view = render(context.session.history())
     priced = quote(preset, moa.host.client, view, moa.main(), pace(moa.host.ledger))
     return Said(priced.view(preflight.receivers(preset, moa.host.client, moa.main())))
@@ -280,17 +289,17 @@ async def _quote(moa: Moa, context: CommandContext, rest: str) -> Result:
 
 
 async def _cancel(moa: Moa, context: CommandContext, rest: str) -> Result:
-    running = moa.turn.council.panel.running if moa.turn else ()
+    running = moa.at_work.panel.running if moa.at_work else ()
     if not rest:
         raise UsageError("/moa cancel needs a member's number", remedy=f"at work: {', '.join(running) or 'nobody'}")
-    if moa.turn is None or not moa.turn.council.panel.cancel(rest):
+    if moa.at_work is None or not moa.at_work.panel.cancel(rest):
         raise UsageError(f"member {rest} is not at work", remedy=f"at work: {', '.join(running) or 'nobody'}")
     return _said(f"Member {rest} is stopped.")
 
 
 async def _go(moa: Moa, context: CommandContext, rest: str) -> Result:
     _nothing_more("go", rest)
-    if moa.turn is None or not moa.turn.council.go():
+    if moa.at_work is None or not moa.at_work.go():
         raise UsageError("no counsel is being waited for", remedy="/moa go is for while a panel is at work")
     return _said("Going on with what is in.")
 

@@ -67,6 +67,8 @@ class Moa(Plugin):
         self._receipts: Receipts | None = None
         self.turn: TurnCounsel | fuse.FuseTurn | None = None
         self.last: Counsel | None = None
+        self.aside: Council | None = None
+        """The panel that works for a command, outside of a turn."""
         self._env = env
         self._councils: dict[str, Council] = {}
         self._memory: RungMemory | None = None
@@ -93,7 +95,7 @@ class Moa(Plugin):
     # What it offers
 
     def commands(self) -> Sequence[Command]:
-        """`/moa` and `/preset`. What they do is imported when the first is used: a run without a face uses none."""
+        """`/moa`, `/preset` and `/review`. What they do is imported when the first is used: a run without a face uses none."""
         return (
             Command(
                 name="moa",
@@ -109,6 +111,13 @@ class Moa(Plugin):
                 run=self._preset_command,
                 args_hint=PRESET_HINT,
                 complete=self._complete_preset,
+            ),
+            Command(
+                name="review",
+                summary="the panel reads the working tree's diff, or what you name; findings with file and line",
+                run=self._review_command,
+                args_hint="[@PRESET] [staged | REVISION | A..B] [PATH…]",
+                complete=self._complete_review,
             ),
         )
 
@@ -126,6 +135,17 @@ class Moa(Plugin):
         from moa.preset.commands import run
 
         return await run(self, context, args)
+
+    async def _review_command(self, context: CommandContext, args: str) -> Result:
+        from moa.review.command import run
+
+        return await run(self, context, args)
+
+    def _complete_review(self, typed: str) -> Iterable[str]:
+        from moa.preset import store
+
+        choices = ["staged", *(f"@{name}" for name in store.names(config_dir=self.host.config_dir))]
+        return [choice for choice in choices if choice.startswith(typed)]
 
     def _complete_preset(self, typed: str) -> Iterable[str]:
         from moa.preset.commands import complete
@@ -179,6 +199,11 @@ class Moa(Plugin):
         from moa.preflight import disclosure
 
         return disclosure(self, line)
+
+    @property
+    def at_work(self) -> Council | None:
+        """The panel that is at work now, or would be next in this turn."""
+        return self.turn.council if self.turn else self.aside
 
     @property
     def receipts(self) -> Receipts:

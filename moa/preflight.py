@@ -160,7 +160,9 @@ def receivers(preset: Preset, client: ModelClient, main: ModelRef | None) -> tup
 def disclosure(moa: Moa, line: str) -> Disclosure | None:
     """What is to be agreed to before a line is sent: nothing without a panel, and anew where the panel's receivers change."""
     words = line.split()
-    asks = words[:2] == ["/moa", "ask"]
+    asks = words[:2] == ["/moa", "ask"] or words[:1] == ["/review"]
+    if words[:1] == ["/review"]:
+        words.insert(0, "/moa")  # its preset stands where that of /moa ask does
     if line.startswith("!") or (line.startswith("/") and not asks):
         return None  # no turn, or (a path, /goal) not worth a wrong guess: the next message asks
     fused = "" if asks else moa.fused()

@@ -276,6 +276,8 @@ class Chat:
         match result:
             case Said():
                 self._listen(Shown(command=entry.text, view=result.view))
+                if result.told:
+                    self.host.agent.begin(user(result.told, synthetic="report"))
             case RunTurn() if self._turn is not None:
                 self._waiting.append(Entered(result.prompt, entry.images, result.options))
                 self._tell_queue()

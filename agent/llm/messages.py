@@ -58,8 +58,8 @@ Part = TextPart | ReasoningPart | ToolCallPart | ImagePart
 Role = Literal["system", "user", "assistant", "tool"]
 
 # Why a message that nobody typed or generated is in the history.
-# `shell`: a command that the user ran with `!`, and its output. `guidance`: what plugins told the model; only requests carry it.
-Synthetic = Literal["continuation", "interrupted", "summary", "notice", "shell", "guidance"]
+# `shell`: a command that the user ran with `!`, and its output. `report`: what another command came to. `guidance`: what plugins told the model; only requests carry it.
+Synthetic = Literal["continuation", "interrupted", "summary", "notice", "shell", "report", "guidance"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, weakref_slot=True)

@@ -45,17 +45,21 @@ def root_of(folder: Path) -> Path | None:
 
 
 @contextmanager
-def borrowed(root: Path, *, index: bool = True) -> Iterator[Borrowed]:
+def borrowed(root: Path, *, index: bool = True, history: bool = False) -> Iterator[Borrowed]:
     """A work tree as git sees it without its repository's settings. Blocking, but short. Raises OSError.
 
-    `index`: what is tracked counts as well, where the index can be read.
+    `index`: what is tracked counts as well, where the index can be read. `history`: so do the commits and branches; nothing is written there.
     """
     with tempfile.TemporaryDirectory(prefix="moa-git-") as name:
         own = Path(name)
-        (own / "HEAD").write_text("ref: refs/heads/none\n")
-        for folder in ("objects", "refs", "info"):
-            (own / folder).mkdir()
         theirs = repository(root)
+        (own / "HEAD").write_text("ref: refs/heads/none\n")
+        (own / "info").mkdir()
+        if history and theirs:
+            _borrow_history(own, theirs)
+        for folder in ("objects", "refs"):
+            if not os.path.lexists(own / folder):
+                (own / folder).mkdir()
         env = children.environment(project=root) | SETTINGS | {"GIT_DIR": name, "GIT_WORK_TREE": str(root)}
         if found := theirs and _regular(theirs / "info" / "exclude"):
             (own / "info" / "exclude").write_bytes(_bytes(found, 1_000_000))
@@ -77,6 +81,18 @@ def repository(root: Path) -> Path | None:
     if not pointer.startswith("gitdir:") or not named or "\0" in named:
         return None
     return root / named if (root / named).is_dir() else None
+
+
+def _borrow_history(own: Path, theirs: Path) -> None:
+    """Let git find the commits, and the names by which they are called. A linked work tree has its own HEAD, and shares the rest."""
+    shared = theirs
+    if pointer := _regular(theirs / "commondir"):
+        shared = theirs / _bytes(pointer, LONGEST_POINTER).decode("utf-8", "surrogateescape").strip()
+    if head := _regular(theirs / "HEAD"):
+        (own / "HEAD").write_bytes(_bytes(head, LONGEST_POINTER))
+    for name in ("objects", "refs", "packed-refs", "shallow"):
+        if (shared / name).exists():
+            (own / name).symlink_to((shared / name).resolve())
 
 
 def _regular(path: Path) -> Path | None:

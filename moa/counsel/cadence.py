@@ -26,6 +26,8 @@ Trigger = Literal[
     "consult",
     "again",
     "fuse",
+    "review",
+    "plan",
 ]
 
 _SAID: dict[Trigger, str] = {

@@ -54,6 +54,8 @@ class Counsel:
     question: str | None = None
     task: Task = ADVISE
     """What the panel was asked to do."""
+    material: str | None = None
+    """What it read beside the conversation: the change that it reviews."""
     warnings: list[str] = field(default_factory=list)
     cost: Total = field(default_factory=Total)
     duration_s: float = 0.0

@@ -12,6 +12,7 @@ from moa.counsel.record import (
     AggregatorRecord,
     CounselRecord,
     FailedRecord,
+    FindingRecord,
     LateRecord,
     MemberRecord,
     ProblemRecord,
@@ -35,8 +36,9 @@ def full(
     guidance: str | None,
     receipt: Receipt | None,
     delivery: Delivery | None = None,
+    findings: tuple[FindingRecord, ...] = (),
 ) -> Record:
-    """A counsel with the call it was sent with, in turn number `turn`, and how it is told."""
+    """A counsel with the call it was sent with, in turn number `turn`, and how it is told; of a review also what it found."""
     reminder = None if delivery is None else delivery.reminder
     found = counsel.aggregation
     kept = CounselRecord(
@@ -75,6 +77,8 @@ def full(
         question=counsel.question,
         draft=counsel.draft,
         task=counsel.task.name,
+        material=counsel.material,
+        findings=findings,
         receipt=None if receipt is None else receipt.as_json(),
     )
     said = line_of(kept)

@@ -109,12 +109,29 @@ class QuoteRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FindingRecord:
+    """A finding of a review. `held`: agreed, disputed, some, alone, unseen; `notes` are the sides of a dispute. `verified`: its line is in
+    the change and says what it quotes; `reason` says why not, or what was put right."""
+
+    path: str = ""
+    line: int = 0
+    grade: str = ""
+    claim: str = ""
+    held: str = ""
+    holders: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    verified: bool = False
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CounselRecord:
     """A counsel with the call that it was sent with. US dollars and seconds.
 
     `turn` and `iteration` are that call, `step` the one whose state it looked at, `messages` how many of the history it saw. `points` are
     what went out; `withheld` says why nothing did, `reminds` of which counsel a line was said again. `running` are the slots that were
-    still at work. `task`: what the panel was asked to do (`moa.panel.tasks`).
+    still at work. `task`: what the panel was asked to do (`moa.panel.tasks`). `material` is what it read beside the conversation, `findings`
+    what came of it where it was a review.
     """
 
     id: str = ""
@@ -150,6 +167,8 @@ class CounselRecord:
     question: str | None = None
     draft: str | None = None
     task: str = "advise"
+    material: str | None = None
+    findings: tuple[FindingRecord, ...] = ()
     receipt: Mapping[str, Any] | None = None
 
     @classmethod
@@ -166,6 +185,8 @@ class CounselRecord:
     def plain(self) -> dict[str, Any]:
         """The JSON."""
         plain: dict[str, Any] = to_plain(self)
+        if self.material is None and not self.findings:  # only a review has them
+            del plain["material"], plain["findings"]
         return plain
 
     @property

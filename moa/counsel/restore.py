@@ -51,9 +51,10 @@ def counsel(
 
     Raises ValueError or KeyError where the record lacks what that needs (an older version wrote it).
     """
+    from moa.counsel.take import seen
     from moa.panel import briefing
 
-    seen = history[: int(data["messages"])]
+    read = history[: int(data["messages"])]
     answers = tuple(answer(member) for member in data["members"])
     step = step_of(data)
     task = TASKS.get(str(data.get("task")), ADVISE)
@@ -65,9 +66,10 @@ def counsel(
         members=preset.resolved(main).members,
         calling=replace(account, purpose="reference", turn=str(data["id"]).rpartition("/")[0], iteration=step),
         main=ModelRef.parse(data["main"]) if data.get("main") else main,
-        messages=len(seen),
-        rendering=briefing.Rendering(seen, task=task),
+        messages=len(read),
+        rendering=briefing.Rendering(seen(read, data.get("material")), task=task),
         task=task,
+        material=data.get("material"),
         answers=answers,
         late=tuple(str(late["slot"]) for late in data.get("late", ())),
         seed=int(data.get("seed") or preset.seed),

@@ -95,13 +95,14 @@ class Council:
         task: Task = ADVISE,
         brief: str | None = None,
         run_member: MemberRunner | None = None,
+        material: str | None = None,
     ) -> Counsel:
         """Take counsel on a history (system message and all; members see none of that).
 
         `context` is the main call's: same session, run, turn and caps. `draft`: a reply that is about to end the turn, to be
         reviewed. `question`: what the main model asks through its tool. `tools`: members may use theirs. `in_force`: the points
         that the main model has before it, oldest first; `blockers_only`: nothing less will reach it. `task`: advise, or answer the question
-        itself. `brief` goes with the conversation (None: the council's own). `run_member`: how members look things up for this history
+        itself. `brief` goes with the conversation (None: the council's own), and `material` is read behind it. `run_member`: how members look things up for this history
         (None: the council's own way). Never raises, except when it is cancelled: what went wrong is in the result, and said with `emit`.
         """
         started = time.monotonic()
@@ -122,8 +123,10 @@ class Council:
                 in_force=tuple(in_force),
                 blockers_only=blockers_only,
                 task=task,
+                material=material,
             )
-            rendering = partial(_rendering, history, self._brief if brief is None else brief, task)
+            read = seen(history, material)
+            rendering = partial(_rendering, read, self._brief if brief is None else brief, task)
             try:
                 await self._take(counsel, rendering, emit, tools=tools, run_member=_within(run_member, self.preset))
             except asyncio.CancelledError:
@@ -329,6 +332,15 @@ def _within(run_member: MemberRunner | None, preset: Preset) -> seats.MemberRunn
     from agent.web.domains import Domains
 
     return partial(run_member, domains=Domains(preset.excluded_domains, preset.allowed_domains))
+
+
+def seen(history: Sequence[Message], material: str | None) -> Sequence[Message]:
+    """What a panel reads: the conversation, and behind it what it is to look at beside."""
+    if material is None:
+        return history
+    from agent.llm.messages import user
+
+    return (*history, user(material))
 
 
 def _rendering(history: Sequence[Message], brief: str, task: Task) -> Rendering:

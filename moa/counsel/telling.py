@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from moa.counsel.record import CounselRecord
 
 TOPIC_CHARS = 80
+TOLD_AS = {"answer": "fuse", "review": "review", "plan": "plan"}
+"""What a counsel is called by what the panel was asked to do."""
 
 
 def line_of(record: CounselRecord) -> RecordLine:
@@ -34,14 +36,15 @@ def line_of(record: CounselRecord) -> RecordLine:
         f"{record.duration_s:.1f} s",
     ]
     again = " (analysed again)" if record.trigger == "again" else ""
-    what = "fuse" if record.task == "answer" else "counsel"
+    what = TOLD_AS.get(record.task, "counsel")
     head = f"{what} {record.preset}".rstrip() + again
     return RecordLine(f"{head}: {' · '.join(part for part in parts if part)}", _level(record, bool(odd)), record.id)
 
 
 def _answered(record: CounselRecord) -> str:
     if not record.answered:
-        return f"nobody of {record.asked} answered, the main model goes on alone"
+        alone = "" if record.task in ("review", "plan") else ", the main model goes on alone"
+        return f"nobody of {record.asked} answered{alone}"
     return f"{record.answered} of {record.asked} answered"
 
 
@@ -51,6 +54,8 @@ def _outcome(record: CounselRecord, silent: Sequence[str]) -> list[str]:
     if record.withheld == "silent" or (silent and len(silent) == record.answered):
         return [WITHHELD["silent"]]
     parts: list[str] = []
+    if record.task == "review":
+        parts.append(f"{len(record.findings)} finding{'' if len(record.findings) == 1 else 's'}")
     problem = record.aggregator.error if record.aggregator else None
     if record.analysis is not None:
         parts.append(points(record.analysis))

@@ -31,7 +31,13 @@ def counsel_view(data: Mapping[str, Any], *, number: int | None = None, of: int 
     title = f"{number} of {of} · {line_of(record).line}" if number else ""
     table, members = matrix(record, analysis, title=title), _members(record)
     tabs: list[tuple[str, View]] = [("Members", StackView(views=(table, members)))]
-    if analysis is not None:
+    if record.task == "review":
+        from moa.review.command import tree
+
+        tabs.insert(0, ("Findings", tree(record)))
+    if analysis is not None and record.task == "review":
+        tabs.insert(1, ("Analysis", StackView(views=(table, _points(record, analysis)))))
+    elif analysis is not None:
         tabs = [("Analysis", StackView(views=(table, _points(record, analysis)))), ("Members", members)]
     tabs += [("Guidance", _guidance(record)), ("Calls & cost", StackView(views=tuple(_calls(record))))]
     return TabsView(tabs=tuple(tabs))

@@ -1,4 +1,4 @@
-"""What a panel is asked to do: advise an agent on its next step, or answer the question itself (`fuse`).
+"""What a panel is asked to do: advise an agent on its next step, answer the question itself (`fuse`), or review a change or a plan.
 
 A task is one row: the words that members and aggregator are addressed with, and whether silence is an answer.
 """
@@ -6,12 +6,12 @@ A task is one row: the words that members and aggregator are addressed with, and
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from moa.panel import prompts
 
-TaskName = Literal["advise", "answer"]
+TaskName = Literal["advise", "answer", "review", "plan"]
 
 ADVICE_TOKENS, CONSULT_TOKENS = 300, 600
 """What members are asked for in the loop, and where the agent put a question to them."""
@@ -74,4 +74,28 @@ ANSWER = Task(
     question_tokens=None,
 )
 
-TASKS: Mapping[str, Task] = {task.name: task for task in (ADVISE, ANSWER)}
+REVIEW = Task(
+    name="review",
+    system=prompts.SYSTEM_REVIEW,
+    brief=prompts.BRIEF,
+    brief_chars=2_000,
+    ask=prompts.REVIEW_CHANGE,
+    question=prompts.QUESTION,
+    compare=prompts.COMPARE_FINDINGS,
+    compared_question=prompts.COMPARED_QUESTION,
+    shape=prompts.SHAPE_FINDINGS,
+    graded=False,
+    deep=True,
+    tokens=None,
+    question_tokens=None,
+)
+
+PLAN = replace(
+    REVIEW,
+    name="plan",
+    ask=prompts.REVIEW_PLAN,
+    compare=prompts.COMPARE_PLAN,
+    shape=prompts.SHAPE_PLAN,
+)
+
+TASKS: Mapping[str, Task] = {task.name: task for task in (ADVISE, ANSWER, REVIEW, PLAN)}

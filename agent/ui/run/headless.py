@@ -137,7 +137,13 @@ async def _run(
 ) -> int:
     records: list[Record] = []
     options: dict[str, Any] = {}
-    context = CommandContext(session=host.agent.session, emit=lambda event: _show(event, output))
+
+    def emit(event: AgentEvent) -> None:
+        if isinstance(event, Record):
+            records.append(event)
+        _show(event, output)
+
+    context = CommandContext(session=host.agent.session, emit=emit)
     try:
         answer = await host.commands.run(prompt, context) if typed else None
         if isinstance(answer, Act) and answer.view is not None:
@@ -145,7 +151,7 @@ async def _run(
         if isinstance(answer, Act):
             raise UsageError(f"{prompt.split()[0]} is for an open conversation", remedy="start one with: moa")
         if isinstance(answer, Said):
-            _end_command(host, answer, output)
+            _end_command(host, answer, records, output)
             return 0
         if isinstance(answer, RunTurn):
             prompt, options = answer.prompt, dict(answer.options)
@@ -267,7 +273,7 @@ def _session_id(host: Host) -> str | None:
     return host.agent.session.id if host.agent.session.resumable else None
 
 
-def _end_command(host: Host, said: Said, output: Output) -> None:
+def _end_command(host: Host, said: Said, records: list[Record], output: Output) -> None:
     if output.format == "text":
         print(output.redaction.whole(render(said.view)), file=output.out, flush=True)
         return
@@ -282,6 +288,7 @@ def _end_command(host: Host, said: Said, output: Output) -> None:
             text=render(said.view),
             cost=cost,
             calls=calls,
+            records=records,
             kinds=output.kinds,
             view=to_plain(said.view),
         )

@@ -193,6 +193,8 @@ def user_item(message: Message, how: str = "") -> Item:
     """A message of role user: typed, or written by the program."""
     if message.synthetic == "shell":
         return ToolRun(id="", title="shell", outcome="ok", text=message.text, open=True)
+    if message.synthetic == "report":
+        return ToolRun(id="", title="told the model", outcome="ok", text=message.text)
     if message.synthetic == "summary":
         return ToolRun(id="", title="summed up here, to make room", outcome="ok", text=message.text)
     if message.synthetic == "continuation":
