@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from agent.mcp.servers import Servers
     from agent.userhooks import UserHooks
     from agent.web.domains import Domains
+    from agent.within import Within
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,21 +128,23 @@ def build(
     progress: Callable[[Progress], None] = lambda _progress: None,
     makers: Mapping[str, Callable[[PluginHost], Plugin]] | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
+    within: Within | None = None,
 ) -> Host:
     """Put an agent together. `notice(code, text)` takes what happens outside a turn (a model being loaded), `progress` a download.
-    `makers` replace the plugins that are installed, `transport` the network.
+    `makers` replace the plugins that are installed, `transport` the network; `within` is what it shares with others.
 
     Raises UsageError for a wrong setting or option, StateError where the state folder can't be used.
     """
     makers = plugin_makers() if makers is None else makers
-    config = load_config(env, plugins=frozenset(makers))
+    config = load_config(env, plugins=frozenset(makers)) if within is None else within.config
     cwd = options.cwd if options.cwd is not None and options.cwd.is_absolute() else here() / (options.cwd or "")
     if not os.path.isdir(cwd):  # noqa: PTH112 - no folder's name is that long, and that is no crash
         raise UsageError(f"--cwd {str(cwd)[:200]} is no folder", remedy="give an existing one")
-    ledger = Ledger(config.paths.state / "ledger.db", redact=config.redact)
-    ledger.sweep()  # what a killed process left open
-    found = [("left_running", text) for text in leftovers.sweep(config.paths.state)]
-    session = _session(config, options)
+    ledger = within.ledger if within else Ledger(config.paths.state / "ledger.db", redact=config.redact)
+    if not within:
+        ledger.sweep()  # what a killed process left open
+    found = [("left_running", text) for text in ([] if within else leftovers.sweep(config.paths.state))]
+    session = within.session if within else _session(config, options)
     if options.chat:  # told as soon as it is open, not with the next turn
         found += [("session_damaged", text) for text in session.notices]
         session.notices.clear()
@@ -159,10 +162,12 @@ def build(
             notice=notice,
             progress=progress,
             transport=transport,
+            within=within,
         )
     except BaseException:  # its lock must not outlive it
         session.close()
-        ledger.close()
+        if not within:
+            ledger.close()
         raise
 
 
@@ -180,9 +185,13 @@ def _assemble(
     notice: Callable[[str, str], None],
     progress: Callable[[Progress], None],
     transport: httpx.AsyncBaseTransport | None,
+    within: Within | None,
 ) -> Host:
     """The agent around a session that is open."""
-    client = make_client(config, ledger, notice=notice, progress=progress, transport=transport)
+    outside: Any = {"notice": notice, "progress": progress, "transport": transport}
+    client = within.client if within else make_client(config, ledger, **outside)
+    run = within.run if within else f"r{time.time_ns() // 1_000_000:x}{secrets.token_hex(2)}"
+    books = within.account if within else session.id
     project = config.trusted_project(cwd)
     if project is None and config.trusted:
         from agent.config.trust import why_not
@@ -200,14 +209,13 @@ def _assemble(
         file=str(config.paths.config_file),
         fence=Fence.of(cwd, config.paths, config.sandbox, scratch=scratch),
     )
-    snapshots = config.paths.state / "snapshots" / session.id
     sandbox = Sandbox.of(config, deny_paths, session)
     running = leftovers.RunningCommands(config.paths.state)
     tool_context = ToolContext(
         cwd=cwd,
         scratch=scratch,
         deny_paths=deny_paths,
-        snapshot=partial(_keep_snapshot, snapshots),
+        snapshot=partial(_keep_snapshot, config.paths.state / "snapshots" / session.id),
         running=running,
         sandbox=sandbox,
         redact=config.redact,
@@ -247,9 +255,8 @@ def _assemble(
         return await shell.run(tool_context, {"command": command, "timeout_s": max(1.0, timeout_s)})
 
     registry = Registry()
-    run = f"r{time.time_ns() // 1_000_000:x}{secrets.token_hex(2)}"
     caps = caps_of(config, options.budget_usd)
-    account = CallContext("main", session=session.id, run=run, caps=caps)
+    account = CallContext("main", session=books, run=run, caps=caps)
     plugins = [
         maker(
             PluginHost(
@@ -324,6 +331,7 @@ def _assemble(
         plugins=plugins,
         opening=opening,
         run=run,
+        account=books,
         caps=caps,
         max_iterations=options.max_iterations,
         redaction=config.redaction(),
@@ -341,7 +349,7 @@ def _assemble(
     if servers is not None:
         servers.attach(agent.tools)
         closers.append(servers.aclose)
-    closers += [running.close, client.aclose, session.close, ledger.close]
+    closers += [running.close, session.close] if within else [running.close, client.aclose, session.close, ledger.close]
     commands = CommandTable(
         (command for _, found in ask_all(plugins, "commands", lambda each: each.commands(), tell) for command in found),
         later=lambda: _more_commands(host, notice),

@@ -214,9 +214,7 @@ class Delegate:
         if settings.turn_usd is not None or settings.turn_tokens is not None:
             nano = None if settings.turn_usd is None else round(settings.turn_usd * 1e9)
             caps = (*caps, Cap("share", f"[delegate] in {self._file}", nano, settings.turn_tokens))
-        return CallContext(
-            "delegate", session=leader.session.id, run=leader.run, turn=context.turn, share=SHARE, caps=caps
-        )
+        return CallContext("delegate", session=leader.books, run=leader.run, turn=context.turn, share=SHARE, caps=caps)
 
 
 def _result(work: Work, profile: Profile, path: Path) -> ToolResult:

@@ -45,6 +45,8 @@ class Agent:
     """Opens a new conversation, and tells one that goes on what has changed."""
     plugins: Sequence[Plugin] = ()
     run: str = ""
+    account: str = ""
+    """The session under which the ledger has its calls; empty: its own."""
     caps: tuple[Cap, ...] = ()
     max_iterations: int = 90
     max_tokens: int = 16_000
@@ -66,6 +68,11 @@ class Agent:
     """Why thoughts were left behind in the last request (see `agent.llm.binding`)."""
     crashed: Callable[[BaseException], ErrorInfo] = _crashed
     """Keeps the traceback of a mistake of ours and says what to tell the user (`agent.process.crash`)."""
+
+    @property
+    def books(self) -> str:
+        """The session under which the ledger has its calls."""
+        return self.account or self.session.id
 
     @property
     def model_name(self) -> str:

@@ -282,5 +282,5 @@ class Turn:
     def _context(self) -> CallContext:
         agent, state = self.agent, self.state
         return CallContext(
-            "main", session=agent.session.id, run=agent.run, turn=self.id, iteration=state.iteration, caps=agent.caps
+            "main", session=agent.books, run=agent.run, turn=self.id, iteration=state.iteration, caps=agent.caps
         )

@@ -19,11 +19,12 @@ from moa.bench.suites import Item
 if TYPE_CHECKING:
     from agent.llm.accounting import CallContext
     from agent.llm.client import ModelClient
+    from agent.llm.request import Effort
     from agent.llm.stream import Reply
     from moa.panel.outcome import Answer, Failure
     from moa.preset.preset import Preset
 
-Status = Literal["done", "failed", "refused"]
+Status = Literal["done", "failed", "refused", "blocked"]
 MAX_TOKENS = 2_000
 MOST_SAMPLES = 64
 
@@ -32,6 +33,8 @@ MOST_SAMPLES = 64
 class Result:
     """What became of one item in one arm. `text` is the answer that was scored; `score` is 0 where there is none. `cost_nano` sums what
     is known, `unknown` counts calls whose cost is not. `served` are the models as their endpoints named them, `votes` are the counted forms, `stopped` the members that were not needed.
+    A task's: `steps` are the main model's calls, `counsel` counts what became of the counsels (`moa.counsel.tally`), `given` is what was
+    sent of them. `blocked`: nobody could judge the answer.
     """
 
     item: str
@@ -49,17 +52,25 @@ class Result:
     votes: list[str] = field(default_factory=list)
     stopped: int = 0
     error: str = ""
+    steps: int = 0
+    counsel: dict[str, int] = field(default_factory=dict)
+    given: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """One arm by its name in contracts.md: `solo`, `solo:REF`, `self:N`, `vote`, or one of `moa.bench.counselled.KINDS`."""
+    """One arm by its name in contracts.md: `solo`, `solo:REF`, `self:N`, `vote`, or one of `moa.bench.counselled.KINDS`; on tasks `loop`.
+
+    `donor` is the arm whose guidance on another task a placebo gives, `effort` how deep a loop's main model thinks.
+    """
 
     name: str
-    kind: Literal["solo", "self", "vote", "counselled"]
+    kind: Literal["solo", "self", "vote", "counselled", "loop"]
     model: ModelRef
     samples: int = 1
     preset: Preset | None = None
+    effort: Effort | None = None
+    donor: str | None = None
 
 
 def parse(names: Sequence[str], *, main: ModelRef | None, preset: Preset | None) -> list[Arm]:
@@ -74,7 +85,7 @@ def parse(names: Sequence[str], *, main: ModelRef | None, preset: Preset | None)
 def _arms(name: str, main: ModelRef | None, preset: Preset | None) -> list[Arm]:
     kind, _colon, rest = name.partition(":")
     if kind == "solo" and rest:
-        return [Arm(name, "solo", _ref(rest))]
+        return [Arm(name, "solo", ref_of(rest))]
     if (kind in ("vote", "best") and not rest) or name in counselled.KINDS:
         if preset is None:
             raise UsageError(f"the arm {name} needs a panel", remedy="name one with --preset")
@@ -97,7 +108,8 @@ def _arms(name: str, main: ModelRef | None, preset: Preset | None) -> list[Arm]:
     )
 
 
-def _ref(text: str) -> ModelRef:
+def ref_of(text: str) -> ModelRef:
+    """ENDPOINT:MODEL. Raises UsageError."""
     try:
         return ModelRef.parse(text)
     except ValueError as error:

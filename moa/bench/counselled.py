@@ -55,15 +55,26 @@ def text_of(client: ModelClient, counsel: Counsel, main: ModelRef, kind: str, it
 
 
 def shuffled(text: str, seed: str) -> str:
-    """The same words, those of each line in another order: as long, and without the sense."""
+    """The same words, those of each line that models wrote in another order: as long, under the same frame, and without the sense.
+
+    What models wrote stands between bars of backticks; where there are none, each line is theirs.
+    """
     chance = random.Random(seed)
 
     def mixed(line: str) -> str:
-        words = line.split()
+        mark, words = ("- ", line[2:].split()) if line.startswith("- ") else ("", line.split())
         chance.shuffle(words)
-        return " ".join(words)
+        return mark + " ".join(words)
 
-    return "\n".join(line if line.startswith("```") else mixed(line) for line in text.split("\n"))
+    inside = whole = "\n```" not in f"\n{text}"
+    lines = []
+    for line in text.split("\n"):
+        if line.startswith("```"):
+            inside = not inside
+            lines.append(line)
+        else:
+            lines.append(mixed(line) if inside or whole else line)
+    return "\n".join(lines)
 
 
 def final(main: ModelRef, item: Item, given: str | None, max_tokens: int) -> Request:

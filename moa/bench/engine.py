@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from agent.llm.accounting import CallContext, Cap
 from agent.llm.errors import BudgetReached
 from moa.bench import arms
 from moa.bench.arms import Arm, Result
+from moa.bench.loop import arms as loop_arms
 from moa.bench.runs import Run
 from moa.bench.suites import Item, Suite
 
 if TYPE_CHECKING:
     from agent.llm.client import ModelClient
     from agent.llm.money import Total
+    from moa.bench.loop.runner import Loops
 
-SIDE_BY_SIDE = 16
+SIDE_BY_SIDE, LOOPS_SIDE_BY_SIDE = 16, 6
 
 
 async def run(
@@ -27,45 +29,104 @@ async def run(
     chosen: Sequence[Arm],
     kept: Run,
     *,
+    loops: Loops | None = None,
     budget_nano: int | None = None,
     progress: Callable[[int, int], None] = lambda _done, _all: None,
 ) -> BudgetReached | None:
-    """Answer what the run has no line for yet. Returns the budget that ended it, where one did.
+    """Answer what the run has no line for yet. Returns the budget that ended it, where one did. `loops` are for tasks.
 
     Each item is answered in all arms before much later ones are begun, so that a run that was stopped has pairs. Raises UsageError for
     an endpoint or a key that is not there. `progress(done, of)` counts items times arms.
     """
-    found = {(result.item, result.arm) for result in kept.results()}
-    # A placebo gets the counsel of the next item of the suite, so it does not depend on what is done already.
-    beside = zip(suite.items, (*suite.items[1:], suite.items[0]), strict=True)
-    todo = [(item, other, arm) for item, other in beside for arm in chosen if (item.id, arm.name) not in found]
-    whole = len(suite.items) * len(chosen)
-    waiting, done = iter(todo), whole - len(todo)
-    stopped: BudgetReached | None = None
-
-    async def work() -> None:
-        nonlocal done, stopped
-        for item, other, arm in waiting:
-            if stopped is not None:
-                return
-            try:
-                result = await _answer(client, arm, item, other, kept.id, budget_nano)
-            except BudgetReached as reached:
-                stopped = reached
-                return
-            kept.add(result)
-            done += 1
-            progress(done, whole)
-
+    work = _Work(client, suite, chosen, kept, loops, budget_nano, progress)
     try:
         async with asyncio.TaskGroup() as group:
-            for _worker in range(min(SIDE_BY_SIDE, len(todo))):
-                group.create_task(work())
+            for _worker in range(min(LOOPS_SIDE_BY_SIDE if loops else SIDE_BY_SIDE, work.left)):
+                group.create_task(work.on())
     except* Exception as failures:
         raise _first(failures) from None
     finally:
         kept.close()
-    return stopped
+    return work.stopped
+
+
+class _Work:
+    """What is left of a run, and what was done."""
+
+    def __init__(
+        self,
+        client: ModelClient,
+        suite: Suite,
+        chosen: Sequence[Arm],
+        kept: Run,
+        loops: Loops | None,
+        budget_nano: int | None,
+        progress: Callable[[int, int], None],
+    ) -> None:
+        self.stopped: BudgetReached | None = None
+        self._client, self._kept, self._loops, self._budget = client, kept, loops, budget_nano
+        self._progress = progress
+        donors = {arm.donor for arm in chosen if arm.donor}
+        self._given: dict[tuple[str, str], asyncio.Future[Result]] = {
+            (item.id, name): asyncio.get_running_loop().create_future() for item in suite.items for name in donors
+        }
+        found = set()
+        for result in kept.results():
+            found.add((result.item, result.arm))
+            self._hand_over(result)
+        todo = [each for each in order(suite.items, chosen) if (each[0].id, each[2].name) not in found]
+        self._whole = len(suite.items) * len(chosen)
+        self.left = len(todo)
+        self._waiting = iter(todo)
+
+    async def on(self) -> None:
+        """Answer one after the other, until nothing is left or the budget is reached."""
+        for item, other, arm in self._waiting:
+            if self.stopped is not None:
+                return
+            donor = self._given.get((other.id, arm.donor)) if arm.donor else None
+            try:
+                result = await self._answered(arm, item, other, await donor if donor else None)
+            except asyncio.CancelledError:
+                if donor is not None and donor.cancelled():
+                    return  # the run is over, and who was to give it something was not done
+                raise
+            except BudgetReached as reached:
+                self.stopped = reached
+                for waited in self._given.values():
+                    waited.cancel()
+                return
+            self._kept.add(result)
+            self._hand_over(result)
+            self.left -= 1
+            self._progress(self._whole - self.left, self._whole)
+
+    def _hand_over(self, result: Result) -> None:
+        given = self._given.get((result.item, result.arm))
+        if given is not None and not given.done():
+            given.set_result(result)
+
+    async def _answered(self, arm: Arm, item: Item, other: Item, donor: Result | None) -> Result:
+        if self._loops is None:
+            return await _answer(self._client, arm, item, other, self._kept.id, self._budget)
+        started = time.perf_counter()
+        result = await self._loops.answer(arm, item, donor)
+        result.seconds = time.perf_counter() - started
+        return result
+
+
+def order(items: Sequence[Item], chosen: Sequence[Arm]) -> Iterator[tuple[Item, Item, Arm]]:
+    """What is done after what: each item with the next one of the suite (a placebo gets its counsel) and an arm.
+
+    What needs another item's result comes behind that item.
+    """
+    later = [arm for arm in chosen if arm.donor]
+    pairs = list(zip(items, (*items[1:], items[0]), strict=True))
+    for at, (item, other) in enumerate(pairs):
+        yield from ((item, other, arm) for arm in chosen if not arm.donor)
+        if at:
+            yield from ((*pairs[at - 1], arm) for arm in later)
+    yield from ((*pairs[-1], arm) for arm in later)
 
 
 async def _answer(
@@ -97,9 +158,17 @@ def session_of(run_id: str) -> str:
 
 
 def bound(client: ModelClient, suite: Suite, chosen: Sequence[Arm]) -> Total:
-    """The most that a whole run can cost: the sum of its calls' upper bounds."""
+    """The most that a whole run can cost: the sum of its calls' upper bounds. Of tasks what they cost if all steps are as large as assumed."""
     from agent.llm.money import Total
 
+    if suite.tasks:
+        total = Total()
+        for arm in chosen:
+            for request, count in loop_arms.requests(arm):
+                nano, times = client.bound(request).nano, count * len(suite.items)
+                known = 0 if nano is None else times
+                total = Total(total.nano + (nano or 0) * times, total.known + known, total.unknown + times - known)
+        return total
     return Total.of(
         [client.bound(request).nano for item in suite.items for arm in chosen for request in arms.requests(arm, item)]
     )

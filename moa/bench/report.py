@@ -50,6 +50,7 @@ def report(run: Run) -> dict[str, Any]:
         "best": max((fmean(scores[name].values()) for name in solos if scores[name]), default=None),
         "pilot": None if pilot is None else {"word": pilot.word, "wrong": pilot.chance, "why": pilot.why},
         "alone": _alone({name: scores[name] for name in solos}),
+        "groups": _groups(by_arm, run.asked.get("groups") or {}),
     }
 
 
@@ -76,7 +77,7 @@ def _arm(name: str, results: Sequence[Result], seed: int) -> dict[str, Any]:
         "n": len(results),
         "failed": sum(result.status == "failed" for result in results),
         "refused": sum(result.status == "refused" for result in results),
-        "blocked": 0,
+        "blocked": sum(result.status == "blocked" for result in results),
         "score": fmean(scores) if scores else None,
         "ci95": list(interval),
         "cost": {"usd": sum(result.cost_nano for result in results) / NANO, "lower_bound": unknown > 0},
@@ -85,7 +86,28 @@ def _arm(name: str, results: Sequence[Result], seed: int) -> dict[str, Any]:
         "p95_s": _quantile(seconds, 95),
         "calls": sum(len(result.calls) for result in results),
         "stopped_early": sum(result.stopped for result in results),
+        "loop": _loop(results),
     }
+
+
+def _loop(results: Sequence[Result]) -> dict[str, Any] | None:
+    """Of tasks: the main model's calls, and what became of the counsels; None of questions."""
+    if not any(result.steps for result in results):
+        return None
+    kinds = ("taken", "sent", "followed", "ignored", "untold")
+    counted = {kind: sum(result.counsel.get(kind, 0) for result in results) for kind in kinds}
+    return {"steps": sum(result.steps for result in results), **counted}
+
+
+def _groups(by_arm: Mapping[str, Mapping[str, Result]], groups: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The score of each arm in each group of items, where a suite has some."""
+    found = []
+    for group in dict.fromkeys(groups.values()):
+        items = [item for item, name in groups.items() if name == group]
+        scores = {name: [results[item].score for item in items if item in results] for name, results in by_arm.items()}
+        shares = {name: fmean(each) if each else None for name, each in scores.items()}
+        found.append({"group": group, "items": len(items), "scores": shares})
+    return found
 
 
 def _pair(cells: Cells) -> dict[str, Any]:
@@ -152,10 +174,34 @@ def view(found: Mapping[str, Any]) -> View:
                 align="llrrrrlll",
             )
         )
+    blocks += _of_tasks(found)
     if found["oracle"] is not None and len(found["alone"]) > 1:
         text = f"Best single {_percent(found['best'])} · at least one right {_percent(found['oracle'])}"
         blocks.append(MarkdownView(text=text if found["vote"] is None else f"{text} · vote {_percent(found['vote'])}"))
     return StackView(views=tuple(blocks))
+
+
+def _of_tasks(found: Mapping[str, Any]) -> list[View]:
+    """What there is to say of tasks alone."""
+    blocks: list[View] = []
+    if any(arm["loop"] for arm in found["arms"]):
+        rows = []
+        for arm in found["arms"]:
+            loop = arm["loop"] or {}
+            sent, told = loop.get("sent", 0), loop.get("followed", 0) + loop.get("ignored", 0)
+            share = _percent(loop["followed"] / told) if told else ""
+            cells = [loop.get("steps", 0) / max(1, arm["n"]), loop.get("taken", 0), sent, loop.get("followed", 0)]
+            rows.append((arm["name"], f"{cells[0]:.1f}", *map(str, cells[1:]), share, str(loop.get("untold", 0))))
+        columns = ("arm", "steps a task", "counsels", "sent", "followed", "of those to be told", "not to be told")
+        blocks.append(TableView(columns=columns, rows=tuple(rows), align="lrrrrrr"))
+    if found["groups"]:
+        names = [arm["name"] for arm in found["arms"]]
+        rows = [
+            (each["group"], str(each["items"]), *(_percent(each["scores"][name]) for name in names))
+            for each in found["groups"]
+        ]
+        blocks.append(TableView(columns=("kind", "items", *names), rows=tuple(rows), align="lr" + "r" * len(names)))
+    return blocks
 
 
 def _arm_row(arm: Mapping[str, Any]) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from agent.errors import UsageError
 from moa.aggregate.short_answer import find, normal
 
 KINDS = ("auto", "number", "letter", "code")
-SCORERS = (*KINDS, "exact", "regex")
+SCORERS = (*KINDS, "exact", "regex", "command")
 
 
 def check(scorer: str, expected: str, where: str) -> None:

@@ -16,8 +16,9 @@ from agent.errors import UsageError
 from agent.llm.money import nano_from_usd, show_usd
 from agent.llm.request import ModelRef
 from agent.views import MarkdownView, TableView
-from moa.bench import arms, engine, runs, suites
+from moa.bench import arms, engine, runs, stored, suites
 from moa.bench import report as reports
+from moa.bench.loop import arms as loop_arms
 from moa.preset import store
 from moa.preset.preset import read
 
@@ -25,9 +26,11 @@ if TYPE_CHECKING:
     import argparse
 
     from agent.config.config import Config
+    from agent.ledger.book import Ledger
     from agent.llm.client import ModelClient
     from agent.llm.errors import BudgetReached
     from moa.bench.arms import Arm
+    from moa.bench.loop.runner import Loops
     from moa.bench.runs import Run
     from moa.bench.suites import Suite
     from moa.preset.preset import Preset
@@ -84,9 +87,9 @@ def _card(arguments: argparse.Namespace) -> tuple[Report, int]:
 def _replay(arguments: argparse.Namespace) -> tuple[Report, int]:
     from moa.bench import replays
 
-    if arguments.suite not in suites.NAMES:
+    if arguments.suite not in stored.FILES:
         raise UsageError(
-            f"there are no stored answers to {arguments.suite!r}", remedy=f"use one of {', '.join(suites.NAMES)}"
+            f"there are no stored answers to {arguments.suite!r}", remedy=f"use one of {', '.join(stored.FILES)}"
         )
     out = Path(arguments.out).expanduser()
     models, count = replays.write(arguments.suite, out, _data(arguments))
@@ -112,11 +115,12 @@ def _run(arguments: argparse.Namespace) -> tuple[Report, int]:
     suite = suites.load(asked["source"], data=data, limit=asked["limit"], seed=asked["seed"])
     if kept is None:
         asked |= {"digest": suite.digest, "suite": suite.name, "items": [item.id for item in suite.items]}
+        asked["groups"] = {item.id: item.group for item in suite.items if item.group}
     elif suite.digest != asked["digest"]:
         raise UsageError("the suite's items are others than when this run began", remedy="begin a new run")
     preset = _preset(asked)
     main = ModelRef.parse(asked["model"]) if asked["model"] else None
-    chosen = arms.parse(asked["wanted"], main=main, preset=preset)
+    chosen = (loop_arms if suite.tasks else arms).parse(asked["wanted"], main=main, preset=preset)
     asked["arms"] = [arm.name for arm in chosen]
     return asyncio.run(_go(arguments, config, suite, chosen, asked, kept))
 
@@ -167,16 +171,19 @@ async def _go(
         try:
             budget = None if arguments.budget is None else nano_from_usd(arguments.budget)
             if kept is None:
-                arms.check(client, chosen, suite.items[0])
+                await _check(client, config, suite, chosen)
                 _agree(client, suite, chosen, arguments, budget)
                 kept = runs.begin(_root(config), asked)
             _say(
                 f"· run {kept.id}: {len(suite.items)} items, {len(chosen)} arms; moa bench run --resume {kept.id} goes on with it"
             )
+            loops = _loops(config, books, client, kept, arguments.budget) if suite.tasks else None
             if asked.get("pilot"):
-                stopped = await _pairs(client, suite, chosen, kept, budget)
+                stopped = await _pairs(client, suite, chosen, kept, budget, loops)
             else:
-                stopped = await engine.run(client, suite, chosen, kept, budget_nano=budget, progress=_progress)
+                stopped = await engine.run(
+                    client, suite, chosen, kept, loops=loops, budget_nano=budget, progress=_progress
+                )
         finally:
             await client.aclose()
     found = reports.report(kept)
@@ -186,12 +193,32 @@ async def _go(
     return Report(reports.view(found), found, ok=stopped is None), 3 if stopped is not None else 0
 
 
+async def _check(client: ModelClient, config: Config, suite: Suite, chosen: list[Arm]) -> None:
+    """Raises UsageError for what would end the run later."""
+    if any(item.scorer == "command" for item in suite.items):
+        from moa.bench.check import Checker
+
+        await Checker(config).ready()
+    if not suite.tasks:
+        arms.check(client, chosen, suite.items[0])
+        return
+    for arm in chosen:
+        loop_arms.check(client, arm)
+
+
+def _loops(config: Config, books: Ledger, client: ModelClient, kept: Run, budget_usd: float | None) -> Loops:
+    from moa.bench.loop.runner import Loops
+
+    return Loops(config, books, client, kept.folder, kept.id, engine.session_of(kept.id), budget_usd)
+
+
 async def _pairs(
-    client: ModelClient, suite: Suite, chosen: list[Arm], kept: Run, budget: int | None
+    client: ModelClient, suite: Suite, chosen: list[Arm], kept: Run, budget: int | None, loops: Loops | None = None
 ) -> BudgetReached | None:
     """One pair after the other, until the pilot's word is final."""
     for number, item in enumerate(suite.items, 1):
-        stopped = await engine.run(client, suites.Suite(suite.name, (item,)), chosen, kept, budget_nano=budget)
+        pair = suites.Suite(suite.name, (item,))
+        stopped = await engine.run(client, pair, chosen, kept, loops=loops, budget_nano=budget)
         if stopped is not None or reports.verdict(kept).final:
             return stopped
         _progress(number, len(suite.items))

@@ -264,13 +264,13 @@ def _bench_options(parser: argparse.ArgumentParser) -> None:
         "suite",
         nargs="?",
         metavar="SUITE",
-        help="gsm8k, math, crux, mmlu-pro, or a JSON Lines file of {id, prompt, expected, scorer}",
+        help="gsm8k, math, crux, mmlu-pro, repo, or a JSON Lines file of {id, prompt, expected, scorer, files}",
     )
     add(
         "--arms",
         default="solo",
         metavar="A,B",
-        help="solo, solo:REF, best, self:N, vote, fuse, counsel:turn, placebo:other, placebo:shuffled (default: solo)",
+        help="solo, solo:REF, best, self:N, vote, fuse, counsel:turn|iteration|signal|every:N|last, placebo:other|shuffled (default: solo)",
     )
     add("--preset", metavar="NAME", help="whose panel votes, and whose members are `best`")
     add("--model", metavar="REF", help="the main model, ENDPOINT:MODEL")

@@ -22,6 +22,7 @@ from tests.bench import (
     kill,
     ledger,
     price,
+    repo,
     serve,
     sessions,
     signals,
@@ -48,9 +49,10 @@ BENCHES = {
     "view": view.measure,
     "encode": encode.measure,
     "serve": serve.measure,
+    "repo": repo.measure,
 }
 
-LONG = ("fuzz", "grep", "ledger", "signals", "first_word", "serve")
+LONG = ("fuzz", "grep", "ledger", "signals", "first_word", "serve", "repo")
 """Take many minutes, or a model: `.ci/run --all` runs them, and whoever names them."""
 
 
