@@ -164,7 +164,9 @@ async def _again(moa: Moa, context: CommandContext, rest: str) -> Result:
 
         guidance = material(counsel, window=council.window(counsel.main), turn=turn)
     else:
-        guidance = counsel.guidance(turn=turn)
+        from moa.counsel.guidance import whole
+
+        guidance = whole(counsel, turn=turn)
     receipt = moa.receipts.taken(counsel.calling.turn, counsel.step, counsel.decision, counsel.cost, counsel.duration_s)
     found: tuple[FindingRecord, ...] = ()
     if counsel.task.name == "review":

@@ -311,9 +311,11 @@ class _Approver:
 
 
 def _answer(counsel: Counsel) -> PanelAnswer:
+    from moa.counsel.guidance import whole
+
     analysis = counsel.aggregation.analysis if counsel.aggregation is not None else None
     said = "\n\n".join(f"{each.model_requested}:\n{each.text}" for each in counsel.answers)
-    text = (counsel.guidance(turn=1) if analysis is not None else None) or said
+    text = (whole(counsel, turn=1) if analysis is not None else None) or said
     cost = Cost(usd=counsel.cost.usd, lower_bound=counsel.cost.lower_bound)
     return PanelAnswer(
         text, counsel.answers, counsel.failures, analysis, tuple(counsel.warnings), cost, counsel.duration_s

@@ -436,7 +436,9 @@ class Moa(Plugin):
 
 def _consulted(counsel: Counsel, turn: int) -> tuple[str | None, Delivery]:
     """The whole of a counsel that was asked for: no severity, no bound, and what was said before may be said again."""
-    text = counsel.guidance(turn=turn)
+    from moa.counsel.guidance import whole
+
+    text = whole(counsel, turn=turn)
     if text is not None and counsel.grade != "nothing":
         return text, Delivery()
     return None, Delivery(withheld="silent" if counsel.answers else "failed")

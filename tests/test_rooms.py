@@ -15,9 +15,8 @@ CIRCLES = {
     "agent.host": "the slash commands are given the host that lists them",
     "agent.goal.plugin": "the verbs of /goal work on the plugin's own state",
     "moa.plugin": "the verbs of /moa, presets and the fuse work on the plugin's own state",
-    "moa.counsel.counsel": "a counsel renders its own guidance",
 }
-"""The circles that there are, by one module of each. None may join them; docs/architecture.md says what undoes the last four."""
+"""The circles that there are, by one module of each. None may join them; docs/architecture.md says what undoes the last three."""
 
 
 @cache

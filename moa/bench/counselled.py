@@ -46,10 +46,11 @@ async def consult(
 
 def text_of(client: ModelClient, counsel: Counsel, main: ModelRef, kind: str, item: Item) -> str | None:
     """What the main model is given of a counsel; None where there is nothing."""
+    from moa.counsel.guidance import whole
     from moa.fuse import material
 
     if kind.startswith("counsel"):
-        return counsel.guidance(turn=1)
+        return whole(counsel, turn=1)
     text = material(counsel, window=client.facts(main).context_window, turn=1)
     return shuffled(text, item.id) if text is not None and kind == "placebo:shuffled" else text
 

@@ -1,4 +1,4 @@
-"""What one counsel came to: a value that is filled from the panel to the guidance."""
+"""What one counsel came to: a value that is filled from the panel to the analysis."""
 
 from __future__ import annotations
 
@@ -9,13 +9,10 @@ from agent.llm.money import Total
 from moa.panel.tasks import ADVISE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from agent.llm.accounting import CallContext
     from agent.llm.request import ModelRef
     from moa.aggregate.result import Aggregation
     from moa.counsel.cadence import Decision
-    from moa.counsel.points import Point
     from moa.panel.briefing import Rendering
     from moa.panel.grades import Grade
     from moa.panel.outcome import Answer, Failure
@@ -79,15 +76,3 @@ class Counsel:
         if analysis is not None and analysis.severity is not None:
             return analysis.severity
         return highest(answer.grade for answer in self.speakers)
-
-    def guidance(self, *, turn: int, points: Sequence[Point] | None = None, limit: int | None = None) -> str | None:
-        """The private text for the main model, in turn number `turn`; None where there is nothing to say.
-
-        `points` are those that go out (None: all), in at most `limit` tokens. It stays in every later request, so it says absolutely
-        where it belongs.
-        """
-        from moa.counsel import guidance
-        from moa.counsel import points as all_points
-
-        chosen = all_points.of(self) if points is None else points
-        return guidance.render(self, chosen, turn=turn, limit=limit) if chosen else None

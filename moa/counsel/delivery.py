@@ -95,12 +95,3 @@ def _repeated(counsel: Counsel, in_force: InForce) -> Delivery:
     if grave and last is not None and last.calls >= REMIND_CALLS:
         return Delivery(reminder=last)
     return Delivery(withheld="repeat" if in_force.points else "silent")
-
-
-def text(counsel: Counsel, found: Delivery, in_force: InForce, *, turn: int) -> str | None:
-    """The bytes that go out, in turn number `turn`."""
-    if found.reminder is not None:
-        from moa.counsel.guidance import reminder
-
-        return reminder(found.reminder)
-    return counsel.guidance(turn=turn, points=found.points, limit=in_force.limit(blocker=counsel.grade == "blocker"))

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from agent.llm.tokens import estimate_tokens
+from moa.counsel import points as all_points
 from moa.counsel.points import ANSWERS, VOTES, Point
 from moa.panel import prompts
 from moa.panel.quoting import CUT, fence, first_sentences, flat
@@ -17,7 +18,7 @@ from moa.preset.names import display_names, safe_name
 
 if TYPE_CHECKING:
     from moa.counsel.counsel import Counsel
-    from moa.counsel.delivery import Open
+    from moa.counsel.delivery import Delivery, InForce, Open
     from moa.panel.grades import Grade
     from moa.panel.outcome import Answer
 
@@ -46,6 +47,20 @@ _WHY = {
     "refusal": "declined",
     "answer_too_long": "went on without end",
 }
+
+
+def whole(counsel: Counsel, *, turn: int) -> str | None:
+    """All that a counsel says, for the main model, in turn number `turn`; None where there is nothing to say."""
+    points = all_points.of(counsel)
+    return render(counsel, points, turn=turn, limit=None) if points else None
+
+
+def delivered(counsel: Counsel, found: Delivery, in_force: InForce, *, turn: int) -> str | None:
+    """What of it goes out, in turn number `turn`, in the room that is left beside what is in force; None where nothing does."""
+    if found.reminder is not None:
+        return reminder(found.reminder)
+    limit = in_force.limit(blocker=counsel.grade == "blocker")
+    return render(counsel, found.points, turn=turn, limit=limit) if found.points else None
 
 
 def render(counsel: Counsel, points: Sequence[Point], *, turn: int, limit: int | None) -> str:

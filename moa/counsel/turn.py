@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from agent.events import Notice
 from agent.loop.stuck import Stuck, Watch
 from agent.plugin import Continue, Contribution
-from moa.counsel import delivery, in_force, keep
+from moa.counsel import delivery, guidance, in_force, keep
 from moa.counsel.cadence import Decision, Receipts, Trigger, decide, decide_stop
 from moa.counsel.counsel import Counsel
 from moa.counsel.take import Council
@@ -211,7 +211,7 @@ class TurnCounsel:
         self.latest = counsel
         now = self._in_force(call.model)
         found = self._delivery(counsel, now)
-        text = None if found.withheld else delivery.text(counsel, found, now, turn=self._turn.number)
+        text = guidance.delivered(counsel, found, now, turn=self._turn.number)
         receipt = self._receipts.taken(
             self._turn.turn, call.iteration, counsel.decision, counsel.cost, counsel.duration_s, found.withheld
         )

@@ -16,6 +16,7 @@ from agent.llm.accounting import CallContext
 from agent.llm.messages import user
 from agent.process import depth
 from moa.counsel.cadence import Decision
+from moa.counsel.guidance import whole
 from moa.counsel.take import Council
 from moa.panel import prompts
 
@@ -216,5 +217,5 @@ def _told(counsel: Counsel) -> Consulted:
         return Consulted(
             f"Nobody on the panel answered ({why or 'it broke off'}). Go on without it.", facts, failed=True
         )
-    text = counsel.guidance(turn=1) if counsel.grade != "nothing" else None
+    text = whole(counsel, turn=1) if counsel.grade != "nothing" else None
     return Consulted(text or prompts.SILENT, facts)

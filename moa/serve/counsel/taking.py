@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from agent.session.clean import clean_value
-from moa.counsel import delivery
+from moa.counsel import delivery, guidance
 from moa.counsel.cadence import WITHHELD, Cadence, Decision, decide
 from moa.panel.tasks import ANSWER
 from moa.serve.counsel import side_calls
@@ -172,7 +172,7 @@ async def _advice(
         run_member=None if lookup is None else lookup.run,
     )
     found = delivery.decide(counsel, known, severity=preset.severity)
-    text = None if found.withheld else delivery.text(counsel, found, known, turn=now.turn)
+    text = guidance.delivered(counsel, found, known, turn=now.turn)
     facts = _facts(counsel, found, turn=now.turn) | _looked_up(lookup, preset)
     return _advised(served, facts, text, panel if counsel.running else None)
 

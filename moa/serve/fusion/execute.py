@@ -14,6 +14,7 @@ from agent.llm.messages import Message
 from agent.llm.stream import ReasoningDelta, TextDelta
 from moa import preflight
 from moa.counsel.cadence import Decision
+from moa.counsel.guidance import whole
 from moa.counsel.take import Council
 from moa.panel import prompts
 from moa.panel.quoting import first_sentences
@@ -202,7 +203,7 @@ class ServerTools:
                 await council.close()
         if not counsel.answers:
             return Called(offered, call, _nobody(counsel), asked, code=_code(counsel), cost=counsel.cost)
-        text = None if counsel.grade == "nothing" else counsel.guidance(turn=conversation.turn)
+        text = None if counsel.grade == "nothing" else whole(counsel, turn=conversation.turn)
         if text is not None and advisor.max_tokens is not None:
             text = first_sentences(text, advisor.max_tokens)[0]
         return Called(offered, call, text or prompts.SILENT, asked, cost=counsel.cost)
