@@ -1,4 +1,4 @@
-"""What several agents of one process share (`agent.host.build`): none of them keeps any of it, or closes it."""
+"""What several agents of one process share (`agent.build.build`): none of them keeps any of it, or closes it."""
 
 from __future__ import annotations
 

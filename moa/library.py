@@ -129,7 +129,8 @@ class Panel:
 
     async def __aenter__(self) -> Self:
         """Read the settings. Raises UsageError where they are wrong, or the preset can't be asked here (a missing key, say), StateError."""
-        from agent.host import Options, build
+        from agent.build import build
+        from agent.host import Options
         from moa.plugin import make
 
         options = Options(cwd=self._cwd, approve="deny", budget_usd=self._budget_usd)
@@ -246,7 +247,7 @@ class Agent:
 
     async def __aenter__(self) -> Self:
         """Open the conversation. Raises UsageError for wrong settings, StateError."""
-        from agent.host import build
+        from agent.build import build
 
         approver = None if self._ask_user is None else _Approver(self._ask_user)
         self._host = build(self._options, env=self._env, approver=approver)

@@ -33,7 +33,7 @@ Row = tuple[str, str, str, bool]
 
 async def doctor(more: Sequence[Row] = (), env: Mapping[str, str] = os.environ) -> Report:
     """Every row of the examination; `more` is what a plugin adds. Endpoints with a key, and those that run here, are asked for their models."""
-    from agent.host import make_client
+    from agent.client import make_client
     from agent.local.discover import discover
 
     config = configuration()

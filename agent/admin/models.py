@@ -17,7 +17,7 @@ async def list_models(name: str | None) -> Report:
 
     Raises UsageError for an unknown endpoint, or for a named one that can't be asked.
     """
-    from agent.host import make_client
+    from agent.client import make_client
     from agent.llm.errors import ModelError
     from agent.local.discover import discover
 

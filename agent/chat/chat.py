@@ -52,7 +52,7 @@ class Entered(NamedTuple):
 class Chat:
     """One open conversation after another, with one host at a time.
 
-    `build` makes a host for options (`agent.host.build` with the face's own notices); its approvals are answered here. `listen` gets
+    `build` makes a host for options (`agent.build.build` with the face's own notices); its approvals are answered here. `listen` gets
     every event, on the event loop, and must not block.
     """
 

@@ -60,7 +60,7 @@ async def check(endpoint: Endpoint, config: Config, ledger: Ledger) -> list[List
 
     Raises ModelError (AuthError for a wrong key) or UsageError, with what to do.
     """
-    from agent.host import make_client
+    from agent.client import make_client
 
     client = make_client(replace(config, endpoints={endpoint.name: endpoint}), ledger)
     try:

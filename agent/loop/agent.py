@@ -34,7 +34,7 @@ def _crashed(error: BaseException) -> ErrorInfo:
 
 @dataclass(slots=True)
 class Agent:
-    """What a turn needs: built once by `agent.host`, used by every face."""
+    """What a turn needs: built once by `agent.build`, used by every face."""
 
     client: ModelClient
     ledger: Ledger

@@ -15,10 +15,11 @@ from acp import helpers, schema
 
 from agent import events
 from agent.approval.approval import MODES, UserAnswer, parse_mode
+from agent.build import build
 from agent.chat.chat import Chat
 from agent.chat.events import Action, Answered, Asked, ChatEvent, Inquired, Opened, Refused, Shown
 from agent.errors import StateError, UsageError
-from agent.host import Host, Options, build
+from agent.host import Host, Options
 from agent.llm.messages import ImagePart
 from agent.session.index import summaries
 from moa import __version__

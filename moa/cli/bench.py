@@ -164,7 +164,7 @@ async def _go(
     asked: dict[str, Any],
     kept: Run | None,
 ) -> tuple[Report, int]:
-    from agent.host import make_client
+    from agent.client import make_client
 
     with closing(ledger(config)) as books:
         client = make_client(config, books, notice=lambda _code, text: _say(f"· {text}"))

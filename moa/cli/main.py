@@ -220,7 +220,7 @@ def _build_host(note: str | None, options: Options, **outside: Any) -> Host:
     """
     from pathlib import Path
 
-    from agent.host import build
+    from agent.build import build
 
     host = build(options, **outside)
     if note is not None:
@@ -323,7 +323,7 @@ async def _run_host(
     from agent.ui.run.progress import FetchBar
 
     if build is None:
-        from agent.host import build as make
+        from agent.build import build as make
     else:
         make = build
     depth.mark()

@@ -103,7 +103,7 @@ def _examined() -> list[Examined]:
 
 async def _examine(config: Config) -> list[Examined]:
     """Each preset against what is configured. Nothing is sent."""
-    from agent.host import make_client
+    from agent.client import make_client
     from agent.ledger.book import Ledger
 
     rows = []
@@ -155,7 +155,7 @@ def _made(path: Path, name: str) -> Report:
 
 async def check(name: str) -> Report:
     """Ask every member and the aggregator one tiny question: what works, how fast, at what price."""
-    from agent.host import make_client
+    from agent.client import make_client
 
     config = sessions.configuration()
     found = store.load(name, config_dir=config.paths.config, project_dir=config.trusted_project(here()))

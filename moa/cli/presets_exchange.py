@@ -162,7 +162,7 @@ def _read(path: Path) -> str:
 
 async def _shown(read: preset.Preset, config: Config) -> tuple[TableView, dict[str, object]]:
     """What it costs and who receives the conversation, from what is known offline."""
-    from agent.host import make_client
+    from agent.client import make_client
     from moa.quote import quote
 
     named = read.main or config.model

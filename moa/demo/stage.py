@@ -116,9 +116,9 @@ class Stage:
     """The chat that plays it."""
 
     def build(self, options: Options, **outside: Any) -> Host:
-        """An agent on the recording; the arguments are those of `agent.host.build`."""
+        """An agent on the recording; the arguments are those of `agent.build.build`."""
+        from agent.build import build
         from agent.config import disclosure
-        from agent.host import build
         from agent.installed import plugin_makers
 
         def demo(_host: PluginHost) -> Plugin:

@@ -123,7 +123,8 @@ class Consulting:
         return found
 
     def _open(self) -> tuple[Host, Moa]:
-        from agent.host import Options, build
+        from agent.build import build
+        from agent.host import Options
         from moa.plugin import make
 
         if self._host is None:

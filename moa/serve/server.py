@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from agent.client import caps_of, make_client
 from agent.errors import UsageError
-from agent.host import caps_of, make_client
 from agent.ledger.book import Ledger
 from agent.llm.accounting import CallContext, Cap
 from agent.llm.client import ModelClient

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
+from agent.build import build
 from agent.chat.events import Refused, Shown
 from agent.config.config import load_config
 from agent.errors import UsageError
 from agent.events import Notice
-from agent.host import Options, build
+from agent.host import Options
 from agent.plugin import Plugin
 from agent.ui.text import render
 from agent.ui.tui.host_status import glance

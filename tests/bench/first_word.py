@@ -15,9 +15,9 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from agent.client import make_client
 from agent.config.config import load_config
 from agent.events import AgentEvent, SideFinished
-from agent.host import make_client
 from agent.ledger.book import Ledger
 from agent.llm.accounting import CallContext
 from agent.llm.messages import Message, TextPart, ToolCallPart, assistant, user

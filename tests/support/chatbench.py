@@ -8,9 +8,10 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from agent.build import build
 from agent.chat.chat import Chat
 from agent.chat.events import ChatEvent
-from agent.host import Host, Options, build
+from agent.host import Host, Options
 from agent.llm.messages import Message, ToolCallPart, assistant
 from agent.llm.models.endpoint import ModelFacts
 from agent.llm.stream import Reply

@@ -10,9 +10,10 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from agent.build import build
 from agent.errors import StateError, UsageError
 from agent.events import Cost, Record, SideFinished
-from agent.host import Options, build
+from agent.host import Options
 from agent.llm.messages import ToolCallPart, assistant, system, tool_result, user
 from agent.session.export import export
 from agent.session.file import read_lines

@@ -21,7 +21,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from agent.host import Options, build
+from agent.build import build
+from agent.host import Options
 from agent.installed import plugin_makers
 from agent.plugin import Plugin, PluginHost
 from agent.ui.run import headless

@@ -20,10 +20,11 @@ from typing import Annotated, Any, Union, get_args
 from pydantic import Field, TypeAdapter
 
 from agent.approval.approval import ApprovalRequest, UserAnswer
+from agent.build import build
 from agent.chat.chat import Chat
 from agent.chat.events import Asked, ChatEvent, Opened
 from agent.events import TextDeltaEvent, TurnFinished
-from agent.host import Options, build
+from agent.host import Options
 from agent.llm.messages import ToolCallPart
 from agent.serialize import dumps
 from tests.support.endpoint import ScriptedEndpoint

@@ -16,7 +16,8 @@ from typing import Any
 
 import httpx
 
-from agent.host import Options, build
+from agent.build import build
+from agent.host import Options
 from agent.llm.accounting import CallContext
 from agent.llm.request import ModelRef
 from moa.aggregate.rungs import RungMemory

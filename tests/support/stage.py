@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from agent.build import build
 from agent.chat.events import ChatEvent
-from agent.host import Options, build
+from agent.host import Options
 from agent.ui.tui.app import ChatApp
 from agent.ui.tui.composer.composer import Composer
 from agent.ui.tui.status import StatusLine

@@ -12,10 +12,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agent import host as hosts
+from agent.build import build
 from agent.config.config import BudgetSettings
 from agent.errors import UsageError
 from agent.events import TurnFinished
+from agent.host import Options
 from agent.llm.errors import BudgetReached, Refused
 from agent.loop.turn import Turn
 from agent.session.session import Session
@@ -90,8 +91,8 @@ class Loops:
             return Fixed(host, arm.preset, shuffles=item.id if arm.name == "placebo:shuffled" else None)
 
         counsel = {"off": True} if arm.preset is None else {"preset": arm.preset.name}
-        host = hosts.build(
-            hosts.Options(
+        host = build(
+            Options(
                 model=str(arm.model),
                 effort=arm.effort,
                 cwd=work,

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from agent import host
 from agent.approval.approval import UserAnswer
 from agent.chat.events import Action, Answered, Asked, ChatEvent, Opened, Queued, Refused, Shown
 from agent.commands import Command, CommandContext, Result, RunTurn
@@ -558,25 +557,23 @@ def test_the_end_stops_what_runs(tmp_path: Path) -> None:
 
 
 def test_a_session_that_could_not_be_opened_is_not_held(tmp_path: Path) -> None:
-    bench = ChatBench(tmp_path)
-    broken = iter([UsageError("the preset is gone")])
+    broken: list[UsageError] = []
+
+    def adviser(host: PluginHost) -> Adviser:
+        if broken:
+            raise broken.pop()
+        return Adviser(host)
+
+    bench = ChatBench(tmp_path, plugins={"adviser": adviser})
 
     async def elsewhere() -> None:
         first = bench.chat.host.agent.session.id
         await bench.chat.submit("/clear")
         await bench.chat.idle()
-        assemble = host._assemble
-
-        def fail_once(*given: Any, **named: Any) -> Any:
-            if (problem := next(broken, None)) is not None:
-                raise problem
-            return assemble(*given, **named)
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(host, "_assemble", fail_once)
-            for _ in range(2):
-                await bench.chat.submit(f"/resume {first}")
-                await bench.chat.idle()
+        broken.append(UsageError("the preset is gone"))
+        for _ in range(2):
+            await bench.chat.submit(f"/resume {first}")
+            await bench.chat.idle()
 
     bench.run("hi", elsewhere)
     assert [event.message for event in bench.all(Refused)] == ["the preset is gone"]

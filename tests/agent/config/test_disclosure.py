@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from agent.build import build
 from agent.config.disclosure import agree, pending
-from agent.host import Host, Options, build
+from agent.host import Host, Options
 from agent.plugin import Disclosure, Plugin
 from tests.support.program import endpoint_config, preset_text
 

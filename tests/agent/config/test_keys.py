@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from agent.build import build
 from agent.config.config import load_config
 from agent.config.keys import KeyStore
 from agent.errors import UsageError
-from agent.host import Options, build
+from agent.host import Options
 
 OPENROUTER = "https://openrouter.ai/api/v1"
 posix = pytest.mark.skipif(os.name != "posix", reason="permissions are POSIX's")

@@ -205,7 +205,7 @@ def test_a_file_is_a_command_with_completion_and_never_shadows_one(tmp_path: Pat
     real = bench.build
 
     def build(options: object) -> object:
-        from agent.host import build as build_host
+        from agent.build import build as build_host
 
         host = real(options)  # type: ignore[arg-type]
         twin = build_host(

@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 
 from agent.approval.approval import UserAnswer
+from agent.build import build
 from agent.chat.events import Asked
 from agent.delegate.tool import Settings, read_settings
 from agent.errors import UsageError
 from agent.events import AgentEvent, SideFinished, SideProgress, SideStarted, ToolFinished, ToolStarted, TurnFinished
-from agent.host import Host, Options, build
+from agent.host import Host, Options
 from agent.ledger.book import Ledger
 from agent.llm.errors import BudgetReached, RateLimited
 from agent.llm.request import ModelRef, Request

@@ -11,8 +11,9 @@ import pytest
 
 import agent.ui
 from agent.approval.approval import UserAnswer
+from agent.build import build
 from agent.events import Record, TurnStarted
-from agent.host import Options, build
+from agent.host import Options
 from agent.llm.messages import assistant, user
 from agent.loop.hooks import ask_all
 from agent.records import told_in_place, view_of

@@ -15,7 +15,8 @@ import pytest
 from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
-from agent.host import Options, build
+from agent.build import build
+from agent.host import Options
 from agent.llm.models.endpoint import WELL_KNOWN, Price, key_variables
 from agent.llm.request import ModelRef
 from agent.local import discover as discovering

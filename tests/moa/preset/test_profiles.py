@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from agent.build import build
 from agent.errors import UsageError
-from agent.host import Options, build
+from agent.host import Options
 from agent.llm.request import ModelRef
 from agent.plugin import Profile, Registry
 from moa.plugin import Moa, make

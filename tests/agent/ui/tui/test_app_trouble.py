@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from agent.build import build
 from agent.errors import UsageError
-from agent.host import Host, Options, build
+from agent.host import Host, Options
 from agent.ui.tui import app as app_module
 from agent.ui.tui.composer.composer import Composer
 from agent.ui.tui.dialogs.consent import Consent
