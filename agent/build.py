@@ -204,6 +204,7 @@ class _Assembly:
             session=self.session,
             account=self.account,
             run_shell=self._run_shell,
+            approvals=self.approvals,
             denied=lambda path: self.deny_paths.match(path) or self.deny_paths.fence.why_private(path),
             composed=lambda: self.agent.composed,
             member_tools=self._member_tools,

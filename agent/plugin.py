@@ -15,8 +15,10 @@ from agent.llm.accounting import CallContext
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from agent.approval.approval import Approvals
     from agent.commands import Command
     from agent.events import Emit, ErrorInfo, Record, RecordLevel, TurnStatus
+    from agent.forms import Ask
     from agent.ledger.book import Ledger
     from agent.llm.client import ModelClient
     from agent.llm.errors import ModelError
@@ -59,6 +61,8 @@ class TurnState:
     composed: str = ""
     """Under which name the main model was chosen, where that is more than one (see `ComposedModel`)."""
     withdraw: Callable[[], None] = lambda: None
+    ask: Ask | None = None
+    """Shows the user a form and waits for the answer; None where nobody could answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,6 +298,17 @@ class Offers(Generic[T]):
         return sorted({name for _, names in self._sources for name in names()})
 
 
+class Reviewed(NamedTuple):
+    """What somebody says of a plan: for the user who decides, and as text for the model (empty: nothing to take up)."""
+
+    view: View
+    text: str = ""
+
+
+Reviewer = Callable[[str | None, "Session", "Emit"], Awaitable[Reviewed | None]]
+"""`review(named, session, emit)` of the plan in the session's last reply. `named`: by whom the user wants it read (empty: by the usual one;
+None: by nobody who would not be asked anyway). None: it has nothing to do with it."""
+
 MemberTools = Callable[[CallContext, "Domains | None"], Sequence["Tool"]]
 """Tools for one member: on whose account it works, and which sites its preset lets it reach."""
 
@@ -308,6 +323,8 @@ class Registry:
     models: Offers[ComposedModel] = field(default_factory=Offers)
     member_tools: list[MemberTools] = field(default_factory=list)
     """Who has tools for panel members beside those that read files."""
+    reviewers: list[Reviewer] = field(default_factory=list)
+    """Who reads a plan before the user decides on it."""
 
 
 class MemberRunner(Protocol):
@@ -368,3 +385,5 @@ class PluginHost:
     """`run_shell(command, timeout_s)`: a command of the user's own, run as the shell tool runs one but unasked. Raises ToolError."""
     denied: Callable[[Path], str | None] = lambda _path: None
     """Why a file is read by nobody but the user, where it is so (deny_paths, and what holds keys as often as not)."""
+    approvals: Approvals | None = None
+    """What may run without asking, and its mode."""

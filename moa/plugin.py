@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from agent.llm.messages import ToolCallPart
     from agent.llm.request import Effort
     from agent.llm.stream import Reply
-    from agent.plugin import Disclosure, ModelCall, PluginHost, TurnState
+    from agent.plugin import Disclosure, ModelCall, PluginHost, Reviewed, TurnState
+    from agent.session.session import Session
     from agent.tools.base import Tool, ToolResult
     from agent.views import View
     from moa.aggregate.rungs import RungMemory
@@ -80,6 +81,7 @@ class Moa(Plugin):
         judges.offer(self)
         profiles.offer(self)
         fuse.offer(self)
+        host.registry.reviewers.append(self._review_plan)
         stored = host.session.get_state(self.name) or {}
         self.armed: str | None = stored.get("preset") if "preset" in stored else None
         if "preset" not in stored and self.settings.armed:
@@ -140,6 +142,11 @@ class Moa(Plugin):
         from moa.review.command import run
 
         return await run(self, context, args)
+
+    async def _review_plan(self, named: str | None, session: Session, emit: Emit) -> Reviewed | None:
+        from moa.review.plans import review
+
+        return await review(self, named, session, emit)
 
     def _complete_review(self, typed: str) -> Iterable[str]:
         from moa.preset import store

@@ -160,8 +160,9 @@ def receivers(preset: Preset, client: ModelClient, main: ModelRef | None) -> tup
 def disclosure(moa: Moa, line: str) -> Disclosure | None:
     """What is to be agreed to before a line is sent: nothing without a panel, and anew where the panel's receivers change."""
     words = line.split()
-    asks = words[:2] == ["/moa", "ask"] or words[:1] == ["/review"]
-    if words[:1] == ["/review"]:
+    plans = words[:1] == ["/plan"] and words[1:] not in ([], ["off"]) and words[1:2] != ["go"]
+    asks = words[:2] == ["/moa", "ask"] or words[:1] == ["/review"] or plans
+    if plans or words[:1] == ["/review"]:
         words.insert(0, "/moa")  # its preset stands where that of /moa ask does
     if line.startswith("!") or (line.startswith("/") and not asks):
         return None  # no turn, or (a path, /goal) not worth a wrong guess: the next message asks
@@ -176,5 +177,7 @@ def disclosure(moa: Moa, line: str) -> Disclosure | None:
         preset = moa.load(name)
     except UsageError:
         return None  # the turn says so, better
+    if plans and moa.obstacles(preset):
+        return None  # it is not asked, and the approval says so
     hosts = ", ".join(receivers(preset, moa.host.client, moa.main()))
     return Disclosure(f"moa {name}: {hosts}", f"/moa quote {name}", "" if asks or fused else "/moa off")

@@ -47,14 +47,15 @@ __all__ = [
     "suggest_rule",
 ]
 
-Mode = Literal["deny", "ask", "edits", "all"]
-"""deny: read-only tools alone, and those stay on this machine. ask: the rest asks. edits: write and edit inside the working folder don't ask. all: nothing asks but
+Mode = Literal["deny", "ask", "edits", "plan", "all"]
+"""deny: read-only tools alone, and those stay on this machine. ask: the rest asks. edits: write and edit inside the working folder don't ask. plan: nothing is changed until the user has approved a plan. all: nothing asks but
 changes of protected files (`agent.files.protected`), which ask in every mode."""
 
 MODES: Mapping[Mode, str] = {
     "deny": "Only tools that change nothing run; the others are refused.",
     "ask": "What changes something is asked about first.",
     "edits": "Files inside the working folder are changed without asking; the rest is asked about.",
+    "plan": "Nothing is changed until you have approved a plan.",
     "all": "Everything runs without asking.",
 }
 """What each mode does, for the user, in the order in which a key goes through them."""
@@ -65,7 +66,7 @@ WRITERS = frozenset({"write", "edit"})
 def parse_mode(text: str, *, source: str = "--approve") -> Mode:
     """A mode by its word. Raises UsageError naming `source` (an option, or file and key)."""
     if text not in get_args(Mode):
-        raise UsageError(f"{source}: there is no approval mode {text!r}", remedy="use deny, ask, edits or all")
+        raise UsageError(f"{source}: there is no approval mode {text!r}", remedy=f"use {', '.join(MODES)}")
     return cast("Mode", text)
 
 
@@ -169,6 +170,13 @@ class Approvals:
                 "mode deny",
                 f"{name} was not run: only tools that change nothing and reach nobody are allowed here (approval mode deny). Don't try again; go on without it, or "
                 "say what you would have done. The user can allow it with --approve edits, --approve all, or --approve ask in a terminal.",
+            )
+        if self.mode == "plan" and not is_read_only(tool, arguments):
+            return Decision(
+                False,
+                "mode plan",
+                f"{name} was not run: nothing is changed until the user has approved a plan. Don't try again; look around with the tools "
+                "that only read, and answer with the plan. The user allows it by approving the plan, or with /plan off.",
             )
         if allowed := self._settled(name, about, context.cwd):
             return allowed

@@ -325,6 +325,7 @@ class Chat:
         status = "failed"
         self._turn = turn
         turn.others_wait = lambda: self._waiting
+        turn.state.ask = self._inquiries.ask
         try:
             async for event in turn.events():
                 self._listen(event)

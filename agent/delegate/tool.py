@@ -142,8 +142,8 @@ class Delegate:
         if not task:
             raise ToolError("the task is empty")
         leader = self._leader()
-        if may_write and leader.tools.approvals.mode == "deny":
-            raise ToolError("nobody may change anything here (approval mode deny); ask without may_write")
+        if may_write and (mode := leader.tools.approvals.mode) in ("deny", "plan"):
+            raise ToolError(f"nobody may change anything here (approval mode {mode}); ask without may_write")
         profile = await asyncio.to_thread(self.profile, arguments.get("preset"))
         if may_write:
             async with self._writing, self._room:

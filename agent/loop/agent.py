@@ -127,6 +127,9 @@ def refused_now(agent: Agent) -> dict[str, str]:
     if tools.approvals.mode == "deny":
         why = "only tools that look may run (the user can allow more with --approve, or /approve in the chat)"
         refused = {name: why for name, tool in tools.tools.items() if not tool.read_only or reaches_out(tool)}
+    elif tools.approvals.mode == "plan":
+        why = "nothing is changed until the user has approved a plan"
+        refused = {name: why for name, tool in tools.tools.items() if not tool.read_only}
     for _, found in ask_all(agent.plugins, "refuses", lambda plugin: plugin.refuses()):
         refused.update(found)
     return refused

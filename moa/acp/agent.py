@@ -17,8 +17,9 @@ from agent import events
 from agent.approval.approval import MODES, UserAnswer, parse_mode
 from agent.build import build
 from agent.chat.chat import Chat
-from agent.chat.events import Action, Answered, Asked, ChatEvent, Inquired, Opened, Refused, Shown
+from agent.chat.events import Action, Answered, Asked, ChatEvent, Inquired, Opened, Refused, Settled, Shown
 from agent.errors import StateError, UsageError
+from agent.forms import Choices
 from agent.host import Host, Options
 from agent.llm.messages import ImagePart
 from agent.session.index import summaries
@@ -145,6 +146,11 @@ class Conversation:
                 task = self._questions.pop(event.id, None)
                 if event.answer is None and task is not None:
                     task.cancel()
+            case Inquired(form=Choices() as form) if not form.ticks:
+                self._questions[event.id] = asyncio.create_task(self._choose(event.id, form))
+            case Settled():
+                if (task := self._questions.pop(event.id, None)) is not None:
+                    task.cancel()
             case Inquired():
                 text = "This command asks for more than an editor can show; use it in the terminal (`moa`), or give it arguments.\n"
                 self.put(helpers.update_agent_message_text(text))
@@ -175,6 +181,32 @@ class Conversation:
             self.chat.answer(asked.id, UserAnswer("no", f"the editor could not ask the user: {problem}"))
             return
         self.chat.answer(asked.id, _verdict(answer))
+
+    async def _choose(self, inquiry: str, form: Choices) -> None:
+        """A form of single answers as a question of the editor's; the first is the one that changes nothing."""
+        await self.told()
+        shown = [self._render(form.view)] if form.view is not None else []
+        content = [helpers.tool_content(helpers.text_block("\n".join(filter(None, [form.text, *shown]))))]
+        call = schema.ToolCallUpdate(
+            tool_call_id=inquiry, title=form.title, kind="think", status="pending", content=content
+        )
+        options = [
+            schema.PermissionOption(
+                option_id=choice.id,
+                name=f"{choice.label} ({choice.note})" if choice.note else choice.label,
+                kind="allow_once" if at else "reject_once",
+            )
+            for at, choice in enumerate(form.choices)
+        ]
+        chosen = ""
+        try:
+            answer = await self._conn.request_permission(session_id=self.id, tool_call=call, options=options)
+            chosen = getattr(answer.outcome, "option_id", "")
+        except asyncio.CancelledError:
+            raise
+        except Exception:
+            chosen = ""  # an editor that can't ask: it is as if the user wanted none of it
+        self.chat.reply(inquiry, (chosen,) if chosen else None)
 
 
 class EditorAgent:

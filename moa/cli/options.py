@@ -90,7 +90,7 @@ def _agent_options(parser: argparse.ArgumentParser) -> None:
     add("--cwd", metavar="DIR", help="the folder to work in")
     add(
         "--approve",
-        choices=("deny", "ask", "edits", "all"),
+        choices=("deny", "ask", "edits", "plan", "all"),
         help="what may run without asking (default: ask at a terminal, else deny)",
     )
     add("-c", "--continue", dest="resume_latest", action="store_true", help="go on with the last session")

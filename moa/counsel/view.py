@@ -29,7 +29,7 @@ def counsel_view(data: Mapping[str, Any], *, number: int | None = None, of: int 
     record = CounselRecord.read(data)
     analysis = _analysis_of(record)
     title = f"{number} of {of} · {line_of(record).line}" if number else ""
-    table, members = matrix(record, analysis, title=title), _members(record)
+    table, members = matrix(record, analysis, title=title), members_tree(record)
     tabs: list[tuple[str, View]] = [("Members", StackView(views=(table, members)))]
     if record.task == "review":
         from moa.review.command import tree
@@ -51,10 +51,16 @@ def _analysis_of(record: CounselRecord) -> Analysis | None:
     return from_record(record.analysis)
 
 
+def said_tree(record: CounselRecord) -> TreeView | None:
+    """Every point with what was quoted for it; None where nobody compared the answers."""
+    analysis = _analysis_of(record)
+    return None if analysis is None else _points(record, analysis)
+
+
 # Points
 
 
-def _points(record: CounselRecord, analysis: Analysis) -> View:
+def _points(record: CounselRecord, analysis: Analysis) -> TreeView:
     """Every point with what was quoted for it, dissent first."""
     checks, slots = Checks(record.evidence), slots_by_name(record)
     disputes = enumerate(analysis.contradictions)
@@ -124,7 +130,8 @@ def _has_point(quote: QuoteRecord, analysis: Analysis) -> bool:
 # Members
 
 
-def _members(record: CounselRecord) -> View:
+def members_tree(record: CounselRecord) -> TreeView:
+    """Who said what."""
     put = (("Put to the panel", record.question), ("The draft that was reviewed", record.draft))
     said = [TreeView(label=title, text=text) for title, text in put if text]
     said += [_member(each, record) for each in standings(record)]

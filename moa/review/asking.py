@@ -48,7 +48,7 @@ async def ask(
     reason: str,
     material: str | None = None,
     findings: Callable[[Counsel], tuple[FindingRecord, ...]] = lambda _counsel: (),
-) -> CounselRecord:
+) -> tuple[Counsel, CounselRecord]:
     """Ask the panel, and keep what it said as a record of the session; also what was paid for where it is stopped."""
     from moa.counsel.record import CounselRecord
 
@@ -86,4 +86,4 @@ async def ask(
         if broken is not None:
             kept(broken)
     moa.last = counsel
-    return kept(counsel)
+    return counsel, kept(counsel)

@@ -50,7 +50,7 @@ async def run(moa: Moa, context: CommandContext, args: str) -> Result:
             f"there is nothing to review: {change.title}" + (f" ({why})" if why else ""),
             remedy="name a revision (/review HEAD~1), a range (/review main...HEAD) or a file",
         )
-    record = await asking.ask(
+    _counsel, record = await asking.ask(
         moa,
         preset,
         tasks.REVIEW,

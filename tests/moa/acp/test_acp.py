@@ -90,6 +90,22 @@ def text(words: str) -> list[Any]:
     return [helpers.text_block(words)]
 
 
+def test_a_plan_is_decided_on_in_the_editor(program: Program, endpoint: ScriptedEndpoint) -> None:
+    endpoint.script = Script(
+        models={"worker": Behaviour(steps=(Say(text="Plan:\n1. Do this and that."), Say(text="Done.")))}
+    )
+    editor = Editor("edits")
+
+    async def do(conn: Any, session: str) -> Any:
+        await conn.prompt(session_id=session, prompt=text("/plan do it"))
+        # Approved, the main model is asked again; this one always says the same.
+        await editor.until(lambda: editor.said.count("Do this and that.") == 2)
+
+    drive(program, editor, do)
+    (question,) = editor.asked
+    assert "Do this and that." in question.content[0].content.text
+
+
 EDIT = ("edit", {"path": "notes.txt", "old": "line 1: nothing to see\n", "new": "line 1: something\n"})
 
 

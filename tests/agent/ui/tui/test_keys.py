@@ -37,11 +37,11 @@ def test_shift_tab_goes_through_the_approval_modes(stage: Stage) -> None:
     async def drive(stage: Stage) -> None:
         approvals = stage.app.chat.host.agent.tools.approvals
         seen = []
-        for _ in range(4):
+        for _ in range(5):
             seen.append(approvals.mode)
             await stage.pilot.press("shift+tab")
             await stage.pilot.pause()
-        assert seen == ["ask", "edits", "all", "deny"]
+        assert seen == ["ask", "edits", "plan", "all", "deny"]
         await stage.shows("ask: What changes something")
 
     stage.run(drive)
