@@ -10,7 +10,7 @@ import json
 from typing import TYPE_CHECKING
 
 from agent.llm.tokens import estimate_tokens
-from agent.plugin import ComposedModel, Contribution
+from agent.plugin import Contribution
 from moa.counsel import keep
 from moa.counsel.cadence import Decision
 from moa.counsel.delivery import Delivery
@@ -19,8 +19,6 @@ from moa.panel.quoting import fence, within
 from moa.preset.names import display_names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from agent.events import Emit
     from agent.llm.accounting import CallContext
     from agent.llm.messages import ToolCallPart
@@ -29,32 +27,11 @@ if TYPE_CHECKING:
     from moa.counsel.cadence import Receipts
     from moa.counsel.counsel import Counsel
     from moa.counsel.take import Council
-    from moa.plugin import Moa
 
 PREFIX = "fuse/"
 WINDOW_SHARE = 3
 """The panel's answers take at most this part of the final model's window (a third)."""
 LEAST_ANSWER = 200
-
-
-def offer(plugin: Moa) -> None:
-    """Let the host find `fuse/PRESET` as a model."""
-    plugin.host.registry.models.add(lambda name: find(plugin, name), lambda: listed(plugin))
-
-
-def find(plugin: Moa, name: str) -> ComposedModel | None:
-    """The model of that name, or None where it does not begin with `fuse/`. Raises UsageError for a preset that there is not."""
-    if not name.startswith(PREFIX):
-        return None
-    preset = plugin.load(name.removeprefix(PREFIX))
-    return ComposedModel(name, preset.main, preset.effort)
-
-
-def listed(plugin: Moa) -> Iterable[str]:
-    """All of them."""
-    from moa.preset.profiles import listed as presets
-
-    return (f"{PREFIX}{name}" for name in presets(plugin))
 
 
 class FuseTurn:

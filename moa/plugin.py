@@ -1,8 +1,7 @@
-"""/moa: counsel in the agent's loop. Arms a panel, hooks into each turn, and hands the verbs of `/moa` to `moa.commands`."""
+"""/moa: counsel in the agent's loop. Arms a panel, hooks into each turn, and hands its slash commands to `moa.slash`."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -10,33 +9,28 @@ from typing import TYPE_CHECKING, Any
 from agent import events
 from agent.commands import Command
 from agent.errors import UsageError
-from agent.llm.request import ModelRef
-from agent.plugin import Continue, Contribution, Plugin, RecordLine
+from agent.plugin import Continue, Contribution, RecordLine
 from agent.process import depth
-from moa import fuse, preflight, settings
+from moa import fuse, offers, preflight
+from moa.armed import Armed
 from moa.counsel import keep, record
-from moa.counsel.cadence import Decision, Receipts
+from moa.counsel.cadence import Decision
 from moa.counsel.delivery import Delivery
 from moa.counsel.turn import TurnCounsel
 from moa.panel import prompts
-from moa.preset import judges, profiles
 from moa.preset.preset import Preset
-from moa.preset.store import load
 
 if TYPE_CHECKING:
     from agent.commands import CommandContext, Result
     from agent.events import Emit
     from agent.llm.accounting import CallContext
     from agent.llm.messages import ToolCallPart
-    from agent.llm.request import Effort
     from agent.llm.stream import Reply
     from agent.plugin import Disclosure, ModelCall, PluginHost, Reviewed, TurnState
     from agent.session.session import Session
     from agent.tools.base import Tool, ToolResult
     from agent.views import View
-    from moa.aggregate.rungs import RungMemory
     from moa.counsel.counsel import Counsel
-    from moa.counsel.take import Council
 
 ARGS_HINT = "[on | off | PRESET | status | ask [@PRESET] PROMPT | show [N] | again | quote [PRESET] | cancel N | go | tool MODE]"
 PRESET_HINT = "[PRESET | new [NAME [MODEL…]] | edit NAME | copy NAME NEW | remove NAME | arm NAME]"
@@ -53,46 +47,19 @@ def make(host: PluginHost) -> Moa:
     return Moa(host)
 
 
-class Moa(Plugin):
-    """Counsel for the main model.
+class Moa(Armed):
+    """Counsel for the main model: the hooks."""
 
-    Which preset is armed is decided, in this order, by the turn's options (`/moa ask`), the command line, the session, and config.toml.
-    """
-
-    name = "moa"
     records = (record.KIND,)
 
     def __init__(self, host: PluginHost, *, env: Mapping[str, str] = os.environ) -> None:
-        self.host = host
-        self.settings = settings.read(host.settings, host.config_file)
-        self._receipts: Receipts | None = None
-        self.turn: TurnCounsel | fuse.FuseTurn | None = None
-        self.last: Counsel | None = None
-        self.aside: Council | None = None
-        """The panel that works for a command, outside of a turn."""
+        super().__init__(host)
         self._env = env
-        self._councils: dict[str, Council] = {}
-        self._memory: RungMemory | None = None
-        self._call: ModelCall | None = None
-        self._emit: Emit | None = None
         self._consulted = False
         self._reminded = False
         self._told: set[str] = set()
-        judges.offer(self)
-        profiles.offer(self)
-        fuse.offer(self)
+        offers.make(self)
         host.registry.reviewers.append(self._review_plan)
-        stored = host.session.get_state(self.name) or {}
-        self.armed: str | None = stored.get("preset") if "preset" in stored else None
-        if "preset" not in stored and self.settings.armed:
-            self.armed = self.settings.preset
-        self.tool_mode: str = stored.get("tool", "off")
-        self._preset: Preset | None = None
-        if host.options.get("off"):
-            self.armed = None
-        elif name := host.options.get("preset"):
-            self.armed = str(name)
-            self._preset = self.load(self.armed)
 
     # What it offers
 
@@ -124,17 +91,17 @@ class Moa(Plugin):
         )
 
     async def _command(self, context: CommandContext, args: str) -> Result:
-        from moa.commands import run
+        from moa.slash.counsel import run
 
         return await run(self, context, args)
 
     def _complete(self, typed: str) -> Iterable[str]:
-        from moa.commands import complete
+        from moa.slash.counsel import complete
 
         return complete(self, typed)
 
     async def _preset_command(self, context: CommandContext, args: str) -> Result:
-        from moa.preset.commands import run
+        from moa.slash.presets import run
 
         return await run(self, context, args)
 
@@ -155,7 +122,7 @@ class Moa(Plugin):
         return [choice for choice in choices if choice.startswith(typed)]
 
     def _complete_preset(self, typed: str) -> Iterable[str]:
-        from moa.preset.commands import complete
+        from moa.slash.presets import complete
 
         return complete(self, typed)
 
@@ -172,14 +139,6 @@ class Moa(Plugin):
     def refuses(self) -> Mapping[str, str]:
         """`consult`, until the user offers it."""
         return {} if self.tool_mode != "off" else {"consult": NOT_OFFERED}
-
-    def main_model(self) -> str | None:
-        """The `main` of a preset that the command line names."""
-        return self._preset.main if self._preset else None
-
-    def main_effort(self) -> Effort | None:
-        """The `effort` of a preset that the command line names."""
-        return self._preset.effort if self._preset else None
 
     def status(self) -> str | None:
         """`moa budget`, or nothing."""
@@ -203,107 +162,15 @@ class Moa(Plugin):
 
     def disclosure(self, line: str) -> Disclosure | None:
         """Before the first counsel with a panel: who will receive the conversation, and what it may cost."""
-        from moa.preflight import disclosure
+        from moa.slash.disclosing import disclosure
 
         return disclosure(self, line)
-
-    @property
-    def at_work(self) -> Council | None:
-        """The panel that is at work now, or would be next in this turn."""
-        return self.turn.council if self.turn else self.aside
-
-    @property
-    def receipts(self) -> Receipts:
-        """Why counsel was or was not taken in this session, earlier processes included."""
-        if self._receipts is None:
-            self._receipts = Receipts()
-            if self.host.session.records("counsel"):
-                from moa.counsel import restore
-
-                restore.receipts(self.host.session, self._receipts)
-        return self._receipts
-
-    # Arming
-
-    def load(self, name: str) -> Preset:
-        """A preset by name. Raises UsageError, which names config.toml where that is what names the preset."""
-        try:
-            return load(name, config_dir=self.host.config_dir, project_dir=self.host.project_dir, cwd=self.host.cwd)
-        except UsageError as error:
-            if name != self.settings.preset or name == self.host.options.get("preset"):
-                raise
-            text = f"{self.host.config_file}: moa.preset is {name!r}: {error.message}"
-            raise UsageError(text, remedy=error.remedy, kind=error.kind) from error
-
-    def main(self) -> ModelRef | None:
-        """The main model as far as it is known: of the last call, else as it was named at the start."""
-        if self._call is not None:
-            return self._call.model
-        named = self.main_model() or self.host.main_model
-        try:
-            if named and (composed := fuse.find(self, named)) is not None:
-                named = composed.main
-            return ModelRef.parse(named) if named else None
-        except (ValueError, UsageError):
-            return None
-
-    def fused(self) -> str:
-        """The preset whose panel answers every message, where the main model is `fuse/PRESET`; else nothing."""
-        composed = self.host.composed()
-        return composed.removeprefix(fuse.PREFIX) if composed.startswith(fuse.PREFIX) else ""
-
-    def arm(self, name: str | None) -> Preset | None:
-        """Arm a preset, or with None disarm, for this session from the next turn on. Raises UsageError; nothing changes then."""
-        preset = None if name is None else self.load(name)
-        if preset is not None:
-            self.check(preset)
-        self.armed = name
-        self._store()
-        return preset
-
-    def check(self, preset: Preset) -> None:
-        """Raises UsageError where a preset can't be armed here."""
-        host = self.host
-        preflight.check(preset, host.client, self.main(), host.account.caps, host.member_tools())
-
-    def obstacles(self, preset: Preset) -> tuple[str, ...]:
-        """Why a preset can't be armed here, in short; empty where it can."""
-        host = self.host
-        return preflight.obstacles(preset, host.client, self.main(), host.account.caps, host.member_tools())
-
-    def set_tool(self, mode: str) -> None:
-        """Offer the consult tool, insist on it, or neither; kept with the session."""
-        self.tool_mode = mode
-        self._store()
-
-    def _store(self) -> None:
-        self.host.session.set_state(self.name, {"preset": self.armed, "tool": self.tool_mode})
-
-    def council(self, name: str) -> Council:
-        """The panel of a preset, read anew where its file has changed. Raises UsageError where it can't be armed."""
-        from moa.aggregate.rungs import RungMemory
-        from moa.counsel.take import Council
-
-        preset = self.load(name)
-        kept = self._councils.get(name)
-        if kept is not None and kept.preset == preset:
-            return kept
-        self.check(preset)
-        if self._memory is None:
-            self._memory = RungMemory.load(self._rungs)
-        council = Council(preset, self.host.client, memory=self._memory, run_member=self.host.run_member)
-        self._councils[name] = council
-        return council
-
-    @property
-    def _rungs(self) -> Any:
-        return self.host.state_dir / "rungs.json"
 
     # The hooks
 
     async def before_turn(self, turn: TurnState, emit: Emit) -> None:
         """Set up the turn's counsel. Raises UsageError where the armed preset is wrong: better before the turn than in it."""
-        self.turn, self._call, self._emit = None, None, emit
+        self.turn, self.call, self.emit = None, None, emit
         self._consulted = self._reminded = False
         option = turn.options.get(self.name) or {}
         composed = "" if option else turn.composed  # what is asked for this turn goes first
@@ -341,7 +208,7 @@ class Moa(Plugin):
 
     async def before_model(self, call: ModelCall, emit: Emit) -> Contribution | None:
         """Counsel for this call, where the cadence asks for some."""
-        self._call, self._emit = call, emit
+        self.call, self.emit = call, emit
         if self.turn is None:
             return None
         contribution = await self.turn.before_model(call)
@@ -383,22 +250,18 @@ class Moa(Plugin):
         ending, self.turn = self.turn, None
         if ending is not None:
             await ending.close()
-        for council in self._councils.values():
-            await council.close()
-        if self._memory is not None:
-            with contextlib.suppress(OSError):  # a cache: without it the ladder is climbed again
-                self._memory.save(self._rungs)
+        await self.close_councils()
 
     # The consult tool
 
     def _offered(self) -> bool:
-        return self._call is not None and any(tool.name == "consult" for tool in self._call.tools)
+        return self.call is not None and any(tool.name == "consult" for tool in self.call.tools)
 
     async def _consult(self, question: str) -> str:
         """One counsel on a question, as text. Raises ToolError where there is no panel to ask."""
         from agent.tools.base import ToolError
 
-        call, emit = self._call, self._emit
+        call, emit = self.call, self.emit
         if self.tool_mode == "off":
             raise ToolError(f"The panel was not asked: {NOT_OFFERED}. Go on without it.")
         self._consulted = True
@@ -433,12 +296,6 @@ class Moa(Plugin):
             why = "; ".join(f"{failure.slot}: {failure.kind}" for failure in counsel.failures)
             raise ToolError(f"Nobody on the panel answered ({why or 'it broke off'}). Go on without it.")
         return text or prompts.SILENT
-
-    # What the verbs need
-
-    def account(self) -> tuple[CallContext, Emit] | None:
-        """The last call's account and the stream of its turn; None before the first."""
-        return None if self._call is None or self._emit is None else (self._call.context, self._emit)
 
 
 def _consulted(counsel: Counsel, turn: int) -> tuple[str | None, Delivery]:

@@ -8,13 +8,11 @@ from urllib.parse import urlsplit
 
 from agent.errors import UsageError
 from agent.llm.request import ModelRef
-from agent.plugin import Disclosure
 from moa.preset.preset import MAIN
 
 if TYPE_CHECKING:
     from agent.llm.accounting import Cap
     from agent.llm.client import ModelClient
-    from moa.plugin import Moa
     from moa.preset.preset import Member, Preset
 
 
@@ -97,6 +95,11 @@ def obstacles(
     return tuple(found)
 
 
+def runs_here(obstacles: tuple[str, ...]) -> str:
+    """The cell that says whether a preset can run, and why not."""
+    return f"no: {'; '.join(obstacles)}" if obstacles else "yes"
+
+
 def check_tools(preset: Preset, tools: Collection[str] | None) -> None:
     """Raises UsageError where a member is given a tool that is not among `tools`."""
     for member in preset.members:
@@ -155,29 +158,3 @@ def receivers(preset: Preset, client: ModelClient, main: ModelRef | None) -> tup
             continue
         hosts["this machine" if endpoint.is_loopback else urlsplit(endpoint.base_url).hostname or endpoint.name] = None
     return tuple(hosts)
-
-
-def disclosure(moa: Moa, line: str) -> Disclosure | None:
-    """What is to be agreed to before a line is sent: nothing without a panel, and anew where the panel's receivers change."""
-    words = line.split()
-    plans = words[:1] == ["/plan"] and words[1:] not in ([], ["off"]) and words[1:2] != ["go"]
-    asks = words[:2] == ["/moa", "ask"] or words[:1] == ["/review"] or plans
-    if plans or words[:1] == ["/review"]:
-        words.insert(0, "/moa")  # its preset stands where that of /moa ask does
-    if line.startswith("!") or (line.startswith("/") and not asks):
-        return None  # no turn, or (a path, /goal) not worth a wrong guess: the next message asks
-    fused = "" if asks else moa.fused()
-    name = fused or moa.armed
-    if asks:
-        named = words[2][1:] if len(words) > 2 and words[2].startswith("@") else ""
-        name = named or moa.armed or moa.settings.preset
-    if name is None:
-        return None
-    try:
-        preset = moa.load(name)
-    except UsageError:
-        return None  # the turn says so, better
-    if plans and moa.obstacles(preset):
-        return None  # it is not asked, and the approval says so
-    hosts = ", ".join(receivers(preset, moa.host.client, moa.main()))
-    return Disclosure(f"moa {name}: {hosts}", f"/moa quote {name}", "" if asks or fused else "/moa off")

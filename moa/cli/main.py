@@ -393,7 +393,7 @@ def _bench(arguments: argparse.Namespace) -> int:
 
 
 def _preset(arguments: argparse.Namespace) -> int:
-    from moa.cli import presets
+    from moa.admin import presets
 
     names = [getattr(arguments, name) for name in arguments.names]
     report = presets.answer(arguments.verb, *names)
@@ -470,7 +470,7 @@ def _doctor(arguments: argparse.Namespace) -> int:
     import asyncio
 
     from agent.admin.doctor import doctor
-    from moa.cli.presets import examined
+    from moa.admin.presets import examined
 
     return _report(asyncio.run(doctor(examined())), arguments.json)
 

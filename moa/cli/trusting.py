@@ -7,7 +7,7 @@ from pathlib import Path
 
 from agent.admin.trust import look, trust
 from agent.text.cleaning import visible
-from moa.cli.presets import of_project
+from moa.admin.presets import of_project
 
 
 def trust_folder(folder: str, *, sure: bool) -> int:

@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from agent.events import Emit
     from agent.llm.messages import Message
     from agent.session.session import Session
+    from moa.armed import Armed
     from moa.counsel.counsel import Counsel
     from moa.counsel.record import CounselRecord, FindingRecord
     from moa.panel.tasks import Task
-    from moa.plugin import Moa
     from moa.preset.preset import Preset
 
 
-def ready(moa: Moa, name: str) -> Preset:
+def ready(moa: Armed, name: str) -> Preset:
     """The preset that is to be asked. Raises UsageError where it can't be, before anything is read or sent."""
-    from moa.commands import check
+    from moa.slash.arming import check
 
     if level := depth.depth():
         text = f"there is no panel to ask: this process is inside of a panel already ({depth.VARIABLE}={level})"
@@ -38,7 +38,7 @@ def ready(moa: Moa, name: str) -> Preset:
 
 
 async def ask(
-    moa: Moa,
+    moa: Armed,
     preset: Preset,
     task: Task,
     *,

@@ -16,8 +16,8 @@ from moa.panel.quoting import fence
 from moa.review import asking, changes, findings
 
 if TYPE_CHECKING:
+    from moa.armed import Armed
     from moa.counsel.record import CounselRecord, FindingRecord
-    from moa.plugin import Moa
 
 ARGS_HINT = "[@PRESET] [staged | REVISION | A..B] [PATH…]"
 _MARKS: dict[str, Mark] = {"agreed": "agreed", "disputed": "disputed", "alone": "alone"}
@@ -38,7 +38,7 @@ def preset_in(words: str) -> tuple[str, str]:
     return name, rest.strip()
 
 
-async def run(moa: Moa, context: CommandContext, args: str) -> Result:
+async def run(moa: Armed, context: CommandContext, args: str) -> Result:
     """Review what `args` names. Raises UsageError."""
     name, words = preset_in(args.strip())
     preset = asking.ready(moa, name or moa.armed or moa.settings.preset)

@@ -16,10 +16,10 @@ from moa.review import asking
 if TYPE_CHECKING:
     from agent.events import Emit
     from agent.session.session import Session
-    from moa.plugin import Moa
+    from moa.armed import Armed
 
 
-async def review(moa: Moa, named: str | None, session: Session, emit: Emit) -> Reviewed | None:
+async def review(moa: Armed, named: str | None, session: Session, emit: Emit) -> Reviewed | None:
     """Ask the panel on the plan in the last reply. None where none is armed and none was wanted; where it can't be asked, the view says why."""
     name = named or moa.armed or (moa.settings.preset if named is not None else None)
     if name is None:

@@ -431,7 +431,7 @@ def test_wrong_verbs_name_the_nearest(tmp_path: Path) -> None:
 
 
 def test_completion_knows_verbs_presets_and_who_is_at_work(tmp_path: Path) -> None:
-    command, presets = Bench(tmp_path, ["done"], options={}).moa.commands()
+    command, presets, *_ = Bench(tmp_path, ["done"], options={}).moa.commands()
     assert list(command.complete("qu")) == ["quote", "quality"]
     assert list(command.complete("ask @q")) == ["ask @q", "ask @quality"]
     assert list(command.complete("tool f")) == ["tool force"]

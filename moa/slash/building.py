@@ -21,7 +21,7 @@ from moa.preset import at_hand, store
 from moa.preset.preset import MAIN, Preset, read
 
 if TYPE_CHECKING:
-    from moa.plugin import Moa
+    from moa.armed import Armed
     from moa.preset.at_hand import AtHand
 
 NAME = "mine"
@@ -38,7 +38,7 @@ TURN_TOKENS = 1_000_000
 """Counsel's share of a turn: a cap in tokens holds where no price is known, too."""
 
 
-async def offer(moa: Moa, context: CommandContext, preset: Preset, why: tuple[str, ...]) -> Result:
+async def offer(moa: Armed, context: CommandContext, preset: Preset, why: tuple[str, ...]) -> Result:
     """Instead of a preset that can't be armed: a panel from the endpoints at hand, or a preset that can run. Raises UsageError where nobody
     is there to choose."""
     reason = f"the preset {preset.name} can't be armed here: {'; '.join(why)}"
@@ -52,7 +52,7 @@ async def offer(moa: Moa, context: CommandContext, preset: Preset, why: tuple[st
     return await choose(moa, context, free_name(moa), f"{reason[0].upper()}{reason[1:]}.", but=preset.name)
 
 
-async def choose(moa: Moa, context: CommandContext, name: str, why: str = "", *, but: str = "") -> Result:
+async def choose(moa: Armed, context: CommandContext, name: str, why: str = "", *, but: str = "") -> Result:
     """The form: whose ticks become the preset `name`. Raises UsageError."""
     assert context.ask is not None
     context.emit(
@@ -72,7 +72,7 @@ async def choose(moa: Moa, context: CommandContext, name: str, why: str = "", *,
 
 
 async def make(
-    moa: Moa,
+    moa: Armed,
     context: CommandContext,
     name: str,
     models: tuple[str, ...],
@@ -96,13 +96,13 @@ async def make(
     return await _reopened(moa, settings, name) if settings else await confirm(moa, context, name)
 
 
-async def _reopened(moa: Moa, settings: Mapping[tuple[str, ...], str], name: str) -> Act:
+async def _reopened(moa: Armed, settings: Mapping[tuple[str, ...], str], name: str) -> Act:
     """Write settings down; what they open is there once everything is built anew."""
     await asyncio.to_thread(edit.update, moa.host.config_file, settings)
     return Act("reopen", f"/preset arm {name}")
 
 
-async def confirm(moa: Moa, context: CommandContext, name: str) -> Result:
+async def confirm(moa: Armed, context: CommandContext, name: str) -> Result:
     """What a preset costs and who receives the conversation; then arm it, if the user wants that. Raises UsageError."""
     from moa.panel.briefing import render
     from moa.quote import pace, quote
@@ -121,13 +121,13 @@ async def confirm(moa: Moa, context: CommandContext, name: str) -> Result:
     )
     if await context.ask(form) != ("yes",):
         return _said(f"`{name}` is saved and not armed: `/moa {name}` arms it, `/preset edit {name}` changes it.")
-    from moa.commands import armed
+    from moa.slash.arming import armed
 
     said = await _make_default(moa, name)
     return armed(moa, name, said)
 
 
-async def _take(moa: Moa, context: CommandContext, name: str) -> Result:
+async def _take(moa: Armed, context: CommandContext, name: str) -> Result:
     """A preset that is there already; with it comes its main model, where none can be called."""
     preset = moa.load(name)
     if _main(moa) is None and preset.main is not None:
@@ -135,7 +135,7 @@ async def _take(moa: Moa, context: CommandContext, name: str) -> Result:
     return await confirm(moa, context, name)
 
 
-async def _make_default(moa: Moa, name: str) -> str:
+async def _make_default(moa: Armed, name: str) -> str:
     """Have bare /moa arm this one, where the one that it would arm can't be. Returns what to say of it."""
     try:
         held = moa.obstacles(moa.load(moa.settings.preset))
@@ -148,7 +148,7 @@ async def _make_default(moa: Moa, name: str) -> str:
     return f"Bare `/moa` arms it from now on (`moa.preset` in {moa.host.config_file})."
 
 
-def _main(moa: Moa) -> ModelRef | None:
+def _main(moa: Armed) -> ModelRef | None:
     """The main model, where it can be called."""
     main = moa.main()
     try:
@@ -159,14 +159,14 @@ def _main(moa: Moa) -> ModelRef | None:
     return main
 
 
-def free_name(moa: Moa) -> str:
+def free_name(moa: Armed) -> str:
     """What a panel that is made here can be called: `mine`, or with a number behind it."""
     taken = store.find(moa.host.config_dir, moa.host.project_dir)
     numbered = (f"{NAME}-{number}" for number in itertools.count(2))
     return next(name for name in itertools.chain((NAME,), numbered) if name not in taken)
 
 
-def _description(moa: Moa, name: str) -> str:
+def _description(moa: Armed, name: str) -> str:
     return moa.load(name).description
 
 
@@ -174,7 +174,7 @@ def _said(text: str) -> Said:
     return Said(MarkdownView(text=text))
 
 
-def runnable(moa: Moa, *, but: str = "") -> list[str]:
+def runnable(moa: Armed, *, but: str = "") -> list[str]:
     """The presets that can be armed here: the user's own, those of the project, and of the shipped ones each that needs nothing more."""
     every = store.read_all(moa.host.config_dir, moa.host.project_dir)
     able = [
@@ -213,7 +213,7 @@ def _quoted(text: str) -> str:
 
 
 def _form(
-    moa: Moa, hand: AtHand, main: ModelRef | None, name: str, why: str, able: list[str]
+    moa: Armed, hand: AtHand, main: ModelRef | None, name: str, why: str, able: list[str]
 ) -> tuple[Choices, ModelRef | None]:
     """The form, and who would become the main model."""
     ticked = at_hand.sensible(hand.models, main)

@@ -12,15 +12,16 @@ from agent.commands import CommandContext, Result, Said
 from agent.errors import UsageError
 from agent.forms import EditFile
 from agent.views import MarkdownView, TableView
+from moa import preflight
 from moa.preset import store
 
 if TYPE_CHECKING:
-    from moa.plugin import Moa
+    from moa.armed import Armed
 
 
-async def run(moa: Moa, context: CommandContext, args: str) -> Result:
+async def run(moa: Armed, context: CommandContext, args: str) -> Result:
     """Do what stands after `/preset`: nothing lists all, a verb does it, a preset's name arms it. Raises UsageError, StateError."""
-    from moa.commands import arm
+    from moa.slash.counsel import arm
 
     word, _, rest = args.strip().partition(" ")
     if not word:
@@ -30,7 +31,7 @@ async def run(moa: Moa, context: CommandContext, args: str) -> Result:
     return await arm(moa, context, word, rest)
 
 
-def complete(moa: Moa, typed: str) -> Iterable[str]:
+def complete(moa: Armed, typed: str) -> Iterable[str]:
     """The verbs, and the presets whose names begin like this."""
     names = sorted(store.find(moa.host.config_dir, moa.host.project_dir))
     word, space, rest = typed.partition(" ")
@@ -39,11 +40,11 @@ def complete(moa: Moa, typed: str) -> Iterable[str]:
     return [f"{word} {name}" for name in names if name.startswith(rest)] if word in TABLE and word != "new" else []
 
 
-def listed(moa: Moa) -> Said:
+def listed(moa: Armed) -> Said:
     """All presets, the armed one marked, and for each whether it can run here."""
     rows = []
     for found, preset, problem in store.read_all(moa.host.config_dir, moa.host.project_dir):
-        here = f"can't be used: {problem}" if preset is None else runs_here(moa.obstacles(preset))
+        here = f"can't be used: {problem}" if preset is None else preflight.runs_here(moa.obstacles(preset))
         armed = "●" if found.name == moa.armed else ""
         rows.append((armed, found.name, found.origin, here, preset.description if preset else ""))
     rows.sort(key=lambda row: row[3] != "yes")
@@ -54,14 +55,9 @@ def listed(moa: Moa) -> Said:
     return Said(TableView(columns=("", "preset", "from", "runs here", "description"), rows=tuple(rows), note=note))
 
 
-def runs_here(obstacles: tuple[str, ...]) -> str:
-    """The cell that says whether a preset can run, and why not."""
-    return f"no: {'; '.join(obstacles)}" if obstacles else "yes"
-
-
-async def _new(moa: Moa, context: CommandContext, words: list[str]) -> Result:
-    from moa.preset.building import choose, free_name, make
+async def _new(moa: Armed, context: CommandContext, words: list[str]) -> Result:
     from moa.preset.preset import check_name
+    from moa.slash.building import choose, free_name, make
 
     name, models = (words[0], words[1:]) if words else (free_name(moa), [])
     path = moa.host.config_dir / "presets" / f"{name}.toml"
@@ -79,8 +75,8 @@ async def _new(moa: Moa, context: CommandContext, words: list[str]) -> Result:
     return await choose(moa, context, name)
 
 
-async def _edit(moa: Moa, context: CommandContext, words: list[str]) -> Result:
-    from moa.cli.presets_exchange import edited
+async def _edit(moa: Armed, context: CommandContext, words: list[str]) -> Result:
+    from moa.admin.exchange import edited
 
     name = _one(words, "edit")
     ask = context.ask
@@ -95,7 +91,7 @@ async def _edit(moa: Moa, context: CommandContext, words: list[str]) -> Result:
     return Said((await edited(name, moa.host.config_dir, moa.host.project_dir, run_editor)).view)
 
 
-async def _copy(moa: Moa, context: CommandContext, words: list[str]) -> Result:
+async def _copy(moa: Armed, context: CommandContext, words: list[str]) -> Result:
     if len(words) != 2:
         raise UsageError("/preset copy needs a preset and a new name", remedy="/preset copy NAME NEW")
     source, target = words
@@ -103,8 +99,8 @@ async def _copy(moa: Moa, context: CommandContext, words: list[str]) -> Result:
     return _said(f"{path} is there. `/preset edit {target}` changes it, `/preset {target}` arms it.")
 
 
-async def _remove(moa: Moa, context: CommandContext, words: list[str]) -> Result:
-    from moa.cli.presets_exchange import removed
+async def _remove(moa: Armed, context: CommandContext, words: list[str]) -> Result:
+    from moa.admin.exchange import removed
 
     name = _one(words, "remove")
     if name == moa.armed:
@@ -113,9 +109,9 @@ async def _remove(moa: Moa, context: CommandContext, words: list[str]) -> Result
     return Said(removed(name, config, moa.host.project_dir).view)
 
 
-async def _arm(moa: Moa, context: CommandContext, words: list[str]) -> Result:
+async def _arm(moa: Armed, context: CommandContext, words: list[str]) -> Result:
     """With its quote before it is armed."""
-    from moa.preset.building import confirm
+    from moa.slash.building import confirm
 
     return await confirm(moa, context, _one(words, "arm"))
 
@@ -130,7 +126,7 @@ def _said(text: str) -> Said:
     return Said(MarkdownView(text=text))
 
 
-TABLE: Mapping[str, Callable[[Moa, CommandContext, list[str]], Awaitable[Result]]] = {
+TABLE: Mapping[str, Callable[[Armed, CommandContext, list[str]], Awaitable[Result]]] = {
     "new": _new,
     "edit": _edit,
     "copy": _copy,

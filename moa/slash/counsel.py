@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from agent.commands import CommandContext, Completion, Result, RunTurn, Said
 from agent.errors import UsageError
 from agent.llm.money import Total
-from agent.process import depth
 from agent.text.numbers import whole_number
 from agent.views import MarkdownView, TableView
 from moa import preflight
@@ -16,15 +15,16 @@ from moa.aggregate.methods import METHODS
 from moa.counsel import keep, record, restore
 from moa.preset import store
 from moa.preset.preset import VERBS
+from moa.slash.arming import NOT_HERE, armed, check
 
 if TYPE_CHECKING:
+    from moa.armed import Armed
     from moa.counsel.counsel import Counsel
     from moa.counsel.record import FindingRecord
-    from moa.plugin import Moa
     from moa.preset.preset import Preset
 
 
-async def run(moa: Moa, context: CommandContext, args: str) -> Result:
+async def run(moa: Armed, context: CommandContext, args: str) -> Result:
     """Do what stands after `/moa`. Raises UsageError, with the nearest verb or preset for a word that is neither."""
     word, _, rest = args.strip().partition(" ")
     if not word:
@@ -34,7 +34,7 @@ async def run(moa: Moa, context: CommandContext, args: str) -> Result:
     return await arm(moa, context, word, rest)
 
 
-def complete(moa: Moa, typed: str) -> Iterable[str]:
+def complete(moa: Armed, typed: str) -> Iterable[str]:
     """What could stand after `/moa`, given what stands there already."""
     word, space, rest = typed.partition(" ")
     presets = sorted(store.find(moa.host.config_dir, moa.host.project_dir))
@@ -63,18 +63,18 @@ def _nothing_more(verb: str, rest: str) -> None:
 # Arming
 
 
-async def _on(moa: Moa, context: CommandContext, rest: str) -> Result:
+async def _on(moa: Armed, context: CommandContext, rest: str) -> Result:
     _nothing_more("on", rest)
     return await arm(moa, context, moa.armed or moa.settings.preset, "")
 
 
-async def _off(moa: Moa, context: CommandContext, rest: str) -> Result:
+async def _off(moa: Armed, context: CommandContext, rest: str) -> Result:
     _nothing_more("off", rest)
     moa.arm(None)
     return _said("Counsel is off.")
 
 
-async def arm(moa: Moa, context: CommandContext, name: str, rest: str) -> Result:
+async def arm(moa: Armed, context: CommandContext, name: str, rest: str) -> Result:
     """Arm a preset, or offer what can be armed here instead. Raises UsageError."""
     known = store.find(moa.host.config_dir, moa.host.project_dir)
     if name not in known:
@@ -90,40 +90,9 @@ async def arm(moa: Moa, context: CommandContext, name: str, rest: str) -> Result
     except UsageError as error:
         if error.kind not in NOT_HERE:
             raise
-    from moa.preset.building import offer
+    from moa.slash.building import offer
 
     return await offer(moa, context, preset, moa.obstacles(preset))
-
-
-def check(moa: Moa, preset: Preset) -> None:
-    """Raises UsageError where a preset can't be armed here, and says which way leads on."""
-    try:
-        moa.check(preset)
-    except UsageError as error:
-        if error.kind not in NOT_HERE:
-            raise
-        remedy = f"{error.remedy}; or /moa, which offers a panel from what is here"
-        raise UsageError(error.message, remedy=remedy, kind=error.kind) from None
-
-
-NOT_HERE = ("missing_key", "unknown_endpoint", "unpriced")
-"""Errors that say that a preset wants what this machine has not."""
-
-
-def armed(moa: Moa, name: str, more: str = "") -> Said:
-    """Arm a preset, and say who is on it and who receives what. Raises UsageError; nothing changes then."""
-    preset = moa.arm(name)
-    assert preset is not None
-    hosts = ", ".join(preflight.receivers(preset, moa.host.client, moa.main()))
-    first = f"Counsel is on: `{name}`, {len(preset.members)} members, cadence `{preset.cadence}`."
-    lines = [first, f"The conversation goes to: {hosts}.", "`/moa quote` says what it costs."]
-    if strangers := preflight.strangers(preset, moa.main()):
-        lines.append(f"Whose models these are nobody knows, so they are allowed: {', '.join(strangers)}.")
-    if level := depth.depth():
-        lines.append(f"But nothing fans out here: this process is inside of a panel ({depth.VARIABLE}={level}).")
-    if more:
-        lines.append(more)
-    return _said("\n\n".join(lines))
 
 
 def _unknown(word: str, presets: list[str]) -> UsageError:
@@ -139,7 +108,7 @@ def _unknown(word: str, presets: list[str]) -> UsageError:
 # Asking
 
 
-async def _ask(moa: Moa, context: CommandContext, rest: str) -> Result:
+async def _ask(moa: Armed, context: CommandContext, rest: str) -> Result:
     name = moa.armed or moa.settings.preset
     if rest.startswith("@"):
         name, _, rest = rest[1:].partition(" ")
@@ -149,7 +118,7 @@ async def _ask(moa: Moa, context: CommandContext, rest: str) -> Result:
     return RunTurn(rest.strip(), {"moa": {"preset": name}})
 
 
-async def _again(moa: Moa, context: CommandContext, rest: str) -> Result:
+async def _again(moa: Armed, context: CommandContext, rest: str) -> Result:
     _nothing_more("again", rest)
     earlier = moa.last if moa.last is not None and moa.last.answers else _recorded(moa, context)
     council = moa.council(earlier.preset)
@@ -181,7 +150,7 @@ async def _again(moa: Moa, context: CommandContext, rest: str) -> Result:
     return Said(counsel_view(entry.data))
 
 
-def _recorded(moa: Moa, context: CommandContext) -> Counsel:
+def _recorded(moa: Armed, context: CommandContext) -> Counsel:
     """The last counsel with answers, as the session has it. Raises UsageError."""
     answered = [data for data in restore.taken(context.session) if data.get("members")]
     main = moa.main()
@@ -201,7 +170,7 @@ def _recorded(moa: Moa, context: CommandContext) -> Counsel:
 # Looking
 
 
-async def _show(moa: Moa, context: CommandContext, rest: str) -> Result:
+async def _show(moa: Armed, context: CommandContext, rest: str) -> Result:
     from moa.counsel.view import counsel_view
 
     taken = restore.taken(context.session)
@@ -211,7 +180,7 @@ async def _show(moa: Moa, context: CommandContext, rest: str) -> Result:
     return Said(counsel_view(taken[number - 1], number=number, of=len(taken)))
 
 
-async def _status(moa: Moa, context: CommandContext, rest: str) -> Result:
+async def _status(moa: Armed, context: CommandContext, rest: str) -> Result:
     from moa.counsel.tally import count
 
     _nothing_more("status", rest)
@@ -254,7 +223,7 @@ def _sends(preset: Preset) -> str:
     return f"{what}; {bound}{others}"
 
 
-def _aggregators(moa: Moa, preset: Preset) -> list[tuple[str, str]]:
+def _aggregators(moa: Armed, preset: Preset) -> list[tuple[str, str]]:
     if not METHODS[preset.aggregate].needs_model:
         return [("aggregator", f"none ({preset.aggregate})")]
     from moa.aggregate import comparer
@@ -270,13 +239,13 @@ def _about(model: str, role: str | None) -> str:
     return f"{model}: {role}" if role else model
 
 
-def _spent(moa: Moa, context: CommandContext) -> Total:
+def _spent(moa: Armed, context: CommandContext) -> Total:
     """The sum of the ledger's own rows."""
     calls = moa.host.ledger.calls(session=context.session.id)
     return Total.of(call.cost_nano for call in calls if call.purpose in ("reference", "aggregator"))
 
 
-async def _quote(moa: Moa, context: CommandContext, rest: str) -> Result:
+async def _quote(moa: Armed, context: CommandContext, rest: str) -> Result:
     from moa.panel.briefing import render
     from moa.quote import pace, quote
 
@@ -290,7 +259,7 @@ async def _quote(moa: Moa, context: CommandContext, rest: str) -> Result:
 # While it runs
 
 
-async def _cancel(moa: Moa, context: CommandContext, rest: str) -> Result:
+async def _cancel(moa: Armed, context: CommandContext, rest: str) -> Result:
     running = moa.at_work.panel.running if moa.at_work else ()
     if not rest:
         raise UsageError("/moa cancel needs a member's number", remedy=f"at work: {', '.join(running) or 'nobody'}")
@@ -299,7 +268,7 @@ async def _cancel(moa: Moa, context: CommandContext, rest: str) -> Result:
     return _said(f"Member {rest} is stopped.")
 
 
-async def _go(moa: Moa, context: CommandContext, rest: str) -> Result:
+async def _go(moa: Armed, context: CommandContext, rest: str) -> Result:
     _nothing_more("go", rest)
     if moa.at_work is None or not moa.at_work.go():
         raise UsageError("no counsel is being waited for", remedy="/moa go is for while a panel is at work")
@@ -313,7 +282,7 @@ _TOOL_WORDS: Mapping[str, str] = {
 }
 
 
-async def _tool(moa: Moa, context: CommandContext, rest: str) -> Result:
+async def _tool(moa: Armed, context: CommandContext, rest: str) -> Result:
     if not rest:
         return _said(_TOOL_WORDS[moa.tool_mode])
     if rest not in _TOOL_WORDS:
@@ -331,7 +300,7 @@ def _number(text: str, verb: str, most: int, *, default: int) -> int:
     return number
 
 
-TABLE: Mapping[str, Callable[[Moa, CommandContext, str], Awaitable[Result]]] = {
+TABLE: Mapping[str, Callable[[Armed, CommandContext, str], Awaitable[Result]]] = {
     "on": _on,
     "off": _off,
     "status": _status,

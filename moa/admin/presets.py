@@ -16,11 +16,10 @@ from agent.process.folder import here
 from agent.serialize import to_plain
 from agent.views import MarkdownView, TableView
 from moa import preflight
+from moa.admin import exchange
 from moa.aggregate import comparer
 from moa.aggregate.methods import METHODS
-from moa.cli import presets_exchange
 from moa.preset import preset, store
-from moa.preset.commands import runs_here
 
 if TYPE_CHECKING:
     from agent.config.config import Config
@@ -37,7 +36,7 @@ def list_all() -> Report:
         (
             each.file.name,
             each.file.origin,
-            f"can't be used: {each.problem}" if each.problem else runs_here(each.obstacles),
+            f"can't be used: {each.problem}" if each.problem else preflight.runs_here(each.obstacles),
             each.description,
         )
         for each in found
@@ -159,7 +158,7 @@ async def check(name: str) -> Report:
 
     config = sessions.configuration()
     found = store.load(name, config_dir=config.paths.config, project_dir=config.trusted_project(here()))
-    preflight.check_tools(found, presets_exchange.member_tools())
+    preflight.check_tools(found, exchange.member_tools())
     named = found.main or config.model
     main = ModelRef.parse(named) if named else None
     books = sessions.ledger(config)
@@ -234,10 +233,10 @@ VERBS = {
     "check": check,
     "new": new,
     "copy": copy,
-    "edit": presets_exchange.edit,
-    "remove": presets_exchange.remove,
-    "import": presets_exchange.take_over,
-    "export": presets_exchange.export,
+    "edit": exchange.edit,
+    "remove": exchange.remove,
+    "import": exchange.take_over,
+    "export": exchange.export,
 }
 
 
