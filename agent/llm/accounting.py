@@ -12,7 +12,17 @@ from agent.llm.request import ModelRef
 from agent.llm.stream import CostSource, Usage
 
 Purpose = Literal[
-    "main", "reference", "aggregator", "goal_judge", "compaction", "title", "delegate", "probe", "serve", "search"
+    "main",
+    "reference",
+    "aggregator",
+    "goal_judge",
+    "compaction",
+    "title",
+    "delegate",
+    "probe",
+    "serve",
+    "search",
+    "bench",
 ]
 Outcome = Literal["done", "incomplete", "failed", "cancelled", "unknown", "reserved"]
 Scope = Literal["run", "turn", "session", "day", "share"]

@@ -12,9 +12,9 @@ from agent.llm.errors import BudgetReached, ModelError, Refused
 from agent.llm.messages import user
 from agent.llm.request import ModelRef, Request
 from moa.aggregate.majority import decided, winner
-from moa.bench import counselled
+from moa.bench import counselled, scorers
+from moa.bench.items import Item
 from moa.bench.scorers import score, vote
-from moa.bench.suites import Item
 
 if TYPE_CHECKING:
     from agent.llm.accounting import CallContext
@@ -34,7 +34,8 @@ class Result:
     """What became of one item in one arm. `text` is the answer that was scored; `score` is 0 where there is none. `cost_nano` sums what
     is known, `unknown` counts calls whose cost is not. `served` are the models as their endpoints named them, `votes` are the counted forms, `stopped` the members that were not needed.
     A task's: `steps` are the main model's calls, `counsel` counts what became of the counsels (`moa.counsel.tally`), `given` is what was
-    sent of them. `blocked`: nobody could judge the answer.
+    sent of them. `blocked`: nobody could judge the answer. A judged one's: `marks` by criterion, quotes that are in no text (`unverified`),
+    judges whose preference changed with the order (`swayed`), and what judging cost, which is no part of what answering did.
     """
 
     item: str
@@ -55,6 +56,12 @@ class Result:
     steps: int = 0
     counsel: dict[str, int] = field(default_factory=dict)
     given: list[dict[str, Any]] = field(default_factory=list)
+    marks: dict[str, float] = field(default_factory=dict)
+    unverified: int = 0
+    swayed: int = 0
+    judge_calls: list[str] = field(default_factory=list)
+    judge_nano: int = 0
+    judge_unknown: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +72,7 @@ class Arm:
     """
 
     name: str
-    kind: Literal["solo", "self", "vote", "counselled", "loop"]
+    kind: Literal["solo", "self", "vote", "counselled", "loop", "judge"]
     model: ModelRef
     samples: int = 1
     preset: Preset | None = None
@@ -121,6 +128,11 @@ def check(client: ModelClient, chosen: Sequence[Arm], item: Item) -> None:
     for arm in chosen:
         for name in dict.fromkeys(request.model.endpoint for request in requests(arm, item)):
             client.require_key(name)
+        if arm.kind in ("self", "vote") and item.scorer in scorers.LATER:
+            raise UsageError(
+                f"the arm {arm.name} counts short answers, and the scorer {item.scorer} judges whole texts",
+                remedy="leave it out",
+            )
         if arm.kind in ("self", "counselled") and client.endpoint(arm.model.endpoint).answers:
             raise UsageError(
                 f"the arm {arm.name} says nothing over stored answers: {arm.model} says the same whatever it is told, and each time",
@@ -130,11 +142,13 @@ def check(client: ModelClient, chosen: Sequence[Arm], item: Item) -> None:
 
 def requests(arm: Arm, item: Item) -> list[Request]:
     """All calls that an item can take in an arm."""
+    if arm.kind == "judge":
+        return [Request(arm.model, (user(item.prompt), user(item.text)), max_tokens=MAX_TOKENS)]
     if arm.preset is not None:
         members = [
             Request(
                 member.model,
-                (user(item.request),),
+                item.messages,
                 max_tokens=max(member.reference.max_tokens, MAX_TOKENS),
                 temperature=member.reference.temperature,
                 reasoning=member.reference.reasoning,
@@ -145,12 +159,30 @@ def requests(arm: Arm, item: Item) -> list[Request]:
             return members
         return counselled.most(arm.preset, arm.model, item, members, MAX_TOKENS)
     temperature = 0.7 if arm.kind == "self" else None
-    request = Request(arm.model, (user(item.request),), max_tokens=MAX_TOKENS, temperature=temperature)
+    request = Request(arm.model, item.messages, max_tokens=item.max_tokens or MAX_TOKENS, temperature=temperature)
     return [request] * arm.samples
 
 
 async def answer(client: ModelClient, arm: Arm, item: Item, context: CallContext, *, other: Item) -> Result:
-    """Answer one item; `other` is the item whose counsel a placebo gets. Raises BudgetReached, and UsageError for an endpoint or key that is not there; a model's failure is a result."""
+    """Answer one item, with all turns of it; `other` is the item whose counsel a placebo gets. Raises BudgetReached, and UsageError for an
+    endpoint or key that is not there; a model's failure is a result.
+    """
+    if arm.kind == "judge":
+        return await _judged(client, arm, item, context)
+    result = await _turn(client, arm, item, context, other)
+    while item.turns and result.status == "done":
+        item, other = item.after(result.text), other.after(result.text) if other.turns else other
+        further = await _turn(client, arm, item, context, other)
+        further.text = f"{result.text}\n\n[The person then asked: {item.prompt}]\n\n{further.text}"
+        for name in ("cost_nano", "unknown", "tokens", "stopped"):
+            setattr(further, name, getattr(result, name) + getattr(further, name))
+        further.calls, further.served = result.calls + further.calls, [*dict.fromkeys(result.served + further.served)]
+        further.simulated |= result.simulated
+        result = further
+    return result
+
+
+async def _turn(client: ModelClient, arm: Arm, item: Item, context: CallContext, other: Item) -> Result:
     if arm.kind == "vote":
         return await _by_vote(client, arm, item, context)
     if arm.kind == "counselled":
@@ -177,10 +209,31 @@ def _scored(result: Result, item: Item, texts: Sequence[str]) -> Result:
         result.status = "refused" if result.status == "refused" else "failed"
         return result
     result.status = "done"
+    if item.scorer in scorers.LATER:
+        result.text = texts[0]
+        return result
     result.votes = [vote(text, item.scorer) for text in texts]
     won = winner(result.votes)
     result.text = next(text for text, form in zip(texts, result.votes, strict=True) if form == won)
     result.score = score(result.text, item.expected, item.scorer)
+    return result
+
+
+async def _judged(client: ModelClient, arm: Arm, item: Item, context: CallContext) -> Result:
+    """The arm's model as the judge of a stored text: `met` or `unmet`."""
+    from moa.bench.judge.judge import FAILURES, Bill, Judges
+
+    result, bill = Result(item.id, arm.name), Bill()
+    (criterion,) = item.rubric
+    judges = Judges(client, [arm.model])
+    try:
+        found = await judges.met(arm.model, item.prompt, item.text, criterion.requirement, context, bill)
+        result.text, result.unverified = "met" if found.met else "unmet", int(found.verified is False)
+        result.score = score(result.text, item.expected, item.scorer)
+    except FAILURES as error:
+        result.status = "refused" if isinstance(error, Refused) else "failed"
+        result.error = str(error)[:300]
+    result.calls, result.cost_nano, result.unknown, result.tokens = bill.calls, bill.nano, bill.unknown, bill.tokens
     return result
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from agent.llm.messages import system, user
 from agent.llm.request import Request
-from moa.bench.suites import Item
+from moa.bench.items import Item
 
 if TYPE_CHECKING:
     from agent.llm.accounting import CallContext
@@ -33,7 +33,7 @@ async def consult(
     council = Council(preset, client, memory=RungMemory())
     try:
         return await council.take(
-            (system(""), user(item.request)),
+            (system(""), *item.messages),
             main=main,
             context=context,
             decision=Decision(True, "fuse", f"the arm is {kind}"),
@@ -80,7 +80,7 @@ def shuffled(text: str, seed: str) -> str:
 
 def final(main: ModelRef, item: Item, given: str | None, max_tokens: int) -> Request:
     """The main model's own call."""
-    messages = (user(item.request),) if given is None else (user(item.request), user(given))
+    messages = item.messages if given is None else (*item.messages, user(given))
     return Request(main, messages, max_tokens=max_tokens)
 
 

@@ -9,16 +9,21 @@ from typing import TYPE_CHECKING
 
 from agent.llm.accounting import CallContext, Cap
 from agent.llm.errors import BudgetReached
+from agent.llm.messages import user
+from agent.llm.request import Request
 from moa.bench import arms
 from moa.bench.arms import Arm, Result
+from moa.bench.items import Item, Suite
+from moa.bench.judge.judge import MAX_TOKENS
 from moa.bench.loop import arms as loop_arms
 from moa.bench.runs import Run
-from moa.bench.suites import Item, Suite
 
 if TYPE_CHECKING:
     from agent.llm.client import ModelClient
     from agent.llm.money import Total
+    from agent.llm.request import ModelRef
     from moa.bench.loop.runner import Loops
+    from moa.bench.marking import Marker
 
 SIDE_BY_SIDE, LOOPS_SIDE_BY_SIDE = 16, 6
 
@@ -30,15 +35,17 @@ async def run(
     kept: Run,
     *,
     loops: Loops | None = None,
+    marker: Marker | None = None,
     budget_nano: int | None = None,
     progress: Callable[[int, int], None] = lambda _done, _all: None,
 ) -> BudgetReached | None:
-    """Answer what the run has no line for yet. Returns the budget that ended it, where one did. `loops` are for tasks.
+    """Answer what the run has no line for yet. Returns the budget that ended it, where one did. `loops` are for tasks,
+    `marker` for scores that take more than a look.
 
     Each item is answered in all arms before much later ones are begun, so that a run that was stopped has pairs. Raises UsageError for
     an endpoint or a key that is not there. `progress(done, of)` counts items times arms.
     """
-    work = _Work(client, suite, chosen, kept, loops, budget_nano, progress)
+    work = _Work(client, suite, chosen, kept, loops, marker, budget_nano, progress)
     try:
         async with asyncio.TaskGroup() as group:
             for _worker in range(min(LOOPS_SIDE_BY_SIDE if loops else SIDE_BY_SIDE, work.left)):
@@ -60,13 +67,15 @@ class _Work:
         chosen: Sequence[Arm],
         kept: Run,
         loops: Loops | None,
+        marker: Marker | None,
         budget_nano: int | None,
         progress: Callable[[int, int], None],
     ) -> None:
         self.stopped: BudgetReached | None = None
         self._client, self._kept, self._loops, self._budget = client, kept, loops, budget_nano
-        self._progress = progress
-        donors = {arm.donor for arm in chosen if arm.donor}
+        self._progress, self._marker = progress, marker
+        self._base = base_of(suite, chosen)
+        donors = {name for name in (self._base, *(arm.donor for arm in chosen)) if name}
         self._given: dict[tuple[str, str], asyncio.Future[Result]] = {
             (item.id, name): asyncio.get_running_loop().create_future() for item in suite.items for name in donors
         }
@@ -74,7 +83,9 @@ class _Work:
         for result in kept.results():
             found.add((result.item, result.arm))
             self._hand_over(result)
-        todo = [each for each in order(suite.items, chosen) if (each[0].id, each[2].name) not in found]
+        # What others are compared with comes first.
+        ordered = sorted(chosen, key=lambda arm: arm.name != self._base)
+        todo = [each for each in order(suite.items, ordered) if (each[0].id, each[2].name) not in found]
         self._whole = len(suite.items) * len(chosen)
         self.left = len(todo)
         self._waiting = iter(todo)
@@ -87,6 +98,11 @@ class _Work:
             donor = self._given.get((other.id, arm.donor)) if arm.donor else None
             try:
                 result = await self._answered(arm, item, other, await donor if donor else None)
+                if self._marker is not None:
+                    compared = self._base is not None and arm.name != self._base
+                    donor = self._given[item.id, self._base] if compared and self._base else None
+                    context = context_of(arm, item, self._kept.id, self._budget)
+                    await self._marker.mark(result, item, context, await donor if donor else None)
             except asyncio.CancelledError:
                 if donor is not None and donor.cancelled():
                     return  # the run is over, and who was to give it something was not done
@@ -113,6 +129,14 @@ class _Work:
         result = await self._loops.answer(arm, item, donor)
         result.seconds = time.perf_counter() - started
         return result
+
+
+def base_of(suite: Suite, chosen: Sequence[Arm]) -> str | None:
+    """The arm whose answers those of all others are compared with, where a suite is judged in pairs."""
+    if not suite.pairwise:
+        return None
+    names = [arm.name for arm in chosen]
+    return "solo" if "solo" in names else names[0]
 
 
 def order(items: Sequence[Item], chosen: Sequence[Arm]) -> Iterator[tuple[Item, Item, Arm]]:
@@ -157,7 +181,9 @@ def session_of(run_id: str) -> str:
     return f"bench-{run_id}"
 
 
-def bound(client: ModelClient, suite: Suite, chosen: Sequence[Arm]) -> Total:
+def bound(
+    client: ModelClient, suite: Suite, chosen: Sequence[Arm], judges: Sequence[ModelRef] = (), passes: int = 1
+) -> Total:
     """The most that a whole run can cost: the sum of its calls' upper bounds. Of tasks what they cost if all steps are as large as assumed."""
     from agent.llm.money import Total
 
@@ -169,9 +195,25 @@ def bound(client: ModelClient, suite: Suite, chosen: Sequence[Arm]) -> Total:
                 known = 0 if nano is None else times
                 total = Total(total.nano + (nano or 0) * times, total.known + known, total.unknown + times - known)
         return total
+    calls = (request for item in suite.items for arm in chosen for request in arms.requests(arm, item))
     return Total.of(
-        [client.bound(request).nano for item in suite.items for arm in chosen for request in arms.requests(arm, item)]
+        [client.bound(request).nano for request in (*calls, *judge_requests(suite, chosen, judges, passes))]
     )
+
+
+def judge_requests(suite: Suite, chosen: Sequence[Arm], judges: Sequence[ModelRef], passes: int) -> Iterator[Request]:
+    """Stand-ins for the calls that judging a run can take: each criterion twice (a quote may be asked for again), each pair in both orders."""
+    for item in suite.items:
+        answer = "word " * (item.max_tokens or arms.MAX_TOKENS)
+        if item.scorer == "rubric":
+            count, texts = 2 * passes * len(item.rubric) * len(chosen), 1
+        elif item.scorer == "pairwise":
+            count, texts = 2 * (len(chosen) - 1), 2 + 2 * len(item.turns)
+        else:
+            continue
+        said = (user(item.prompt), *[user(answer)] * texts)
+        for model in judges:
+            yield from [Request(model, said, max_tokens=MAX_TOKENS)] * count
 
 
 def _first(failures: BaseExceptionGroup[Exception]) -> Exception:

@@ -12,6 +12,7 @@ from moa.bench.arms import Result
 from moa.bench.cells import RIGHT, Cells, compare
 from moa.bench.pilot import Verdict, judge
 from moa.bench.runs import Run
+from moa.bench.stats.agreement import kappa, kappa_interval
 from moa.bench.stats.bootstrap import mean_interval
 from moa.bench.stats.intervals import Interval, wilson
 
@@ -32,7 +33,9 @@ def report(run: Run) -> dict[str, Any]:
     pilot = verdict(run) if run.asked.get("pilot") else None
     scores = {name: {item: r.score for item, r in results.items()} for name, results in by_arm.items()}
     base = BASE if BASE in names else names[0]
-    pairs = [compare(name, base, scores[name], scores[base], seed=seed) for name in names if name != base]
+    pairs = [
+        compare(name, base, scores[name], _beside(run, scores, name, base), seed=seed) for name in names if name != base
+    ]
     solos = [name for name in names if name.startswith("solo")]
     return {
         "schema": 1,
@@ -50,7 +53,47 @@ def report(run: Run) -> dict[str, Any]:
         "best": max((fmean(scores[name].values()) for name in solos if scores[name]), default=None),
         "pilot": None if pilot is None else {"word": pilot.word, "wrong": pilot.chance, "why": pilot.why},
         "alone": _alone({name: scores[name] for name in solos}),
+        "judging": _judging([result for results in by_arm.values() for result in results.values()], run.asked),
         "groups": _groups(by_arm, run.asked.get("groups") or {}),
+    }
+
+
+def _beside(run: Run, scores: Mapping[str, Mapping[str, float]], name: str, base: str) -> Mapping[str, float]:
+    """The scores that an arm is compared with. Where answers were compared in pairs, what one has the other has not."""
+    if not run.asked.get("pairwise"):
+        return scores[base]
+    return {item: 1 - score for item, score in scores[name].items() if item in scores[base]}
+
+
+def _judging(results: Sequence[Result], asked: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What judges did, and what it cost; None where there were none."""
+    if not asked.get("judges"):
+        return None
+    unknown = sum(result.judge_unknown for result in results)
+    return {
+        "judges": asked["judges"],
+        "passes": asked.get("passes", 1),
+        "warnings": asked.get("warnings", []),
+        "calls": sum(len(result.judge_calls) for result in results),
+        "cost": {"usd": sum(result.judge_nano for result in results) / NANO, "lower_bound": unknown > 0},
+        "unverified": sum(result.unverified for result in results),
+        "swayed": sum(result.swayed for result in results),
+    }
+
+
+def _agreement(results: Sequence[Result], seed: int) -> dict[str, Any] | None:
+    """Of an arm that judges what was judged before: how far both agree; None for other arms."""
+    said = [result for result in results if result.text in ("met", "unmet")]
+    if not said or len(said) < sum(result.status == "done" for result in results):
+        return None
+    pairs = [(result.text == "met", (result.text == "met") == (result.score >= RIGHT)) for result in said]
+    interval = kappa_interval(pairs, seed=seed)
+    return {
+        "kappa": kappa(pairs),
+        "ci95": None if interval is None else list(interval),
+        "met": fmean(one for one, _other in pairs),
+        "stored_met": fmean(other for _one, other in pairs),
+        "unverified": sum(result.unverified for result in said),
     }
 
 
@@ -87,6 +130,7 @@ def _arm(name: str, results: Sequence[Result], seed: int) -> dict[str, Any]:
         "calls": sum(len(result.calls) for result in results),
         "stopped_early": sum(result.stopped for result in results),
         "loop": _loop(results),
+        "agreement": _agreement(results, seed),
     }
 
 
@@ -175,6 +219,7 @@ def view(found: Mapping[str, Any]) -> View:
             )
         )
     blocks += _of_tasks(found)
+    blocks += _of_judges(found)
     if found["oracle"] is not None and len(found["alone"]) > 1:
         text = f"Best single {_percent(found['best'])} · at least one right {_percent(found['oracle'])}"
         blocks.append(MarkdownView(text=text if found["vote"] is None else f"{text} · vote {_percent(found['vote'])}"))
@@ -201,6 +246,27 @@ def _of_tasks(found: Mapping[str, Any]) -> list[View]:
             for each in found["groups"]
         ]
         blocks.append(TableView(columns=("kind", "items", *names), rows=tuple(rows), align="lr" + "r" * len(names)))
+    return blocks
+
+
+def _of_judges(found: Mapping[str, Any]) -> list[View]:
+    blocks: list[View] = []
+    rows = []
+    for arm in found["arms"]:
+        if (agreed := arm["agreement"]) is not None:
+            shown = "" if agreed["kappa"] is None else f"{agreed['kappa']:.2f}"
+            ends = "" if agreed["ci95"] is None else "{:.2f} to {:.2f}".format(*agreed["ci95"])
+            shares = (_percent(arm["score"]), shown, ends, _percent(agreed["met"]), _percent(agreed["stored_met"]))
+            rows.append((arm["name"], *shares, str(agreed["unverified"])))
+    if rows:
+        columns = ("judge", "agrees", "kappa", "95 %", "says met", "stored: met", "quotes not in the text")
+        blocks.append(TableView(columns=columns, rows=tuple(rows), align="lrrlrrr"))
+    if (judging := found["judging"]) is not None:
+        cost = show_cost(judging["cost"]["usd"], judging["cost"]["lower_bound"])
+        text = f"Judged by {', '.join(judging['judges'])}: {judging['calls']:,} calls, {cost}"
+        text += f" · quotes not in the text: {judging['unverified']}" if judging["unverified"] else ""
+        text += f" · preferences that changed with the order: {judging['swayed']}" if judging["swayed"] else ""
+        blocks.append(MarkdownView(text="\n\n".join([text, *judging["warnings"]])))
     return blocks
 
 

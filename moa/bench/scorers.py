@@ -1,4 +1,4 @@
-"""How an answer becomes a score between 0 and 1. None of these asks a model."""
+"""How an answer becomes a score between 0 and 1. None of these asks a model or runs anything (`moa.bench.marking` does)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from agent.errors import UsageError
 from moa.aggregate.short_answer import find, normal
 
 KINDS = ("auto", "number", "letter", "code")
-SCORERS = (*KINDS, "exact", "regex", "command")
+LATER = ("command", "python", "rubric", "pairwise")
+"""What `moa.bench.marking` scores: more than a look at the text."""
+SCORERS = (*KINDS, "exact", "regex", *LATER)
 
 
 def check(scorer: str, expected: str, where: str) -> None:
@@ -47,8 +49,13 @@ def draco(met: Iterable[str], weights: Mapping[str, float]) -> float:
     Weights may be negative: to meet such a criterion costs points. An id that is no criterion counts nothing. Raises ValueError where no
     weight is positive.
     """
+    return weighted(dict.fromkeys(met, 1.0), weights)
+
+
+def weighted(values: Mapping[str, float], weights: Mapping[str, float]) -> float:
+    """The same, where a criterion may be met in part (some judges say so, and some don't): `values` are between 0 and 1."""
     positive = sum(weight for weight in weights.values() if weight > 0)
     if positive <= 0:
         raise ValueError("a rubric needs a criterion of positive weight")
-    gained = sum(weights.get(criterion, 0) for criterion in set(met))
+    gained = sum(weights.get(criterion, 0) * value for criterion, value in values.items())
     return 100 * min(1.0, max(0.0, gained / positive))

@@ -97,13 +97,7 @@ def data_folder(named: Path | None = None) -> Path | None:
 def load(suite: str, data: Path | None = None) -> Stored:
     """Read a suite's questions and answers. Raises UsageError where the data is not there, with the layout that is expected."""
     files = FILES[suite]
-    folder = data_folder(data)
-    if folder is None:
-        raise UsageError(
-            f"the data of the suite {suite} is not shipped",
-            remedy=f"name its folder with --data DIR or {DATA_ENV}; it holds {files.questions}.gz and {files.answers}.gz (docs/evidence.md)",
-            kind="no_data",
-        )
+    folder = need_folder(suite, data, (files.questions, files.answers))
     questions = {
         str(row["id"]): Question(str(row["id"]), _prompt(row), str(row["gold"]))
         for row in rows(folder, files.questions)
@@ -115,6 +109,17 @@ def load(suite: str, data: Path | None = None) -> Stored:
         for row in rows(folder, files.answers)
     }
     return Stored(suite, files.kind, questions, answers)
+
+
+def need_folder(suite: str, data: Path | None, files: Sequence[str]) -> Path:
+    """The folder with a suite's data. Raises UsageError where none is named."""
+    if (folder := data_folder(data)) is not None:
+        return folder
+    raise UsageError(
+        f"the data of the suite {suite} is not shipped",
+        remedy=f"name its folder with --data DIR or {DATA_ENV}; it holds {' and '.join(f'{name}.gz' for name in files)} (docs/evidence.md)",
+        kind="no_data",
+    )
 
 
 def rows(folder: Path, name: str) -> Iterator[dict[str, Any]]:

@@ -1,69 +1,17 @@
-"""Suites: the items that arms are compared on."""
+"""Where the items of a suite come from: what ships, stored questions, or a file of one's own."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import random
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from agent.errors import UsageError
-from moa.bench import scorers, stored
+from moa.bench import judged, scorers, stored
+from moa.bench.items import Criterion, Item, Suite
 
-NAMES = (*stored.FILES, "repo")
-WHOLE = ("exact", "regex", "command")
-"""Scorers that judge the whole text: it must not be told how to end."""
-
-ENDING = "\n\nEnd with one line of the form `Answer: …`, with the answer alone in it."
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One item. `scorer` is a name of `moa.bench.scorers`; `expected` is what that compares with, or the command that judges.
-
-    With `files` (path and text) it is a task: the agent's loop works on them, and the command judges what they are like then, with `checks`
-    put in place. `group` is what it is counted with.
-    """
-
-    id: str
-    prompt: str
-    expected: str
-    scorer: str
-    files: tuple[tuple[str, str], ...] = ()
-    checks: tuple[tuple[str, str], ...] = ()
-    group: str = ""
-
-    @property
-    def request(self) -> str:
-        """The words that a model gets."""
-        return self.prompt if self.scorer in WHOLE else self.prompt + ENDING
-
-
-@dataclass(frozen=True, slots=True)
-class Suite:
-    """Items in the order in which they are run. `digest` names exactly these: another person's run of the same suite has it, too."""
-
-    name: str
-    items: tuple[Item, ...]
-
-    @property
-    def tasks(self) -> bool:
-        """Whether its items are tasks for the agent's loop."""
-        return any(item.files for item in self.items)
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 over ids, prompts, expectations and scorers, and the files of tasks."""
-        lines = (
-            json.dumps(
-                [i.id, i.prompt, i.expected, i.scorer, *([i.files, i.checks] if i.files else [])], ensure_ascii=False
-            )
-            for i in self.items
-        )
-        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+NAMES = (*stored.FILES, "humaneval", "mt-bench", "draco", "repo")
 
 
 def load(name: str, *, data: Path | None = None, limit: int | None = None, seed: int = 0) -> Suite:
@@ -73,6 +21,8 @@ def load(name: str, *, data: Path | None = None, limit: int | None = None, seed:
     """
     if name == "repo":
         items = _repositories()
+    elif name not in stored.FILES and name in (*NAMES, "verdicts"):
+        items = judged.load(name, data)
     elif name in NAMES:
         found = stored.load(name, data)
         items = [Item(q.id, q.prompt, q.expected, found.kind) for q in found.questions.values()]
@@ -92,7 +42,7 @@ def load(name: str, *, data: Path | None = None, limit: int | None = None, seed:
     if limit is not None and limit < len(items):
         chosen = set(random.Random(seed).sample(range(len(items)), limit))
         items = [item for at, item in enumerate(items) if at in chosen]
-    return Suite(Path(name).name if name not in NAMES else name, tuple(items))
+    return Suite(Path(name).name, tuple(items))
 
 
 def _repositories() -> list[Item]:
@@ -120,16 +70,14 @@ def _own(path: Path) -> Iterable[Item]:
         item = Item(
             _text(row, "id", where),
             _text(row, "prompt", where),
-            _text(row, "expected", where),
+            _text(row, "expected", where) if _scorer(row) not in ("rubric", "pairwise") else "",
             _scorer(row),
             files=_files(row, "files", where),
             checks=_files(row, "checks", where),
+            rubric=_rubric(row, where) if _scorer(row) == "rubric" else (),
         )
-        if bool(item.files) != (item.scorer == "command"):
-            raise UsageError(
-                f"{where}: the scorer command judges files, and nothing else does",
-                remedy="give both files and the scorer command, with the command in expected",
-            )
+        if item.files and item.scorer != "command":
+            raise UsageError(f"{where}: only a command can judge files", remedy="use the scorer command")
         scorers.check(item.scorer, item.expected, where)
         if item.id in seen:
             raise UsageError(f"{where}: the id {item.id!r} was used before", remedy="give each item an id of its own")
@@ -154,6 +102,28 @@ def _files(row: dict[str, Any], key: str, where: str) -> tuple[tuple[str, str], 
         if not path or Path(path).is_absolute() or ".." in Path(path).parts:
             raise UsageError(f"{where}: {path!r} leads out of the folder", remedy="name files below it")
     return tuple(value.items())
+
+
+def _rubric(row: dict[str, Any], where: str) -> tuple[Criterion, ...]:
+    value = row.get("rubric")
+    lines = value if isinstance(value, list) else []
+    found: list[Criterion] = []
+    for number, each in enumerate(lines, 1):
+        one = {"requirement": each} if isinstance(each, str) else each
+        weight = one.get("weight", 1) if isinstance(one, dict) else None
+        if not isinstance(one, dict) or not isinstance(one.get("requirement"), str) or isinstance(weight, bool):
+            found = []
+            break
+        if not isinstance(weight, int | float):
+            found = []
+            break
+        found.append(Criterion(str(one.get("id", number)), one["requirement"], float(weight)))
+    if not any(each.weight > 0 for each in found) or len({each.id for each in found}) < len(found):
+        raise UsageError(
+            f"{where}: rubric is no list of criteria with ids of their own, one of them of positive weight",
+            remedy='write "rubric": [{"id": "a", "requirement": "Says …", "weight": 2}]',
+        )
+    return tuple(found)
 
 
 def _scorer(row: dict[str, Any]) -> str:

@@ -16,8 +16,10 @@ from agent.errors import UsageError
 from agent.llm.money import nano_from_usd, show_usd
 from agent.llm.request import ModelRef
 from agent.views import MarkdownView, TableView
-from moa.bench import arms, engine, runs, stored, suites
+from moa.bench import arms, engine, judged, runs, scorers, stored, suites
 from moa.bench import report as reports
+from moa.bench.arms import Arm
+from moa.bench.items import Suite
 from moa.bench.loop import arms as loop_arms
 from moa.preset import store
 from moa.preset.preset import read
@@ -29,10 +31,9 @@ if TYPE_CHECKING:
     from agent.ledger.book import Ledger
     from agent.llm.client import ModelClient
     from agent.llm.errors import BudgetReached
-    from moa.bench.arms import Arm
     from moa.bench.loop.runner import Loops
+    from moa.bench.marking import Marker
     from moa.bench.runs import Run
-    from moa.bench.suites import Suite
     from moa.preset.preset import Preset
 
 
@@ -78,6 +79,8 @@ def _card(arguments: argparse.Namespace) -> tuple[Report, int]:
     card = {
         "card": 1,
         **{key: run.asked[key] for key in ("preset", "model", "wanted", "limit")},
+        "judges": run.asked.get("judges", []),
+        "passes": run.asked.get("passes", 1),
         "served": served,
         "report": found,
     }
@@ -115,13 +118,23 @@ def _run(arguments: argparse.Namespace) -> tuple[Report, int]:
     suite = suites.load(asked["source"], data=data, limit=asked["limit"], seed=asked["seed"])
     if kept is None:
         asked |= {"digest": suite.digest, "suite": suite.name, "items": [item.id for item in suite.items]}
+        asked["pairwise"] = suite.pairwise
         asked["groups"] = {item.id: item.group for item in suite.items if item.group}
     elif suite.digest != asked["digest"]:
         raise UsageError("the suite's items are others than when this run began", remedy="begin a new run")
     preset = _preset(asked)
     main = ModelRef.parse(asked["model"]) if asked["model"] else None
-    chosen = (loop_arms if suite.tasks else arms).parse(asked["wanted"], main=main, preset=preset)
+    if suite.name == judged.VERDICTS:
+        chosen = [Arm(f"solo:{model}", "judge", model) for model in _judges(asked)]
+    else:
+        chosen = (loop_arms if suite.tasks else arms).parse(asked["wanted"], main=main, preset=preset)
     asked["arms"] = [arm.name for arm in chosen]
+    judging = suite.name == judged.VERDICTS or any(item.scorer in ("rubric", "pairwise") for item in suite.items)
+    if judging and not asked.get("judges"):
+        raise UsageError(
+            f"{suite.name} needs a model as the judge",
+            remedy="name one with --judge ENDPOINT:MODEL[,ENDPOINT:MODEL]",
+        )
     return asyncio.run(_go(arguments, config, suite, chosen, asked, kept))
 
 
@@ -139,6 +152,8 @@ def _asked(arguments: argparse.Namespace, config: Config) -> dict[str, Any]:
         "wanted": [name for name in arguments.arms.split(",") if name.strip()],
         "preset": {"name": arguments.preset, "path": str(path), "text": text} if text is not None else None,
         "pilot": arguments.verb == "pilot",
+        "judges": [name.strip() for name in (arguments.judge or "").split(",") if name.strip()],
+        "passes": arguments.passes,
         "date": time.strftime("%Y-%m-%d"),
     }
     preset = _preset(asked)
@@ -172,17 +187,19 @@ async def _go(
             budget = None if arguments.budget is None else nano_from_usd(arguments.budget)
             if kept is None:
                 await _check(client, config, suite, chosen)
-                _agree(client, suite, chosen, arguments, budget)
+                asked["warnings"] = _kin(client, suite, chosen, asked)
+                _agree(client, suite, chosen, arguments, budget, asked)
                 kept = runs.begin(_root(config), asked)
             _say(
                 f"· run {kept.id}: {len(suite.items)} items, {len(chosen)} arms; moa bench run --resume {kept.id} goes on with it"
             )
             loops = _loops(config, books, client, kept, arguments.budget) if suite.tasks else None
+            marker = _marker(client, config, suite, asked)
             if asked.get("pilot"):
-                stopped = await _pairs(client, suite, chosen, kept, budget, loops)
+                stopped = await _pairs(client, suite, chosen, kept, budget, loops, marker)
             else:
                 stopped = await engine.run(
-                    client, suite, chosen, kept, loops=loops, budget_nano=budget, progress=_progress
+                    client, suite, chosen, kept, loops=loops, marker=marker, budget_nano=budget, progress=_progress
                 )
         finally:
             await client.aclose()
@@ -195,7 +212,7 @@ async def _go(
 
 async def _check(client: ModelClient, config: Config, suite: Suite, chosen: list[Arm]) -> None:
     """Raises UsageError for what would end the run later."""
-    if any(item.scorer == "command" for item in suite.items):
+    if any(item.scorer in ("command", "python") for item in suite.items):
         from moa.bench.check import Checker
 
         await Checker(config).ready()
@@ -206,6 +223,37 @@ async def _check(client: ModelClient, config: Config, suite: Suite, chosen: list
         loop_arms.check(client, arm)
 
 
+def _judges(asked: dict[str, Any]) -> list[ModelRef]:
+    return [arms.ref_of(name) for name in asked.get("judges", ())]
+
+
+def _kin(client: ModelClient, suite: Suite, chosen: list[Arm], asked: dict[str, Any]) -> list[str]:
+    """Warnings about the judges of a run, which are told now and in its report. Raises UsageError for one that can't be asked."""
+    models = _judges(asked)
+    for model in models:
+        client.require_key(model.endpoint)
+    if not models or suite.name == judged.VERDICTS:
+        return []
+    from moa.bench.judge.judge import Judges
+
+    warnings = Judges(client, models).kin(arm.model for arm in chosen)
+    for warning in warnings:
+        _say(f"· {warning}")
+    return warnings
+
+
+def _marker(client: ModelClient, config: Config, suite: Suite, asked: dict[str, Any]) -> Marker | None:
+    """Who scores what takes more than a look; None where nothing does."""
+    if not any(item.scorer in scorers.LATER for item in suite.items):
+        return None
+    from moa.bench.check import Checker
+    from moa.bench.judge.judge import Judges
+    from moa.bench.marking import Marker
+
+    models = _judges(asked)
+    return Marker(Checker(config), Judges(client, models, passes=asked.get("passes", 1)) if models else None)
+
+
 def _loops(config: Config, books: Ledger, client: ModelClient, kept: Run, budget_usd: float | None) -> Loops:
     from moa.bench.loop.runner import Loops
 
@@ -213,12 +261,18 @@ def _loops(config: Config, books: Ledger, client: ModelClient, kept: Run, budget
 
 
 async def _pairs(
-    client: ModelClient, suite: Suite, chosen: list[Arm], kept: Run, budget: int | None, loops: Loops | None = None
+    client: ModelClient,
+    suite: Suite,
+    chosen: list[Arm],
+    kept: Run,
+    budget: int | None,
+    loops: Loops | None = None,
+    marker: Marker | None = None,
 ) -> BudgetReached | None:
     """One pair after the other, until the pilot's word is final."""
     for number, item in enumerate(suite.items, 1):
-        pair = suites.Suite(suite.name, (item,))
-        stopped = await engine.run(client, pair, chosen, kept, loops=loops, budget_nano=budget)
+        pair = Suite(suite.name, (item,))
+        stopped = await engine.run(client, pair, chosen, kept, loops=loops, marker=marker, budget_nano=budget)
         if stopped is not None or reports.verdict(kept).final:
             return stopped
         _progress(number, len(suite.items))
@@ -226,10 +280,16 @@ async def _pairs(
 
 
 def _agree(
-    client: ModelClient, suite: Suite, chosen: list[Arm], arguments: argparse.Namespace, budget: int | None
+    client: ModelClient,
+    suite: Suite,
+    chosen: list[Arm],
+    arguments: argparse.Namespace,
+    budget: int | None,
+    asked: dict[str, Any],
 ) -> None:
     """Quote the run before anything is spent. Raises UsageError where nobody agreed."""
-    total = engine.bound(client, suite, chosen)
+    judges = [] if suite.name == judged.VERDICTS else _judges(asked)
+    total = engine.bound(client, suite, chosen, judges, asked.get("passes", 1))
     calls = total.known + total.unknown
     price = (
         show_usd(total.nano)
@@ -263,4 +323,13 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr)
 
 
-VERBS = {"run": _run, "pilot": _run, "list": _list, "show": _show, "report": _report, "replay": _replay, "card": _card}
+VERBS = {
+    "run": _run,
+    "pilot": _run,
+    "judge-check": _run,
+    "list": _list,
+    "show": _show,
+    "report": _report,
+    "replay": _replay,
+    "card": _card,
+}

@@ -264,7 +264,7 @@ def _bench_options(parser: argparse.ArgumentParser) -> None:
         "suite",
         nargs="?",
         metavar="SUITE",
-        help="gsm8k, math, crux, mmlu-pro, repo, or a JSON Lines file of {id, prompt, expected, scorer, files}",
+        help="gsm8k, math, crux, mmlu-pro, humaneval, mt-bench, draco, repo, or a JSON Lines file of {id, prompt, expected, scorer, files}",
     )
     add(
         "--arms",
@@ -279,6 +279,8 @@ def _bench_options(parser: argparse.ArgumentParser) -> None:
     add("--budget", type=_usd, metavar="USD", help="most that this run may cost, in US dollars")
     add("--data", metavar="DIR", help="where the suite's data is (default: $MOA_DATA)")
     add("--resume", metavar="ID", help="go on with a run that was stopped")
+    add("--judge", metavar="REF[,REF]", help="who judges rubrics and pairs; two do not know of each other")
+    add("--passes", type=_count, default=1, metavar="N", help="how often each criterion is judged (default 1)")
     add("--yes", action="store_true", help="agree to the quoted price")
     sub = verb("pilot", "up to 50 pairs with and without counsel: leave it off, signal, or iteration")
     add = sub.add_argument
@@ -290,7 +292,17 @@ def _bench_options(parser: argparse.ArgumentParser) -> None:
     add("--budget", type=_usd, metavar="USD", help="most that this may cost, in US dollars")
     add("--data", metavar="DIR", help="where the suite's data is (default: $MOA_DATA)")
     add("--yes", action="store_true", help="agree to the quoted price")
-    sub.set_defaults(arms="solo,counsel:turn", resume=None)
+    sub.set_defaults(arms="solo,counsel:turn", resume=None, judge=None, passes=1)
+    sub = verb("judge-check", "how far a model as a judge agrees with stored verdicts on stored reports")
+    add = sub.add_argument
+    add("--judge", metavar="REF[,REF]", help="who is checked, ENDPOINT:MODEL")
+    add("--limit", type=_count, default=200, metavar="N", help="how many criteria (default 200)")
+    add("--seed", type=int, default=7, metavar="N", help="of the sample (default 7)")
+    add("--budget", type=_usd, metavar="USD", help="most that this may cost, in US dollars")
+    add("--data", metavar="DIR", help="where the stored verdicts are (default: $MOA_DATA)")
+    add("--resume", metavar="ID", help="go on with a check that was stopped")
+    add("--yes", action="store_true", help="agree to the quoted price")
+    sub.set_defaults(suite="verdicts", arms="", preset=None, model=None, passes=1)
     verb("list", "all runs, newest first")
     verb("show", "one run's report").add_argument("id", metavar="ID")
     sub = verb("report", "one run's report, made anew from its items")

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from agent.llm.client import ModelClient
     from agent.plugin import Plugin, PluginHost
     from moa.bench.arms import Arm
-    from moa.bench.suites import Item
+    from moa.bench.items import Item
 
 MOST_TEXT = 4_000
 """Characters of the last reply that a result keeps; the whole conversation is in the run's folder."""

@@ -11,8 +11,8 @@ from agent.llm.errors import BudgetReached, Overloaded
 from agent.llm.request import ModelRef, Request
 from moa.bench import arms, engine, runs
 from moa.bench.counselled import shuffled
+from moa.bench.items import Item, Suite
 from moa.bench.report import report
-from moa.bench.suites import Item, Suite
 from moa.preset.preset import Preset, read
 from tests.support.scripted import Line, ScriptedClient
 
