@@ -12,9 +12,8 @@ MOST_LINES = 80
 CIRCLES = {
     "agent.llm.client": "a call is the client's own work, and a relayed one too",
     "agent.ui.tui.app": "the app and what it does",
-    "agent.goal.plugin": "the verbs of /goal work on the plugin's own state",
 }
-"""The circles that there are, by one module of each. None may join them; docs/architecture.md says what undoes the last."""
+"""The circles that there are, by one module of each. None may join them."""
 
 
 @cache

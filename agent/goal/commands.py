@@ -19,13 +19,13 @@ from agent.llm.money import NANO
 from agent.views import MarkdownView, TableView, TreeView
 
 if TYPE_CHECKING:
-    from agent.goal.plugin import Goal
+    from agent.goal.pursuit import Pursuit
 
 MOST = 20_000
 """Characters of a goal; what is longer belongs in a file that the goal names."""
 
 
-async def run(goal: Goal, context: CommandContext, args: str) -> Result:
+async def run(goal: Pursuit, context: CommandContext, args: str) -> Result:
     """Do what stands after `/goal`. Raises UsageError."""
     verb, rest = grammar.read(args)
     match verb:
@@ -50,7 +50,7 @@ async def run(goal: Goal, context: CommandContext, args: str) -> Result:
             return _list(goal, noun, action, rest)
 
 
-def complete(goal: Goal, typed: str) -> Iterable[str]:
+def complete(goal: Pursuit, typed: str) -> Iterable[str]:
     """What could stand after `/goal`."""
     word, space, rest = typed.partition(" ")
     if not space:
@@ -68,7 +68,7 @@ def complete(goal: Goal, typed: str) -> Iterable[str]:
 # Beginning, stopping, going on
 
 
-def _begin(goal: Goal, text: str) -> Result:
+def _begin(goal: Pursuit, text: str) -> Result:
     if len(text) > MOST:
         raise UsageError(
             f"a goal has {MOST:,} characters at most", remedy="put it into a file, and name that in the goal"
@@ -80,7 +80,7 @@ def _begin(goal: Goal, text: str) -> Result:
     return RunTurn(prompts.opening(state.text, state.criteria))
 
 
-def _asked_for(goal: Goal, state: GoalState) -> GoalState:
+def _asked_for(goal: Pursuit, state: GoalState) -> GoalState:
     """With what the command line said of gates, criteria, budget and judge. Raises UsageError."""
     options = goal.host.options
     for gate in options.get("gates", ()):
@@ -101,7 +101,7 @@ def _asked_for(goal: Goal, state: GoalState) -> GoalState:
     )
 
 
-def _resume(goal: Goal) -> Result:
+def _resume(goal: Pursuit) -> Result:
     state = _the(goal)
     if state.status == "done":
         raise UsageError("the goal is met already", remedy="/goal TEXT sets another")
@@ -111,7 +111,7 @@ def _resume(goal: Goal) -> Result:
     return RunTurn(prompts.continuation(state.text, state.criteria, why))
 
 
-def _pause(goal: Goal) -> Result:
+def _pause(goal: Pursuit) -> Result:
     state = _the(goal)
     if not state.active:
         return _said(f"It is not running: {state.status}.")
@@ -119,7 +119,7 @@ def _pause(goal: Goal) -> Result:
     return _said("The goal is paused; what runs now comes to its end. `/goal resume` goes on.")
 
 
-def _clear(goal: Goal) -> Result:
+def _clear(goal: Pursuit) -> Result:
     _the(goal)
     goal.set(None)
     return _said("The goal is dropped. Its history stays with the session: `/goal history`.")
@@ -128,7 +128,7 @@ def _clear(goal: Goal) -> Result:
 # Looking
 
 
-def _status(goal: Goal) -> Result:
+def _status(goal: Pursuit) -> Result:
     state = goal.state
     if state is None:
         return _said("There is no goal. `/goal TEXT` sets one.")
@@ -176,7 +176,7 @@ def _vote_text(vote: dict[str, Any]) -> str:
 # Changing it, also while it runs
 
 
-def _budget(goal: Goal, rest: str) -> Result:
+def _budget(goal: Pursuit, rest: str) -> Result:
     state = _the(goal)
     if not rest:
         return _said(f"Its budget: {state.budget}.")
@@ -186,7 +186,7 @@ def _budget(goal: Goal, rest: str) -> Result:
     return _said(f"Its budget is now: {budget}.")
 
 
-def _judge(goal: Goal, rest: str) -> Result:
+def _judge(goal: Pursuit, rest: str) -> Result:
     state = _the(goal)
     if not rest:
         return _said(f"The judge: `{state.judge or goal.settings.judge or 'main'}`.")
@@ -196,7 +196,7 @@ def _judge(goal: Goal, rest: str) -> Result:
     return _said(f"It is judged by {names}." if len(seats) == 1 else f"It is judged by {len(seats)} models: {names}.")
 
 
-def _list(goal: Goal, noun: str, verb: str, rest: str) -> Result:
+def _list(goal: Pursuit, noun: str, verb: str, rest: str) -> Result:
     state = _the(goal)
     field = "gates" if noun == "gate" else "criteria"
     items: tuple[str, ...] = getattr(state, field)
@@ -217,7 +217,7 @@ def _list(goal: Goal, noun: str, verb: str, rest: str) -> Result:
     return Said(TableView(title=field, columns=("", about), rows=rows, note="" if rows else "there are none"))
 
 
-def _the(goal: Goal) -> GoalState:
+def _the(goal: Pursuit) -> GoalState:
     if goal.state is None:
         raise UsageError("there is no goal", remedy="/goal TEXT sets one")
     return goal.state

@@ -11,26 +11,21 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from agent.commands import Command
-from agent.plugin import Continue, Contribution, Ending, Plugin
+from agent.goal.pursuit import NAME, Pursuit
+from agent.plugin import Continue, Contribution, Ending
 
 if TYPE_CHECKING:
     from agent.commands import CommandContext, Result
     from agent.events import Emit
-    from agent.goal.budget import Spent
     from agent.goal.engine import Decision, Finding
-    from agent.goal.judge import Bench
-    from agent.goal.settings import Settings
     from agent.goal.state import GoalState
-    from agent.goal.watch import TurnWatch
     from agent.llm.accounting import CallContext
     from agent.llm.errors import ModelError
     from agent.llm.messages import ToolCallPart
-    from agent.llm.request import ModelRef
     from agent.llm.stream import Reply
     from agent.plugin import ModelCall, PluginHost, TurnState
     from agent.tools.base import ToolResult
 
-NAME = "goal"
 LONGEST_RETRY_S = 900.0
 STOPPED = "you stopped it"
 
@@ -40,40 +35,16 @@ def make(host: PluginHost) -> Goal:
     return Goal(host)
 
 
-class Goal(Plugin):
-    """One goal a session. `state` is None where there is none; every change of it goes to the session at once."""
+class Goal(Pursuit):
+    """The hooks that watch the turns of a goal."""
 
-    name = NAME
     records = (NAME,)
     carries_over = False
 
     def __init__(self, host: PluginHost) -> None:
-        self.host = host
-        self.state: GoalState | None = None
-        self.waits_until: float | None = None
-        self.watch: TurnWatch | None = None
-        self.turn: TurnState | None = None
-        self.model: ModelRef | None = None
-        self.bench: Bench | None = None
-        self._settings: Settings | None = None
+        super().__init__(host)
         self._emit: Emit | None = None
-        self._since = 0.0
         self._out_of_budget = ""
-        if host.settings:
-            _ = self.settings  # a wrong one is told at the start
-        if kept := host.session.get_state(NAME):
-            from agent.goal.state import load
-
-            self.state = load(kept)
-
-    @property
-    def settings(self) -> Settings:
-        """The `[goal]` section."""
-        if self._settings is None:
-            from agent.goal import settings
-
-            self._settings = settings.read(self.host.settings, self.host.config_file)
-        return self._settings
 
     # What it offers
 
@@ -133,33 +104,6 @@ class Goal(Plugin):
         criteria = "".join(f"\n- {one}" for one in self.state.criteria)
         return f"The goal that is being worked on: {self.state.text}{criteria}"
 
-    # The state
-
-    def set(self, state: GoalState | None) -> None:
-        """Change the goal, on the disk too; None takes it away. What was to follow the present turn is taken back unless it goes on."""
-        self.state = state
-        self.host.session.set_state(NAME, state.as_json() if state else {})
-        if (state is None or not state.active) and self.turn is not None:
-            self.turn.withdraw()
-
-    def total(self) -> Spent:
-        """All that the goal has taken, the turn under way included: the ledger's own sums."""
-        from agent.goal.budget import Spent
-
-        if self.state is None:
-            return Spent()
-        spent = self.state.spent
-        if self.state.turn:
-            books = self.host.ledger.sums(turn=self.state.turn)[0]
-            spent += Spent(0, 0.0, books.usage.total, books.total.nano, books.total.unknown)
-        if self._since:
-            spent += Spent(seconds=time.time() - self._since)
-        return spent
-
-    def _settle(self, state: GoalState) -> GoalState:
-        """The state with what its last turn has cost in it, and no turn under way."""
-        return replace(state, spent=self.total(), turn="")
-
     # The hooks
 
     async def before_turn(self, turn: TurnState, emit: Emit) -> None:
@@ -172,13 +116,17 @@ class Goal(Plugin):
             self._refuse_stale(turn)
             return
         state = replace(self._settle(state), turn=turn.turn)
-        self._since = time.time()
+        self.since = time.time()
         self.set(state)
         if self.watch is None:
             from agent.goal.watch import TurnWatch
 
             self.watch = TurnWatch()
         self.watch.begin()
+
+    def _settle(self, state: GoalState) -> GoalState:
+        """The state with what its last turn has cost in it, and no turn under way."""
+        return replace(state, spent=self.total(), turn="")
 
     def _refuse_stale(self, turn: TurnState) -> None:
         """A pause that came between two turns, after the next one had been asked for."""
@@ -270,7 +218,7 @@ class Goal(Plugin):
                 tell_paused(STOPPED, self._emit)
         if self.state is not None and self.state.turn == turn.turn:
             state = replace(self.state, spent=replace(self.state.spent, seconds=self.total().seconds))
-            self._since = 0.0
+            self.since = 0.0
             self.set(state)
         self.turn = None
 

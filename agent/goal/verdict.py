@@ -20,13 +20,13 @@ from agent.plugin import JudgeSeat
 if TYPE_CHECKING:
     from agent.events import Emit
     from agent.goal.gates import GateFailure
-    from agent.goal.plugin import Goal
+    from agent.goal.pursuit import Pursuit
     from agent.goal.state import GoalState
     from agent.llm.accounting import CallContext
     from agent.plugin import Ending, TurnState
 
 
-async def find(goal: Goal, turn: TurnState, ending: Ending, context: CallContext, emit: Emit) -> Finding:
+async def find(goal: Pursuit, turn: TurnState, ending: Ending, context: CallContext, emit: Emit) -> Finding:
     """Everything that a decision needs. A turn counts from here on; gates run before any `done`, and before the judge where the agent
     itself says that it is done (a failing one then saves the call)."""
     state, watch = goal.state, goal.watch
@@ -64,7 +64,7 @@ async def find(goal: Goal, turn: TurnState, ending: Ending, context: CallContext
     )
 
 
-async def _rule(goal: Goal, state: GoalState, case: str, context: CallContext, emit: Emit) -> Ruling:
+async def _rule(goal: Pursuit, state: GoalState, case: str, context: CallContext, emit: Emit) -> Ruling:
     try:
         seats = seats_for(goal, state.judge or goal.settings.judge)
     except UsageError as problem:
@@ -74,7 +74,7 @@ async def _rule(goal: Goal, state: GoalState, case: str, context: CallContext, e
     return await goal.bench.rule(seats, case, context, emit)
 
 
-def seats_for(goal: Goal, name: str | None) -> Sequence[JudgeSeat]:
+def seats_for(goal: Pursuit, name: str | None) -> Sequence[JudgeSeat]:
     """Who judges: None or `main` the main model, ENDPOINT:MODEL that one, anything else a panel of that name. Raises UsageError."""
     if name in (None, "main"):
         model = goal.model or _parsed(goal.host.main_model)
@@ -106,7 +106,7 @@ def _parsed(name: str | None) -> ModelRef | None:
         return None
 
 
-async def _gates(goal: Goal, state: GoalState, emit: Emit) -> GateFailure | None:
+async def _gates(goal: Pursuit, state: GoalState, emit: Emit) -> GateFailure | None:
     if not state.gates:
         return None
     noun = "gate" if len(state.gates) == 1 else f"{len(state.gates)} gates"

@@ -618,7 +618,7 @@ print([name for name in sys.modules if name.startswith("agent.goal.")])
 """
     command = [sys.executable, "-c", script, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[3])
-    assert done.stdout == "['agent.goal.plugin']\n"
+    assert done.stdout == "['agent.goal.plugin', 'agent.goal.pursuit']\n"
 
 
 def test_a_bad_request_of_the_judges_is_for_good(tmp_path: Path) -> None:
