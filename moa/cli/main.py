@@ -210,7 +210,8 @@ def _serve(arguments: argparse.Namespace) -> int:
     """Counsel for other agents."""
     from moa.serve import command
 
-    return command.run(host=arguments.host, port=arguments.port, preset=arguments.preset, auth=not arguments.no_auth)
+    options = {name: getattr(arguments, name) for name in ("host", "port", "preset", "save")}
+    return command.run(**options, auth=not arguments.no_auth)
 
 
 def _build_host(note: str | None, options: Options, **outside: Any) -> Host:

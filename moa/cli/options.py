@@ -126,6 +126,7 @@ def _serve_options(parser: argparse.ArgumentParser) -> None:
     add("--host", metavar="ADDRESS", default="127.0.0.1", help="where to listen (default: this machine alone)")
     add("--port", type=_port, metavar="N", help="default: port under [serve], else 8484")
     add("--preset", metavar="NAME", help="the panel of the model name moa (default: preset under [moa])")
+    add("--save", action="store_true", help="keep each counsel with its conversation as a session (moa session)")
     add("--no-auth", action="store_true", help="let everybody on this machine in")
     parser.set_defaults(handler="serve")
 

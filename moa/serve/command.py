@@ -27,7 +27,14 @@ IDLE_S = 30
 """So long a connection may be open without a whole request on it."""
 
 
-def run(*, host: str = "127.0.0.1", port: int | None = None, preset: str | None = None, auth: bool = True) -> int:
+def run(
+    *,
+    host: str = "127.0.0.1",
+    port: int | None = None,
+    preset: str | None = None,
+    auth: bool = True,
+    save: bool = False,
+) -> int:
     """Serve. Returns the exit code. Raises UsageError where it can't, StateError where the state folder can't be used."""
     try:
         import starlette
@@ -49,7 +56,7 @@ def run(*, host: str = "127.0.0.1", port: int | None = None, preset: str | None 
     from moa.serve.server import build
 
     server = build(
-        config, door, settings, preset=preset, notice=lambda _code, text: print(f"· {text}", file=sys.stderr)
+        config, door, settings, preset=preset, save=save, notice=lambda _code, text: print(f"· {text}", file=sys.stderr)
     )
     address = f"http://{f'[{host}]' if ':' in host else host}:{bound}"
     for line in greeting.lines(server, address, first=key is not None and key.new):

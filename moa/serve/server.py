@@ -19,12 +19,13 @@ from moa import settings as moa_settings
 from moa.preset.preset import Preset, read
 from moa.preset.store import locate, names, text_at
 from moa.serve import settings as serve_settings
+from moa.serve.counsel.lookups import make as make_lookups
 from moa.serve.counsel.panels import Panels
+from moa.serve.counsel.saving import Saving
 from moa.serve.counsel.served import Asked, Served, Serving
 from moa.serve.fusion.execute import ServerTools
 from moa.serve.fusion.prepare import Prepared, prepare
 from moa.serve.keeping import Keeping
-from moa.serve.lookups import make as make_lookups
 from moa.serve.names import Named, Names
 
 if TYPE_CHECKING:
@@ -176,10 +177,10 @@ def depth_of(headers: Mapping[str, str]) -> int:
 
 
 def build(
-    config: Config, door: Door, settings: serve_settings.Settings, *, preset: str | None = None,
+    config: Config, door: Door, settings: serve_settings.Settings, *, preset: str | None = None, save: bool = False,
     transport: httpx.AsyncBaseTransport | None = None, notice: Callable[[str, str], None] = lambda _code, _text: None,
 ) -> Server:  # fmt: skip
-    """A server for a configuration. `preset` is the one of a bare `moa` (None: config's). Raises UsageError and StateError."""
+    """A server for a configuration. `preset` is the one of a bare `moa` (None: config's); `save` keeps each counsel as a session. Raises UsageError and StateError."""
     from moa.aggregate.rungs import RungMemory
     from moa.counsel.take import Council
 
@@ -200,9 +201,10 @@ def build(
     listed: Callable[[], list[str]] = lambda: names(config_dir=config.paths.config)  # noqa: E731
     found = Names(client, load, listed, default, config.model, caps)
     lookups = make_lookups(config, client)
-    serving = Serving(ledger, Panels(make), redact=config.redact, lookups=lookups)
+    saving = Saving(config.paths.sessions, config.redact, notice) if save else None
+    serving = Serving(ledger, Panels(make), redact=config.redact, lookups=lookups, saving=saving)
     serving.sweep(settings.guidance_mb)
-    tools = ServerTools(client, rungs, load, config.endpoints, default, lookups)
+    tools = ServerTools(client, rungs, load, config.endpoints, default, lookups, saving)
     return Server(config, settings, door, client, ledger, found, serving, Keeping(ledger), tools, caps)
 
 

@@ -76,6 +76,7 @@ class Serving:
     def __init__(
         self, folder: Path, up: ScriptedEndpoint, *, config: str = "", presets: Mapping[str, str] | None = None,
         key: str | None = KEY, price: bool = True, uvloop: bool = False, idle_s: float = 30,
+        save: bool = False,
     ) -> None:  # fmt: skip
         self.folder = folder
         self.env = {
@@ -91,6 +92,7 @@ class Serving:
         self.key = key
         self.server: Server
         self._uvloop = uvloop
+        self._save = save
         self._idle_s = idle_s
         self._ready = threading.Event()
         self._failed: BaseException | None = None
@@ -163,7 +165,7 @@ class Serving:
         self.port = listener.getsockname()[1]
         key = None if self.key is None else ServeKey(self.key, "the test")
         door = Door(key, "127.0.0.1", self.port, own.hosts, own.origins)
-        self.server = build(config, door, own)
+        self.server = build(config, door, own, save=self._save)
         # No signal handlers: this is no main thread.
         options = uvicorn.Config(
             make_app(self.server),

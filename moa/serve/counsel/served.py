@@ -35,10 +35,11 @@ if TYPE_CHECKING:
     from agent.llm.models.endpoint import Endpoint
     from agent.llm.request import ModelRef
     from moa.preset.preset import Preset
+    from moa.serve.counsel.lookups import Lookups
     from moa.serve.counsel.panels import Panels
+    from moa.serve.counsel.saving import Saving
     from moa.serve.guidance.anchors import Anchor, Reading
     from moa.serve.guidance.wire import Answer
-    from moa.serve.lookups import Lookups
 
 Wanted = Literal["on", "off"]
 CounselFor = Literal["auto", "all", "none"]
@@ -76,12 +77,14 @@ class Asked:
 @dataclass(slots=True)
 class Serving:
     """What serves requests: one a process. `redact` takes configured keys out of what members see, `lookups` is what they look things up
-    with (None: nothing is looked up)."""
+    with (None: nothing is looked up),
+    `saving` what keeps whole counsels (None: only their facts are kept)."""
 
     ledger: Ledger
     panels: Panels
     redact: Callable[[str], str] = lambda text: text
     lookups: Lookups | None = None
+    saving: Saving | None = None
 
     def read(self, asked: Asked) -> Served:
         """Find the request's place. Raises StateError, and UsageError where it goes on with a conversation that nobody here knows."""

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from agent.session.clean import clean_value
-from moa.counsel import delivery, guidance
+from moa.counsel import delivery, guidance, keep
 from moa.counsel.cadence import WITHHELD, Cadence, Decision, decide
 from moa.panel.tasks import ANSWER
 from moa.serve.counsel import side_calls
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from moa.counsel.counsel import Counsel
     from moa.counsel.take import Council
     from moa.preset.preset import Preset
+    from moa.serve.counsel.lookups import Lookup
     from moa.serve.counsel.served import Served
     from moa.serve.guidance.rows import Row
-    from moa.serve.lookups import Lookup
 
 
 ONCE_A_TURN = Cadence("turn")
@@ -173,8 +173,24 @@ async def _advice(
     )
     found = delivery.decide(counsel, known, severity=preset.severity)
     text = guidance.delivered(counsel, found, known, turn=now.turn)
+    await _save(served, messages, counsel, found, text, context)
     facts = _facts(counsel, found, turn=now.turn) | _looked_up(lookup, preset)
     return _advised(served, facts, text, panel if counsel.running else None)
+
+
+async def _save(
+    served: Served,
+    messages: Sequence[Message],
+    counsel: Counsel,
+    found: delivery.Delivery,
+    text: str | None,
+    context: CallContext,
+) -> None:
+    """Keep the whole of it, where counsels are kept."""
+    if (saving := served.serving.saving) is not None:
+        turn = served.standing.turn
+        record = keep.full(counsel, iteration=context.iteration, turn=turn, guidance=text, receipt=None, delivery=found)
+        await saving.keep(messages[: counsel.messages], record, context)
 
 
 def _lookup(served: Served, messages: Sequence[Message], context: CallContext) -> Lookup | None:
@@ -213,6 +229,7 @@ async def _fused(
     )
     text = material(counsel, window=panel.window(main), turn=now.turn)
     found = delivery.Delivery(withheld=None if text else "failed")
+    await _save(served, messages, counsel, found, text, context)
     facts = _facts(counsel, found, turn=now.turn) | _looked_up(lookup, panel.preset)
     return _advised(served, facts, text, panel if counsel.running else None)
 

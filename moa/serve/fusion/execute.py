@@ -13,12 +13,14 @@ from agent.llm.errors import ModelError
 from agent.llm.messages import Message
 from agent.llm.stream import ReasoningDelta, TextDelta
 from moa import preflight
+from moa.counsel import keep
 from moa.counsel.cadence import Decision
 from moa.counsel.guidance import whole
 from moa.counsel.take import Council
 from moa.panel import prompts
 from moa.panel.quoting import first_sentences
 from moa.panel.tasks import ANSWER
+from moa.serve.counsel.lookups import TOOLS
 from moa.serve.fusion.called import (
     AnalysisStarted,
     Called,
@@ -32,7 +34,6 @@ from moa.serve.fusion.called import (
 from moa.serve.fusion.offered import FUNCTIONS, FUSION, Offered
 from moa.serve.fusion.panel import preset_for, slug_of
 from moa.serve.fusion.results import CAPPED, UNEXPECTED, Fused, unique
-from moa.serve.lookups import TOOLS
 
 if TYPE_CHECKING:
     from agent.llm.accounting import CallContext
@@ -45,7 +46,8 @@ if TYPE_CHECKING:
     from moa.aggregate.rungs import RungMemory
     from moa.counsel.counsel import Counsel
     from moa.preset.preset import Preset
-    from moa.serve.lookups import Lookup, Lookups
+    from moa.serve.counsel.lookups import Lookup, Lookups
+    from moa.serve.counsel.saving import Saving
 
 Tell = Callable[[ServerEvent], None]
 
@@ -81,7 +83,8 @@ class Conversation:
 class ServerTools:
     """What executes server tools: one a process.
 
-    `load` gives a preset by name, `preset` is the one of bare `/moa`. `lookups` lets members look things up.
+    `load` gives a preset by name, `preset` is the one of bare `/moa`. `lookups` lets members look things up, `saving` keeps
+    whole counsels.
     """
 
     client: ModelClient
@@ -90,6 +93,7 @@ class ServerTools:
     endpoints: Collection[str]
     preset: str
     lookups: Lookups | None = None
+    saving: Saving | None = None
 
     def check(self, offered: Sequence[Offered], conversation: Conversation, context: CallContext) -> None:
         """Raises UsageError where a panel that is offered can't be asked: better before the first call than after."""
@@ -168,6 +172,7 @@ class ServerTools:
             if council is not None:
                 await council.close()
         fused = Fused(counsel, sources=unique(watch.sources))
+        await self._save(counsel, conversation, context, fused.text())
         models = tuple(slug_of(str(member.model)) for member in counsel.members)
         return Called(
             offered, call, fused.text(), prompt, fused=fused, cost=counsel.cost, searches=watch.searches, models=models
@@ -202,11 +207,23 @@ class ServerTools:
             if council is not None:
                 await council.close()
         if not counsel.answers:
+            await self._save(counsel, conversation, context, None)
             return Called(offered, call, _nobody(counsel), asked, code=_code(counsel), cost=counsel.cost)
         text = None if counsel.grade == "nothing" else whole(counsel, turn=conversation.turn)
         if text is not None and advisor.max_tokens is not None:
             text = first_sentences(text, advisor.max_tokens)[0]
+        await self._save(counsel, conversation, context, text)
         return Called(offered, call, text or prompts.SILENT, asked, cost=counsel.cost)
+
+    async def _save(
+        self, counsel: Counsel, conversation: Conversation, context: CallContext, result: str | None
+    ) -> None:
+        """Keep it, where counsels are kept. `result` is what the model gets."""
+        if self.saving is not None:
+            record = keep.full(
+                counsel, iteration=context.iteration, turn=conversation.turn, guidance=result, receipt=None
+            )
+            await self.saving.keep(conversation.history[: counsel.messages], record, context)
 
     def _lookup(self, conversation: Conversation, context: CallContext) -> Lookup | None:
         if self.lookups is None:
