@@ -78,7 +78,7 @@ class Web:
         self._native = native
         self._transport = transport
         self._resolve = resolve
-        self._found: set[str] | None = None
+        self._found: dict[str, str] | None = None
         self._parts: tuple[Downloader, Robots, PageCache] | None = None
 
     def begin_turn(self, prompt: str) -> None:
@@ -87,13 +87,19 @@ class Web:
 
     # Who may fetch what
 
-    def supplied(self, url: str) -> bool:
-        """Whether the user has written this very address, or a search has brought it: then no model has made it up."""
+    def supplied(self, url: str) -> str | None:
+        """This page's address as the user has written it or a search has brought it; None where a model has made it up.
+
+        That spelling is what is fetched: in another one of the same page (tracking marks, slashes) a model could carry something out.
+        """
         key = canonical(url)
-        return key in self._searched() or any(canonical(each) == key for each in self._written())
+        spelt = [each for each in self._written() if canonical(each) == key]
+        if key in self._searched():
+            spelt.append(self._searched()[key])
+        return url if url in spelt else next(iter(spelt), None)
 
     def written(self, url: str) -> bool:
-        """Whether the user has written this very address."""
+        """Whether the user has written the address of this page."""
         key = canonical(url)
         return any(canonical(each) == key for each in self._written())
 
@@ -103,11 +109,11 @@ class Web:
                 yield from urls_in(message.text)
         yield from urls_in(self.sources.prompt)
 
-    def _searched(self) -> set[str]:
-        """The addresses that searches have brought in this session, those of earlier runs included."""
+    def _searched(self) -> dict[str, str]:
+        """The addresses that searches have brought in this session, those of earlier runs included, by what they are known by."""
         if self._found is None:
             self._found = {
-                canonical(str(url))
+                canonical(str(url)): str(url)
                 for data in self._session.records(KIND)
                 for search in data.get("searches") or ()
                 for url in search.get("results") or ()
@@ -137,7 +143,7 @@ class Web:
         )
         if found.usd is not None:
             entry["usd"] = found.usd
-        self._searched().update(canonical(hit.url) for hit in found.hits)
+        self._searched().update({canonical(hit.url): hit.url for hit in found.hits})
         return self._results(found, asker)
 
     def _results(self, found: Outcome, asker: Asker) -> str:
@@ -184,8 +190,9 @@ class Web:
         from agent.web.errors import BadPage
         from agent.web.extract import extract
 
-        url = str(parse(url))
+        parse(url)
         supplied = self.supplied(url)
+        url = str(parse(supplied or url))
         if asker.is_member and not supplied:
             raise Refused(
                 "members fetch only addresses that the user wrote or a search brought, and this is none of them",
@@ -203,7 +210,7 @@ class Web:
             {canonical(known.url): known.conditions} if known and known.conditions else {}
         )
         # An address that the model has made up must not lead on to a place that nobody has agreed to.
-        found = await downloader.get(url, permit=permit, validators=validators, stay=not supplied)
+        found = await downloader.get(url, permit=permit, validators=validators, stay=supplied is None)
         if found.status == 304 and known is not None:
             return await cache.renew(known), True
         if found.status >= 400 or found.status < 200:

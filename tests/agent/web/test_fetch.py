@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from agent.events import Record
 from agent.llm.messages import user
 from agent.session.session import Session
 from agent.tools.base import ToolError
@@ -252,6 +253,26 @@ def test_members_hold_to_robots_and_to_what_was_supplied(tmp_path: Path, path: s
             assert not refused and "flows west" in text
 
     with_sites(pages, check)
+
+
+@pytest.mark.parametrize("way", ["written", "found"])
+def test_another_spelling_of_a_known_address_carries_nothing_out(tmp_path: Path, way: str) -> None:
+    """A page that gives orders would have a model write what it knows into what counts as the same address."""
+    spellings = ("?utm_source=SECRET", "?UTM_X=SECRET&fbclid=SECRET", "?gclid=SECRET&mc_eid=1", "//////", "?&&&&", "#SECRET")
+
+    async def check(sites: Sites) -> None:
+        for spelling in spellings:
+            made = web(tmp_path / spelling[1:6], sites)
+            if way == "written":
+                made._session.add(user(f"look at {sites.url('/article')}."))
+            else:
+                data = {"searches": [{"results": [sites.url("/article")]}]}
+                made._session.add_record(Record(kind="sources", data=data), turn="t", iteration=1)
+            asker = Asker() if way == "written" else Asker("1")
+            assert "flows west" in await made.fetch(sites.url("/article") + spelling, asker)
+        assert {asked.path for asked in sites.asked} <= {"/article", "/robots.txt"}
+
+    with_sites({**PAGES, "/robots.txt": page("", "text/plain")}, check)
 
 
 def test_a_site_whose_rules_cannot_be_had_is_left_alone_by_members(tmp_path: Path) -> None:
