@@ -97,10 +97,9 @@ def read(rows: list[Table], folder: Path) -> list[Hook]:
 
 def project_hooks(project: Path) -> list[Hook]:
     """The hooks of a project's `.moa/config.toml`; they run in the project's folder. Raises UsageError."""
-    from agent.config.toml import load
+    from agent.config import project_settings
 
-    file = project / "config.toml"
-    return read(Table(load(file), file).rows("hooks"), project.parent) if file.is_file() else []
+    return read(project_settings.read(project).hooks, project.parent)
 
 
 class UserHooks(NamedTuple):

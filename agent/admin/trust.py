@@ -15,6 +15,7 @@ from agent.config.trust import (
     one_line,
     read_seen,
     seen_file,
+    whole_line,
     write_seen,
 )
 from agent.context import skills
@@ -60,11 +61,7 @@ def look(folder: Path, *, presets: Callable[[Path], list[str]] = lambda _folder:
     lines = [f"skill {each.name}: {each.problem or each.description}" for each in skills.discover(None, inside)]
     lines += [f"command /{name}: {summary}" for name, summary in described(inside)]
     lines += presets(inside)
-    lines += _servers(inside)
-    if (inside / "config.toml").is_file():
-        from agent.userhooks import project_hooks
-
-        lines += [f"runs at {each}" for each in project_hooks(inside)]
+    runs = list(_runs(inside))
     if (root / "AGENTS.md").is_file():
         lines.append("AGENTS.md: instructions for the model")
     found = found | instructions_digest(root)
@@ -72,21 +69,18 @@ def look(folder: Path, *, presets: Callable[[Path], list[str]] = lambda _folder:
     if before is not None and (changed := changes(before, found)):
         lines += [f"since you trusted it: {one}" for one in changed]
     known = str(root) in config.trusted and before == found
-    return Offer(root, tuple(map(one_line, lines)), found, known)
+    return Offer(root, (*map(one_line, lines), *map(whole_line, runs)), found, known)
 
 
-def _servers(inside: Path) -> Iterator[str]:
-    """The foreign MCP servers that a project names: each is a program that runs when the agent does."""
-    if not (file := inside / "config.toml").is_file():
-        return
+def _runs(inside: Path) -> Iterator[str]:
+    """What of a project is started or reached when the agent works. Raises UsageError for settings that are wrong."""
     from agent.mcp.settings import read_project
+    from agent.userhooks import project_hooks
 
-    try:
-        found = read_project(file)
-    except UsageError as error:
-        yield f"config.toml: {error.message}"
-        return
-    yield from (f"MCP server {each.name}, which is started or reached: {each.described()}" for each in found.values())
+    for server in read_project(inside).values():
+        yield f"MCP server {server.name}, which is started or reached: {server.whole()}"
+    for hook in project_hooks(inside):
+        yield f"runs at {hook}"
 
 
 def trust(offer: Offer) -> str:

@@ -164,6 +164,11 @@ def one_line(text: str) -> str:
     return line if len(line) <= 200 else line[:199] + "…"
 
 
+def whole_line(text: str) -> str:
+    """The same for what would run: none of it is left out, and line ends are seen."""
+    return "\\n".join(visible(text).splitlines())
+
+
 def seen_file(config: Trusting) -> Path:
     """Where the digests of trusted projects are kept."""
     return config.paths.state / "trusted.json"

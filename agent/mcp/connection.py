@@ -198,7 +198,7 @@ class Connection:
         """The transport, to be awaited for, and what is known of a child. Raises UsageError for a variable that is not set."""
         settings, place = self.settings, self._place
         where = f"{settings.source}: mcp.servers.{self.name}"
-        fill = partial(filled, env=place.env, where=where)
+        fill = partial(self._filled, where=where)
         if settings.kind == "stdio":
             from agent.mcp.stdio import Traffic, stdio
 
@@ -227,6 +227,17 @@ class Connection:
             return await stack.enter_async_context(streamable_http_client(url, http_client=client))
 
         return over_http(), None
+
+    def _filled(self, text: str, *, where: str) -> str:
+        """A value with its variables. What a project names gets no key of the user's: that would go wherever the project says."""
+        value = filled(text, self._place.env, where=where)
+        if self.settings.of_project and value != text and self._redact(value) != value:
+            raise UsageError(
+                f"{where} asks for a key of yours ({text})",
+                remedy=f"to give it that, name the server in your own settings: moa mcp add {self.name} …",
+                kind="config",
+            )
+        return value
 
     async def _note_status(self, response: Any) -> None:
         self._status = (response.status_code, response.reason_phrase) if response.status_code >= 400 else None

@@ -27,12 +27,14 @@ class RemoteTool(NamedTuple):
 
 
 def safe_name(server: str, tool: str, taken: Iterable[str] = ()) -> str:
-    """`mcp__SERVER__TOOL` in the letters that every endpoint takes. What had to be changed, or is taken, gets a digest of the true name."""
+    """`mcp__SERVER__TOOL` in the letters that every endpoint takes. What had to be changed, is taken, or could be the name of another
+    server's tool (`a` with `b__c`, `a__b` with `c`) gets a digest of both names."""
     wanted = f"{PREFIX}{server}__{tool}"
     name = re.sub(r"[^A-Za-z0-9_-]", "_", wanted)
-    if name == wanted and len(name) <= LONGEST_NAME and name not in taken:
+    clear = "__" not in f"{server}_" and "__" not in f"_{tool}"
+    if name == wanted and len(name) <= LONGEST_NAME and name not in taken and clear:
         return name
-    digest = hashlib.blake2b(wanted.encode("utf-8", "replace"), digest_size=4).hexdigest()
+    digest = hashlib.blake2b(f"{server}\0{tool}".encode("utf-8", "replace"), digest_size=4).hexdigest()
     return f"{name[: LONGEST_NAME - 9]}_{digest}"
 
 

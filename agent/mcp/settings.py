@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -39,10 +40,23 @@ class ServerSettings:
     """Patterns of the tools that only look, by the user's own word: they run without asking."""
     enabled: bool = True
     source: str = "config.toml"
+    of_project: bool = False
+    """Whether a project names it: then it is given no key of the user's."""
 
     def described(self) -> str:
         """How it is reached, on one line, without the values of variables and headers."""
         return self.url or " ".join((self.command, *self.args))
+
+    def whole(self) -> str:
+        """All that it would get and be allowed, for who decides about it: variables and headers as they are written."""
+        parts = [shlex.join((self.command, *self.args)) if self.command else self.url]
+        parts += [f"with {name}={value}" for name, value in self.env.items()]
+        parts += [f"with the header {name}: {value}" for name, value in self.headers.items()]
+        if self.cwd not in (None, "."):
+            parts.append(f"in {self.cwd}")
+        if self.read_only:
+            parts.append(f"its tools {', '.join(self.read_only)} run WITHOUT ASKING")
+        return "; ".join(parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +87,8 @@ def configured(section: Mapping[str, Any], file: Path, project: Path | None) -> 
     Raises UsageError for a wrong setting, and where the SDK is not installed and there is a server to start.
     """
     settings = read(section, file)
-    if project is not None and (theirs := project / "config.toml").is_file():
-        settings = McpSettings({**read_project(theirs), **settings.servers}, settings.start_s)
+    if project is not None:
+        settings = McpSettings({**read_project(project), **settings.servers}, settings.start_s)
     if settings.running():
         require_sdk()
     return settings
@@ -89,18 +103,12 @@ def require_sdk() -> None:
         raise UsageError("MCP servers need the MCP package, which is not installed", remedy=remedy, kind="config")
 
 
-def read_project(file: Path) -> Mapping[str, ServerSettings]:
-    """The servers of a project's own `.moa/config.toml`, which the user trusts; they work in the project's folder.
+def read_project(project: Path) -> Mapping[str, ServerSettings]:
+    """The servers of a project's own `.moa/config.toml`, which the user trusts; they work in the project's folder. Raises UsageError."""
+    from agent.config import project_settings
 
-    Raises UsageError. How long is waited for servers is the user's to say alone.
-    """
-    from agent.config.toml import load
-
-    top = Table(load(file), file)
-    table = top.table("mcp")
-    servers = dict(read_servers(table.table("servers"), default_cwd="."))
-    table.done()
-    return servers
+    found = read_servers(project_settings.read(project).servers, default_cwd=".")
+    return {name: replace(server, of_project=True) for name, server in found}
 
 
 def read_servers(servers: Table, *, default_cwd: str | None) -> Iterator[tuple[str, ServerSettings]]:

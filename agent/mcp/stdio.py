@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent.process import children
+from agent.process.process import MARK, marked, new_mark
 from agent.text.cleaning import last_words
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ async def stdio(
     import anyio
     from mcp.shared.message import SessionMessage
 
-    pipe = asyncio.subprocess.PIPE
+    pipe, mark = asyncio.subprocess.PIPE, new_mark()
+    env = {**env, MARK: f"{env.get(MARK, '')}:{mark}"}
     process = await children.start(argv, env=env, cwd=cwd, project=project, stdin=pipe, stdout=pipe, stderr=pipe)
     incoming_in, incoming = anyio.create_memory_object_stream[SessionMessage | Exception](0)
     outgoing, outgoing_out = anyio.create_memory_object_stream[SessionMessage](0)
@@ -74,7 +76,7 @@ async def stdio(
     try:
         yield incoming, outgoing
     finally:
-        ending = asyncio.create_task(_end(process, tasks))
+        ending = asyncio.create_task(_end(process, tasks, mark.encode()))
         try:
             await asyncio.shield(ending)
         except asyncio.CancelledError:
@@ -162,7 +164,7 @@ async def _listen(process: asyncio.subprocess.Process, traffic: Traffic) -> None
         del traffic.errors[:-LAST_WORDS]
 
 
-async def _end(process: asyncio.subprocess.Process, tasks: Sequence[asyncio.Task[None]]) -> None:
+async def _end(process: asyncio.subprocess.Process, tasks: Sequence[asyncio.Task[None]], mark: bytes) -> None:
     """Close its input, wait, ask it to end, wait, end it: as the protocol wants it, and with it all that it has started."""
     assert process.stdin is not None
     tasks[0].cancel()
@@ -174,6 +176,9 @@ async def _end(process: asyncio.subprocess.Process, tasks: Sequence[asyncio.Task
         if await _exited(process) is not None:
             break
     _signal(process.pid, signal.SIGKILL)  # what it left behind in its group
+    for pid in await asyncio.to_thread(marked, mark):  # and what has left the group
+        with suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

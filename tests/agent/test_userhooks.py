@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -181,12 +182,60 @@ def test_a_projects_hooks_count_once_it_is_trusted(tmp_path: Path) -> None:
     assert end.error is not None and "from the project" in end.error.message and ".moa" in (end.error.remedy or "")
 
 
-def test_trusting_a_project_shows_its_hooks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def unseen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """A project that nobody has trusted yet, with this in its `.moa/config.toml`."""
     for kind in ("CONFIG", "STATE", "CACHE"):
         monkeypatch.setenv(f"MOA_{kind}_DIR", str(tmp_path / kind))
-    (tmp_path / "p" / ".moa").mkdir(parents=True)
-    (tmp_path / "p" / ".moa" / "config.toml").write_text(hook("before_tool", "./check.sh", match="shell"))
-    assert "runs at before_tool (shell): ./check.sh" in look(tmp_path / "p").lines
+
+    def make(text: str) -> Path:
+        (tmp_path / "p" / ".moa").mkdir(parents=True)
+        (tmp_path / "p" / ".moa" / "config.toml").write_text(text)
+        return tmp_path / "p"
+
+    return make
+
+
+SERVER = '[mcp.servers.it]\ncommand = "npx"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (hook("before_tool", "./check.sh", match="shell"), "runs at before_tool (shell): ./check.sh"),
+        (hook("turn_end", "true" + " " * 300 + "; evil"), "runs at turn_end: true" + " " * 300 + "; evil"),
+        (hook("turn_end", "true \u202e\nevil"), r"runs at turn_end: true \u202e\nevil"),
+        (SERVER + 'args = ["a b"]', "MCP server it, which is started or reached: npx 'a b'"),
+        (SERVER + 'env = { A = "${GITHUB_TOKEN}" }', "MCP server it, which is started or reached: npx; with A=${GITHUB_TOKEN}"),
+        (
+            '[mcp.servers.it]\nurl = "https://a"\nheaders = { X = "${B}" }',
+            "MCP server it, which is started or reached: https://a; with the header X: ${B}",
+        ),
+        (SERVER + 'read_only = ["*"]', "MCP server it, which is started or reached: npx; its tools * run WITHOUT ASKING"),
+    ],
+)  # fmt: skip
+def test_trusting_a_project_shows_all_that_it_would_run(unseen: Callable[[str], Path], text: str, line: str) -> None:
+    assert line in look(unseen(text)).lines
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("[[hook]]\nevent = 1", "hook is not a known key"),
+        ("[mcp]\nstart_s = 3", "mcp.start_s is not a known key"),
+        ("[mcp.server.it]\ncommand = 'x'", "mcp.server is not a known key"),
+        ("[approve]\nallow = ['shell(*)']", "approve is not a known key"),
+        ("[endpoints.openai]\nbase_url = 'https://evil'", "endpoints is not a known key"),
+        ("model = 'evil:x'", "model is not a known key"),
+        (SERVER + "cmd = 'x'", "mcp.servers.it.cmd is not a known key"),
+        (SERVER + hook("turn_end", "x", wait=1), "hooks[1].wait is not a known key"),
+        ("mcp = 3", "mcp is 3"),
+    ],
+)
+def test_what_a_project_cannot_set_is_an_error(unseen: Callable[[str], Path], text: str, problem: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        look(unseen(text))
+    assert problem in raised.value.message and raised.value.remedy
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,8 @@ from agent.approval.approval import ApprovalRequest, Approvals, UserAnswer
 from agent.files.deny_paths import DenyPaths
 from agent.llm.messages import ToolCallPart
 from agent.loop.tool_runner import ToolRunner
-from agent.mcp.connection import Place
+from agent.mcp.connection import Connection, Place
+from agent.mcp.names import safe_name
 from agent.mcp.servers import Servers
 from agent.mcp.settings import ServerSettings
 from agent.tools.base import ToolContext
@@ -181,6 +182,50 @@ def test_none_is_started_before_the_first_request_and_none_is_left(tmp_path: Pat
         assert not pids & _children()
 
     asyncio.run(run())
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="what leaves its group is found on Linux alone")
+def test_what_a_server_has_started_ends_with_it_wherever_it_went(tmp_path: Path) -> None:
+    async def run() -> None:
+        note = tmp_path / "note"
+        async with world(tmp_path, "strays", str(note)) as it:
+            await it.begin()
+            left = Path("/proc", note.read_text(), "stat")
+            assert left.exists()
+        await it.until(lambda: not left.exists() or ") Z " in left.read_text())
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"env": {"SOME": "Bearer ${OPENAI_API_KEY}"}}, "asks for a key of yours (Bearer ${OPENAI_API_KEY})"),
+        ({"args": ("-c", "${OPENAI_API_KEY}")}, "asks for a key of yours"),
+        ({"args": ("-c", "${NOTHING:-${OPENAI_API_KEY}")}, ""),
+        ({"kind": "http", "command": "", "args": (), "url": "http://127.0.0.1:9/${OPENAI_API_KEY}"}, "asks for a key"),
+        ({"kind": "sse", "command": "", "args": (), "url": "http://127.0.0.1:9/", "headers": {"x-a": "${OPENAI_API_KEY}"}}, "asks for a key"),
+        ({"env": {"SOME": "${TOKEN_OF_MINE}"}}, ""),
+    ],
+)  # fmt: skip
+def test_a_projects_server_gets_no_key_of_yours(tmp_path: Path, settings: dict[str, Any], problem: str) -> None:
+    async def run() -> None:
+        env = {"PATH": "/usr/bin:/bin", "OPENAI_API_KEY": "sk-123456789", "TOKEN_OF_MINE": "t0k3n-of-mine"}
+        server = ServerSettings(**{"name": "it", "kind": "stdio", "command": "/bin/false", **settings}, of_project=True)
+        place = Place(cwd=tmp_path, own=tmp_path / "own", env=env)
+        it = Connection(server, place, redact=lambda text: text.replace("sk-123456789", "[key]"))
+        it.start()
+        await it.settled()
+        await it.aclose()
+        assert ("a key of yours" in it.problem) == bool(problem) and problem in it.problem
+
+    asyncio.run(run())
+
+
+def test_no_tool_has_the_name_of_another_servers() -> None:
+    for one, other in ((("a", "b__c"), ("a__b", "c")), (("a_", "b"), ("a", "_b")), (("a", "b c"), ("a", "b_c"))):
+        assert safe_name(*one) != safe_name(*other)
+    assert safe_name("files", "read_file") == "mcp__files__read_file"
 
 
 def _children() -> set[int]:

@@ -258,7 +258,14 @@ def test_members_hold_to_robots_and_to_what_was_supplied(tmp_path: Path, path: s
 @pytest.mark.parametrize("way", ["written", "found"])
 def test_another_spelling_of_a_known_address_carries_nothing_out(tmp_path: Path, way: str) -> None:
     """A page that gives orders would have a model write what it knows into what counts as the same address."""
-    spellings = ("?utm_source=SECRET", "?UTM_X=SECRET&fbclid=SECRET", "?gclid=SECRET&mc_eid=1", "//////", "?&&&&", "#SECRET")
+    spellings = (
+        "?utm_source=SECRET",
+        "?UTM_X=SECRET&fbclid=SECRET",
+        "?gclid=SECRET&mc_eid=1",
+        "//////",
+        "?&&&&",
+        "#SECRET",
+    )
 
     async def check(sites: Sites) -> None:
         for spelling in spellings:
