@@ -614,7 +614,7 @@ from agent.goal.plugin import make
 from tests.support.chatbench import ChatBench
 
 ChatBench(Path(sys.argv[1]), ["hello"], plugins={"goal": make}).run("hi")
-print([name for name in sys.modules if name.startswith("agent.goal.")])
+print(sorted(name for name in sys.modules if name.startswith("agent.goal.")))
 """
     command = [sys.executable, "-c", script, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[3])
