@@ -134,6 +134,15 @@ class SessionTree:
         """What plugins kept, oldest first."""
         return [kept.record.data for kept in self._records if kept.record.kind == kind]
 
+    def records_kept(self, kind: str) -> list[KeptRecord]:
+        """Those of a kind with where they hang, oldest first."""
+        return [kept for kept in self._records if kept.record.kind == kind]
+
+    def history_at(self, head: str | None) -> tuple[Message, ...]:
+        """The conversation as it was when that entry was its head, on whatever branch."""
+        path = in_order(list(self._walked(head)), self._messages)
+        return tuple(message for _, message in steps(tuple(path), self._messages, self._compactions))
+
     def records_of(self, *kinds: str) -> list[tuple[str, dict[str, Any]]]:
         """The records of several kinds, each with its kind, oldest first."""
         return [(kept.record.kind, kept.record.data) for kept in self._records if kept.record.kind in kinds]
@@ -220,11 +229,11 @@ class SessionTree:
 
     def _chain(self) -> tuple[str, ...]:
         """The entries from the start to the head, as they were added."""
-        return self._view("chain", self._walked)
+        return self._view("chain", lambda: self._walked(self._head))
 
-    def _walked(self) -> tuple[str, ...]:
+    def _walked(self, head: str | None) -> tuple[str, ...]:
         path: list[str] = []
-        entry = self._head
+        entry = head
         while entry is not None:
             path.append(entry)
             entry = self._parents[entry]

@@ -413,21 +413,22 @@ def _models_list(arguments: argparse.Namespace) -> int:
 
 
 def _models_fetch(arguments: argparse.Namespace) -> int:
-    import asyncio
-    import os
-
-    from agent.config.paths import Paths
-    from agent.local.catalogue import find
-    from agent.local.fetch import fetch
     from agent.ui.run.progress import FetchBar
+    from moa.cli import fetching
 
-    model = find(arguments.name)
-    bar = FetchBar(sys.stderr)
-    path = asyncio.run(fetch(arguments.name, Paths.from_env(os.environ).cache / "models", progress=bar.update))
-    bar.done()
-    print(path)
-    print(f"{model.warning} ({model.licence})", file=sys.stderr)
-    return 0
+    return fetching.fetch_model(arguments.name, FetchBar(sys.stderr))
+
+
+def _replay(arguments: argparse.Namespace) -> int:
+    from moa.cli import replays
+
+    return _report(replays.replay(arguments), arguments.json)
+
+
+def _diff(arguments: argparse.Namespace) -> int:
+    from moa.cli import replays
+
+    return _report(replays.diff(arguments), arguments.json)
 
 
 def _session(arguments: argparse.Namespace) -> int:
@@ -482,11 +483,13 @@ HANDLERS: dict[str, Callable[[argparse.Namespace], int]] = {
     "bench": _bench,
     "chat": _chat,
     "demo": _demo,
+    "diff": _diff,
     "doctor": _doctor,
     "mcp": _mcp,
     "models_fetch": _models_fetch,
     "models_list": _models_list,
     "preset": _preset,
+    "replay": _replay,
     "run": _run,
     "serve": _serve,
     "session": _session,

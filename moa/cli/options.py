@@ -238,6 +238,23 @@ def _session_options(parser: argparse.ArgumentParser) -> None:
     sub.set_defaults(handler="session_export")
 
 
+def _replay_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("run", metavar="RUN", help="a conversation's id (its last counsel), ID/N (its Nth), or a counsel's own id")
+    add("--aggregator", metavar="REF", help="who compares the answers now, ENDPOINT:MODEL")
+    add("--member", action="append", default=[], metavar="SLOT=REF", help="ask this one instead (repeatable)")
+    add("--budget", type=_usd, metavar="USD", help="most that this may cost, in US dollars")
+    add("--json", action="store_true")
+    parser.set_defaults(handler="replay")
+
+
+def _diff_options(parser: argparse.ArgumentParser) -> None:
+    for name in "ab":
+        parser.add_argument(name, metavar=name.upper(), help="a counsel, named as for moa replay")
+    parser.add_argument("--json", action="store_true")
+    parser.set_defaults(handler="diff")
+
+
 def _trust_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "folder", nargs="?", default=".", metavar="DIR", help="the project folder that has the .moa folder"
@@ -389,6 +406,8 @@ COMMANDS: dict[str, tuple[str, Any]] = {
     "models": ("what the endpoints offer; fetch a local model", _models_options),
     "activity": ("every call, who asked for it, what it cost", _activity_options),
     "session": ("conversations", _session_options),
+    "replay": ("judge a counsel that was kept anew, without its panel", _replay_options),
+    "diff": ("two counsels side by side: points won, lost, turned; cost", _diff_options),
     "web": ("the chat in a browser on this machine", _web_options),
     "bench": ("evidence: does counsel help, and what does it cost", _bench_options),
     "serve": ("counsel for any agent: a server between it and its models", _serve_options),

@@ -42,7 +42,7 @@ def of(counsel: Counsel) -> tuple[Point, ...]:
     if found is None:
         return ()
     if found.analysis is not None:
-        return tuple(_of_analysis(found.analysis))
+        return tuple(of_analysis(found.analysis))
     if found.rung == "vote":
         lines = [line for line in found.text.splitlines() if line.startswith("- ")]
         return tuple(
@@ -56,7 +56,9 @@ def of(counsel: Counsel) -> tuple[Point, ...]:
     return tuple(Point(ANSWERS, "", text, text, slot) for text, slot in said)
 
 
-def _of_analysis(analysis: Analysis) -> Iterable[Point]:
+def of_analysis(analysis: Analysis) -> Iterable[Point]:
+    """The points of an analysis, the most useful first."""
+
     def section(title: str, key: str, found: Iterable[tuple[str, str]]) -> Iterable[Point]:
         """`found` are pairs of who holds it (may be empty) and what."""
         for index, (holder, claim) in enumerate(found):
@@ -100,6 +102,12 @@ def new(counsel: Counsel, in_force: Iterable[str]) -> tuple[Point, ...]:
 
 def _words(text: str) -> frozenset[str]:
     return frozenset(re.findall(r"\w+(?:[./:-]\w+)*", text.casefold()))
+
+
+def likeness(one: str, other: str) -> float:
+    """The share of their words that two texts have in common, 0 to 1."""
+    first, second = _words(one), _words(other)
+    return len(first & second) / len(first | second) if first and second else float(first == second)
 
 
 def _alike(one: frozenset[str], other: frozenset[str]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -157,27 +157,64 @@ class Council:
             self._say("warning", "family", text, emit)
         return tuple(member for member in members if member.slot not in same)
 
-    async def again(self, earlier: Counsel, *, emit: Emit) -> Counsel:
-        """A new analysis of the answers of an earlier counsel, without asking its panel. Never raises, as `take`."""
+    async def again(
+        self,
+        earlier: Counsel,
+        *,
+        emit: Emit,
+        exchanged: Mapping[str, Member] | None = None,
+        seed: int | None = None,
+        reason: str = "asked for with /moa again",
+    ) -> Counsel:
+        """A new analysis of the answers of an earlier counsel, without asking its panel. Never raises, as `take`.
+
+        `exchanged` members, by slot, are asked what the earlier ones were asked, and their answers take the place of those. `seed` is the
+        order of the answers (None: another one than before).
+        """
         started = time.monotonic()
         async with self._lock:
             self._count += 1
             counsel = replace(
                 earlier,
                 id=f"{earlier.calling.turn}/c{self._count}",
-                decision=Decision(True, "again", "asked for with /moa again"),
+                decision=Decision(True, "again", reason),
                 aggregation=None,
                 warnings=[],
                 cost=Total(),
             )
-            counsel.seed = earlier.seed + 1  # another order: a judge's preference for a place shows
+            # Another order: a judge's preference for a place shows.
+            counsel.seed = earlier.seed + 1 if seed is None else seed
             try:
+                if exchanged:
+                    await self._exchange(counsel, exchanged, emit)
                 await self._aggregate(counsel, emit)
             except Exception as error:
                 counsel.warnings.append(f"the analysis broke off ({type(error).__name__}: {error})")
         counsel.duration_s = time.monotonic() - started
         self._tell(counsel, emit)
         return counsel
+
+    async def _exchange(self, counsel: Counsel, members: Mapping[str, Member], emit: Emit) -> None:
+        """Ask some seats anew; the other answers stay as they are."""
+        counsel.members = tuple(members.get(member.slot, member) for member in counsel.members)
+        self.panel.members = counsel.members
+        asked = await self.panel.consult(
+            partial(self._request, counsel, ()),
+            context=counsel.calling,
+            step=counsel.step,
+            group=counsel.id,
+            emit=emit,
+            tools=counsel.task.deep and self.preset.tools_at != "never",
+            only=tuple(members),
+            graded=counsel.task.graded,
+        )
+        answers = {each.slot: each for each in counsel.answers if each.slot not in members}
+        answers |= {each.slot: each for each in asked.answers}
+        counsel.answers = tuple(answers[slot] for slot in sorted(answers))
+        counsel.failures = (*(each for each in counsel.failures if each.slot not in members), *asked.failures)
+        counsel.cost = Total.of(
+            [*(each.cost_nano for each in asked.answers), *(each.cost_nano for each in asked.failures)]
+        )
 
     # From the question to the answers
 

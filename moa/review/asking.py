@@ -55,7 +55,7 @@ async def ask(
     main = moa.main()
     assert main is not None  # `ready` has seen to it
     council = moa.council(preset.name)
-    turn = f"{task.name}-{secrets.token_hex(4)}"
+    turn = f"{session.id}:{task.name}-{secrets.token_hex(4)}"
     account = replace(moa.host.account, turn=turn, iteration=1)
     number = session.turn_count()
 

@@ -76,9 +76,8 @@ def view(record: CounselRecord, change: changes.Changes) -> View:
 
 def tree(record: CounselRecord, *, title: str = "") -> TreeView:
     """The findings of a record."""
-    label = line_of(record).line
     return TreeView(
-        label=f"{title} · {label}" if title else label,
+        label=title or line_of(record).line,
         children=tuple(_finding(number, each) for number, each in enumerate(record.findings, 1)),
         text="" if record.findings else _nothing(record),
     )
@@ -94,7 +93,7 @@ def _finding(number: int, finding: FindingRecord) -> TreeView:
     held = _HELD.get(finding.held, finding.held)
     if finding.holders:
         held += f" ({', '.join(finding.holders)})"
-    check = "" if finding.verified else f"not checked out: {finding.reason}"
+    check = "" if finding.verified else f"not borne out: {finding.reason}"
     if finding.verified and finding.reason:
         check = finding.reason
     facts = (finding.grade, held, check)

@@ -109,7 +109,7 @@ def test_the_panel_reads_the_change_and_the_findings_are_looked_up(tmp_path: Pat
         ("", 0, "", "unseen", False, "it names no file and line"),
     ]
     shown = render(chat.view())
-    assert "geo.py:2" in shown and "all agree" in shown and ".env" in shown and "not checked out" in shown
+    assert "geo.py:2" in shown and "all agree" in shown and ".env" in shown and "not borne out" in shown
     # The findings stand in the conversation, so that the user can have some of them mended.
     told = answered["messages"][1]["content"]
     assert told.startswith("I had other models review the working tree") and "geo.py:2" in json.dumps(told)
