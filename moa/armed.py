@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.errors import UsageError
@@ -19,7 +17,6 @@ if TYPE_CHECKING:
     from agent.llm.accounting import CallContext
     from agent.llm.request import Effort
     from agent.plugin import ModelCall, PluginHost
-    from moa.aggregate.rungs import RungMemory
     from moa.counsel.counsel import Counsel
     from moa.counsel.take import Council
     from moa.counsel.turn import TurnCounsel
@@ -42,7 +39,6 @@ class Armed(Plugin):
         self.aside: Council | None = None
         """The panel that works for a command, outside of a turn."""
         self._councils: dict[str, Council] = {}
-        self._memory: RungMemory | None = None
         self.call: ModelCall | None = None
         """The last call of the main model."""
         self.emit: Emit | None = None
@@ -146,7 +142,6 @@ class Armed(Plugin):
 
     def council(self, name: str) -> Council:
         """The panel of a preset, read anew where its file has changed. Raises UsageError where it can't be armed."""
-        from moa.aggregate.rungs import RungMemory
         from moa.counsel.take import Council
 
         preset = self.load(name)
@@ -154,23 +149,14 @@ class Armed(Plugin):
         if kept is not None and kept.preset == preset:
             return kept
         self.check(preset)
-        if self._memory is None:
-            self._memory = RungMemory.load(self._rungs)
-        council = Council(preset, self.host.client, memory=self._memory, run_member=self.host.run_member)
+        council = Council(preset, self.host.client, run_member=self.host.run_member)
         self._councils[name] = council
         return council
 
     async def close_councils(self) -> None:
-        """End what the panels still do, and keep what was learned of the endpoints."""
+        """End what the panels still do."""
         for council in self._councils.values():
             await council.close()
-        if self._memory is not None:
-            with contextlib.suppress(OSError):  # a cache: without it the ladder is climbed again
-                self._memory.save(self._rungs)
-
-    @property
-    def _rungs(self) -> Path:
-        return self.host.state_dir / "rungs.json"
 
     def account(self) -> tuple[CallContext, Emit] | None:
         """The last call's account and the stream of its turn; None before the first."""

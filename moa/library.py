@@ -180,7 +180,6 @@ class Panel:
         return self._host, plugin
 
     async def _take(self, text: str, emit: Callable[[AgentEvent], None]) -> PanelAnswer:
-        from moa.aggregate.rungs import RungMemory
         from moa.counsel.cadence import Decision
         from moa.counsel.take import Council
         from moa.panel.tasks import ANSWER
@@ -188,8 +187,7 @@ class Panel:
         host, plugin = self._opened()
         preset = plugin.load(self._preset or plugin.armed or plugin.settings.preset)
         agent = host.agent
-        memory = RungMemory.load(host.config.paths.state / "rungs.json")
-        council = Council(preset, agent.client, memory=memory, run_member=plugin.host.run_member)
+        council = Council(preset, agent.client, run_member=plugin.host.run_member)
         turn = f"library-{next(self._count)}-{secrets.token_hex(3)}"
         account = CallContext("main", session=agent.session.id, run=agent.run, turn=turn, iteration=1, caps=agent.caps)
         try:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from agent.errors import UsageError
 from agent.goal import prompts
+from agent.llm.answers.loose_json import find_object
 from agent.llm.errors import BudgetReached, ModelError
 from agent.llm.messages import system, user
-from agent.llm.objects import Mode, Unreadable, ask_object
 from agent.llm.request import Request, Schema
+from agent.llm.structured import Unreadable, ask_object
 from agent.side_work import SideWork
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ Kind = Literal["done", "continue", "blocked", "wait"]
 SOURCE = "goal"
 
 UNREADABLE = "unreadable"
+KEYS = ("verdict", "reason", "unmet", "wait_s", "done")
+"""Of a verdict; `done` is how some models put it."""
 PASSING = frozenset({"rate_limited", "overloaded", "connection_failed", "timed_out", "stream_broken", "empty_answer"})
 """Failures that may be over at the next turn; every other one (a key, a name, money, a refusal) will come again."""
 
@@ -72,11 +75,10 @@ class Ruling:
 
 
 class Bench:
-    """The judges of a session. `modes` is what their endpoints have taught about JSON."""
+    """The judges of a session."""
 
     def __init__(self, client: ModelClient) -> None:
         self._client = client
-        self._modes: dict[str, Mode] = {}
 
     async def rule(self, seats: Sequence[JudgeSeat], case: str, context: CallContext, emit: Emit) -> Ruling:
         """Ask all of them at once. Never raises but when it is cancelled: what went wrong is in the ruling."""
@@ -113,17 +115,15 @@ class Bench:
         reply: Reply | None = None
         try:
             async with asyncio.timeout(seat.timeout_s):
-                found, reply = await ask_object(
+                answered = await ask_object(
                     self._client,
                     request,
                     context,
                     schema=Schema("verdict", prompts.SCHEMA),
-                    keys=("verdict", "reason", "unmet", "wait_s", "done"),
-                    again=prompts.AGAIN,
-                    modes=self._modes,
+                    read=lambda text: find_object(text, KEYS)[0],
                     on_event=side.hear,
                 )
-            vote = read(seat.label, found)
+            vote, reply = read(seat.label, answered.value), answered.reply
         except asyncio.CancelledError:
             side.finish("cancelled")
             raise

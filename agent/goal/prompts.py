@@ -83,8 +83,6 @@ wait until it looks again.
 Answer with one JSON object: {"reason": one or two sentences, "unmet": a list of what is still missing (empty for done), "verdict": "done" | \
 "continue" | "blocked" | "wait", "wait_s": seconds for wait, else 0}."""
 
-AGAIN = "That was no answer that could be read ({problem}). Answer again, with the JSON object alone."
-
 SCHEMA = {
     "type": "object",
     "properties": {

@@ -233,7 +233,7 @@ class Call:
         self._adaptations += 1
         self._request, self._quirks = found.request, found.quirks
         if found.taught and isinstance(error, Unsupported):
-            self._door.learned(self._request.model, error)
+            self._door.learned(self._request.model, error.features)
         return True
 
     def _delay(self, error: ModelError) -> float | None:

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from agent.errors import UsageError
     from agent.llm.accounting import Accounts, CallContext, Purpose
     from agent.llm.dialects.base import Dialect
-    from agent.llm.errors import Unsupported
     from agent.llm.models.catalogue import Catalogue, ListedModel
     from agent.llm.models.endpoint import Endpoint, ModelFacts
     from agent.llm.models.learned_quirks import QuirkMemory
@@ -256,12 +255,12 @@ class ModelClient:
 
         return known(endpoint, model) | endpoint.quirks | self._memory.quirks(endpoint.name, model)
 
-    def learned(self, model: ModelRef, refusal: Unsupported) -> None:
-        """Remember a refused feature, and say so."""
-        for feature in sorted(refusal.features):
+    def learned(self, model: ModelRef, features: frozenset[str]) -> None:
+        """Remember refused features, names of the quirk table, and say so."""
+        for feature in sorted(features):
             self._memory.learn(model.endpoint, model.model, feature)
         if self._notice is not None:
-            what = ", ".join(sorted(refusal.features))
+            what = ", ".join(sorted(features))
             self._notice("quirk_learned", f"{model} refused a feature ({what}); from now on it is asked without")
 
     def emulates(self, endpoint: Endpoint, model: ModelRef, quirks: frozenset[str]) -> bool:

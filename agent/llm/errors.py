@@ -36,11 +36,12 @@ class ModelError(Exception):
 
     `kind` is a stable word for JSON and the ledger, `status` the HTTP status where there is one, `partial` what had arrived,
     `usage` and `cost_nano` what the endpoint reported before it failed. `remedy` says what the user can do. `retryable` says whether the same
-    request may work later (exit code 75).
+    request may work later (exit code 75). `billed` is False where nobody bills for it: it was refused, or nothing was ever generated.
     """
 
     kind = "model_error"
     retryable = False
+    billed = True
 
     def __init__(
         self,
@@ -71,6 +72,7 @@ class BadRequest(ModelError):
     """The endpoint refused the request as it stands."""
 
     kind = "bad_request"
+    billed = False
 
 
 class ModelNotFound(BadRequest):
@@ -98,6 +100,7 @@ class OutputRefused(BadRequest):
     """The provider could not use what its own model wrote: a malformed tool call, JSON against the schema. `written` is that, where it is said."""
 
     kind = "output_refused"
+    billed = True
     written = ""
 
 
@@ -118,18 +121,21 @@ class AuthError(ModelError):
     """The key is missing, wrong, or not allowed to do this."""
 
     kind = "auth"
+    billed = False
 
 
 class PaymentRequired(ModelError):
     """The account has no credits left."""
 
     kind = "payment_required"
+    billed = False
 
 
 class RateLimited(ModelError):
     """Too many requests; `retry_after` in seconds where the endpoint said so."""
 
     kind = "rate_limited"
+    billed = False
     retryable = True
 
 
@@ -137,6 +143,7 @@ class Overloaded(ModelError):
     """The provider is down, busy, or failed internally."""
 
     kind = "overloaded"
+    billed = False
     retryable = True
 
 
@@ -144,6 +151,7 @@ class ConnectionFailed(ModelError):
     """No connection to the endpoint."""
 
     kind = "connection_failed"
+    billed = False
     retryable = True
 
 

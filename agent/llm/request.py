@@ -8,6 +8,8 @@ from typing import Any, Literal
 from agent.llm.messages import Message
 
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+OutputMode = Literal["json_schema", "json_object", "prompt"]
+"""How a model is held to JSON, from the strictest to the loosest: strict schema, any JSON object, or the prompt alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +44,14 @@ class ToolSpec:
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """A JSON schema that the answer must hold to. `mode` is the rung of the ladder: strict schema, any JSON object, or prompt only.
+    """A JSON schema that the answer must hold to, and how strictly it is asked for (`agent.llm.structured` tries one mode after the other).
 
     `described`: the messages say already what it asks for, so that no words for it are added at the end.
     """
 
     name: str
     schema: dict[str, Any]
-    mode: Literal["json_schema", "json_object", "prompt"] = "json_schema"
+    mode: OutputMode = "json_schema"
     described: bool = False
     strict: bool = True
     """False: a schema that was not made for strict mode, which refuses most."""

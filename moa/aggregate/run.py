@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from agent.llm.messages import Message
     from moa.aggregate.blind import View
     from moa.aggregate.result import Aggregation
-    from moa.aggregate.rungs import RungMemory
     from moa.counsel.counsel import Counsel
     from moa.preset.preset import Preset
 
@@ -33,10 +32,9 @@ SMALL_TOKENS = 600
 class Analyst:
     """Who compares the answers of one preset's panel."""
 
-    def __init__(self, preset: Preset, client: ModelClient, memory: RungMemory) -> None:
+    def __init__(self, preset: Preset, client: ModelClient) -> None:
         self._preset = preset
         self._client = client
-        self._memory = memory
         self._go: asyncio.Future[None] | None = None
 
     def go(self) -> bool:
@@ -90,7 +88,6 @@ class Analyst:
                 task=counsel.task,
                 seed=counsel.seed,
                 on_event=side.hear,
-                memory=self._memory,
                 small=seat.max_tokens <= SMALL_TOKENS,
             )
         )

@@ -25,12 +25,11 @@ async def consult(
     client: ModelClient, preset: Preset, main: ModelRef, kind: str, item: Item, context: CallContext
 ) -> Counsel:
     """Take counsel on an item, as the chat would before the first call of a turn. Never raises for a failure of a member."""
-    from moa.aggregate.rungs import RungMemory
     from moa.counsel.cadence import Decision
     from moa.counsel.take import Council
     from moa.panel.tasks import ADVISE, ANSWER
 
-    council = Council(preset, client, memory=RungMemory())
+    council = Council(preset, client)
     try:
         return await council.take(
             (system(""), *item.messages),

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from agent.llm.client import ModelClient
     from agent.llm.messages import Message
     from agent.plugin import MemberRunner
-    from moa.aggregate.rungs import RungMemory
     from moa.panel import member as seats
     from moa.panel.briefing import Rendering
     from moa.panel.tasks import Task
@@ -45,14 +44,13 @@ class Council:
         preset: Preset,
         client: ModelClient,
         *,
-        memory: RungMemory,
         run_member: MemberRunner | None = None,
         brief: str = "",
     ) -> None:
         self.preset = preset
         self.panel = Panel(preset, client, _within(run_member, preset))
         self._client = client
-        self._analyst = Analyst(preset, client, memory)
+        self._analyst = Analyst(preset, client)
         self._brief = brief
         self._lock = asyncio.Lock()
         self._count = 0

@@ -84,7 +84,7 @@ class Consulting:
         plugin.check(chosen)
         if host.model_error is not None and chosen.main is None:
             raise host.model_error
-        council = Council(chosen, host.agent.client, memory=self._memory(host), run_member=plugin.host.run_member)
+        council = Council(chosen, host.agent.client, run_member=plugin.host.run_member)
         try:
             counsel = await self._take(host, council, question, context, progress)
         finally:
@@ -131,11 +131,6 @@ class Consulting:
             self._host = build(Options(cwd=self._cwd, approve="deny"), env=self._env, makers={"moa": make})
         plugin: Any = self._host.plugins[0]
         return self._host, plugin
-
-    def _memory(self, host: Host) -> Any:
-        from moa.aggregate.rungs import RungMemory
-
-        return RungMemory.load(host.config.paths.state / "rungs.json")
 
     async def _take(
         self, host: Host, council: Council, question: str, context: str | None, progress: Progress

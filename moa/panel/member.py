@@ -31,22 +31,6 @@ MemberRunner = Callable[
 ]
 """`run_member(request, context, tool_names, max_calls, on_event)`: a model call that may use read-only tools on the way."""
 
-# Failures for which no provider bills: refused, or nothing was ever generated.
-UNBILLED = frozenset(
-    [
-        "bad_request",
-        "model_not_found",
-        "context_overflow",
-        "unsupported",
-        "auth",
-        "payment_required",
-        "rate_limited",
-        "overloaded",
-        "connection_failed",
-        "budget",
-    ]
-)
-
 
 class Seat:
     """One call of one member. `late` is set when counsel went on without it: its end is then told as `late`. `graded`: its answer begins
@@ -100,7 +84,7 @@ class Seat:
 
     def never_began(self) -> Failure:
         """The outcome where it was stopped before its task had run at all."""
-        failure = self._failure("cancelled", "stopped before it had begun", unbilled=True)
+        failure = self._failure("cancelled", "stopped before it had begun", billed=False)
         self._finish(failure, None)
         return failure
 
@@ -125,7 +109,7 @@ class Seat:
         except ModelError as error:
             outcome = self._cut_off(error.kind, error.message, error)
         except (BudgetReached, UsageError) as error:
-            outcome = self._failure(error.kind, error.message)
+            outcome = self._failure(error.kind, error.message, billed=False)
         except Exception as error:
             # Counsel never breaks a turn, not even by a fault of ours: it is named as one.
             outcome = self._failure("internal", f"{type(error).__name__}: {error}")
@@ -218,7 +202,7 @@ class Seat:
             usage=error.usage if error else None,
         )
 
-    def _failure(self, kind: str, message: str, error: ModelError | None = None, *, unbilled: bool = False) -> Failure:
+    def _failure(self, kind: str, message: str, error: ModelError | None = None, *, billed: bool = True) -> Failure:
         return Failure(
             slot=self.member.slot,
             model_requested=str(self.member.model),
@@ -226,7 +210,7 @@ class Seat:
             message=message,
             status=error.status if error else None,
             call_id=error.call_id if error else None,
-            cost_nano=0 if unbilled or kind in UNBILLED else None,
+            cost_nano=None if billed and (error is None or error.billed) else 0,
             duration_s=time.monotonic() - self._began,
         )
 

@@ -56,7 +56,6 @@ async def replay(
 
 
 async def _again(host: Host, run: Run, aggregator: str | None, members: Mapping[str, str], emit: Emit) -> Counsel:
-    from moa.aggregate.rungs import RungMemory
     from moa.counsel.take import Council
 
     plugin: Moa = host.plugins[0]  # type: ignore[assignment]
@@ -81,7 +80,6 @@ async def _again(host: Host, run: Run, aggregator: str | None, members: Mapping[
     council = Council(
         preset,
         host.agent.client,
-        memory=RungMemory.load(host.config.paths.state / "rungs.json"),
         run_member=plugin.host.run_member,
     )
     turn = f"{run.session}:replay-{secrets.token_hex(4)}"

@@ -181,7 +181,6 @@ def build(
     transport: httpx.AsyncBaseTransport | None = None, notice: Callable[[str, str], None] = lambda _code, _text: None,
 ) -> Server:  # fmt: skip
     """A server for a configuration. `preset` is the one of a bare `moa` (None: config's); `save` keeps each counsel as a session. Raises UsageError and StateError."""
-    from moa.aggregate.rungs import RungMemory
     from moa.counsel.take import Council
 
     own = moa_settings.read(config.plugins.get("moa", {}), config.paths.config_file)
@@ -192,10 +191,9 @@ def build(
     default = preset or own.preset
     if preset is not None:
         load(preset)
-    rungs = RungMemory.load(config.paths.state / "rungs.json")
 
     def make(preset: Preset) -> Council:
-        return Council(preset, client, memory=rungs)
+        return Council(preset, client)
 
     caps = caps_of(config)
     listed: Callable[[], list[str]] = lambda: names(config_dir=config.paths.config)  # noqa: E731
@@ -204,7 +202,7 @@ def build(
     saving = Saving(config.paths.sessions, config.redact, notice) if save else None
     serving = Serving(ledger, Panels(make), redact=config.redact, lookups=lookups, saving=saving)
     serving.sweep(settings.guidance_mb)
-    tools = ServerTools(client, rungs, load, config.endpoints, default, lookups, saving)
+    tools = ServerTools(client, load, config.endpoints, default, lookups, saving)
     return Server(config, settings, door, client, ledger, found, serving, Keeping(ledger), tools, caps)
 
 

@@ -22,7 +22,6 @@ from agent.ledger.book import Ledger
 from agent.llm.accounting import CallContext
 from agent.llm.messages import Message, TextPart, ToolCallPart, assistant, user
 from agent.llm.request import ModelRef
-from moa.aggregate.rungs import RungMemory
 from moa.counsel.cadence import Decision
 from moa.counsel.take import Council
 from moa.panel.grades import read as graded
@@ -106,7 +105,7 @@ async def ask(folder: Path, model: str, count: int) -> list[str]:
     said: list[str] = []
     try:
         for number in range(count):
-            council = Council(read(text, name="p", path=Path("p.toml")), client, memory=RungMemory())
+            council = Council(read(text, name="p", path=Path("p.toml")), client)
             heard: list[str] = []
             await council.take(
                 situation(number),

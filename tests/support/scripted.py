@@ -10,6 +10,7 @@ from agent.llm.accounting import Bound, CallContext
 from agent.llm.client import Hold, ModelClient
 from agent.llm.messages import assistant
 from agent.llm.models.endpoint import Endpoint, ModelFacts
+from agent.llm.models.learned_quirks import QuirkMemory
 from agent.llm.request import ModelRef, Request
 from agent.llm.stream import Finished, Reply, Started, StreamEvent, TextDelta, Usage
 
@@ -32,7 +33,13 @@ class ScriptedClient(ModelClient):
     `requests` and `contexts` hold what was asked, in the order of asking. `cancelled` counts the calls that were cut short.
     """
 
-    def __init__(self, script: Mapping[str, Sequence[Line] | Line], *, facts: ModelFacts | None = None) -> None:
+    def __init__(
+        self,
+        script: Mapping[str, Sequence[Line] | Line],
+        *,
+        facts: ModelFacts | None = None,
+        memory: QuirkMemory | None = None,
+    ) -> None:
         self.script: dict[str, list[Line]] = {
             model: list(lines) if isinstance(lines, list | tuple) else [lines] for model, lines in script.items()
         }
@@ -40,6 +47,8 @@ class ScriptedClient(ModelClient):
         self.contexts: list[CallContext] = []
         self.cancelled = 0
         self._facts = facts or ModelFacts()
+        self._memory = memory or QuirkMemory()
+        self._notice = None
         self._calls = 0
 
     def endpoint(self, name: str) -> Endpoint:
@@ -47,9 +56,6 @@ class ScriptedClient(ModelClient):
 
     def facts(self, model: ModelRef) -> ModelFacts:
         return self._facts
-
-    def quirks(self, endpoint: Endpoint, model: str) -> frozenset[str]:
-        return frozenset()
 
     def bound(self, request: Request, *, headroom_tokens: int = 0) -> Bound:
         return Bound(100, request.max_tokens, 0)

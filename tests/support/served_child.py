@@ -20,7 +20,6 @@ from agent.build import build
 from agent.host import Options
 from agent.llm.accounting import CallContext
 from agent.llm.request import ModelRef
-from moa.aggregate.rungs import RungMemory
 from moa.counsel.take import Council
 from moa.preset.store import load
 from moa.serve.counsel.panels import Panels
@@ -34,8 +33,7 @@ async def serve(wire: str, body: dict[str, Any]) -> dict[str, Any]:
     host = build(Options(model="fake:main"), env=os.environ)
     try:
         client, ledger = host.agent.client, host.agent.ledger
-        memory = RungMemory.load(host.config.paths.state / "rungs.json")
-        panels = Panels(lambda preset: Council(preset, client, memory=memory))
+        panels = Panels(lambda preset: Council(preset, client))
         main = ModelRef("fake", "main")
         endpoint = client.require_key("fake")
         preset = load("panel", config_dir=host.config.paths.config)

@@ -97,7 +97,7 @@ class AnthropicDialect(HttpDialect):
         body.update(_thinking_and_choice(request, history, quirks))
         if request.temperature is not None and "no_temperature" not in quirks and "thinking" not in body:
             body["temperature"] = min(request.temperature, 1.0)
-        if request.schema and structure.rung(request.schema, quirks) == "json_schema":
+        if request.schema and structure.mode_sent(request.schema.mode, quirks) == "json_schema":
             # Structured outputs proper. A forced tool would do as well, but is refused while the model thinks.
             body.setdefault("output_config", {})["format"] = {
                 "type": "json_schema",

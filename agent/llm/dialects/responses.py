@@ -253,7 +253,7 @@ def _reasoning(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
 def _text(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
     if request.schema is None:
         return {}
-    mode = structure.rung(request.schema, quirks)
+    mode = structure.mode_sent(request.schema.mode, quirks)
     if mode == "prompt":
         return {}
     if mode == "json_object" and "no_json_object" not in quirks:

@@ -1,15 +1,12 @@
-"""Structured output: which rung of the ladder a request stands on, and the words that go with the lower ones."""
+"""Structured output: the mode that is sent to an endpoint, and the words that go with the looser ones."""
 
 from __future__ import annotations
 
-from typing import Literal
-
-from agent.llm.request import Request, Schema
+from agent.llm.request import OutputMode, Request
 
 
-def rung(schema: Schema, quirks: frozenset[str]) -> Literal["json_schema", "json_object", "prompt"]:
-    """The rung that this endpoint allows: the one asked for, or the next lower that it does not refuse."""
-    mode = schema.mode
+def mode_sent(mode: OutputMode, quirks: frozenset[str]) -> OutputMode:
+    """The mode that this endpoint allows: the one asked for, or the next looser that it does not refuse."""
     if mode == "json_schema" and "no_json_schema" in quirks:
         mode = "json_object"
     # Any object can be asked for as a schema too, which LM Studio needs; where neither works there is only the prompt.
@@ -20,7 +17,7 @@ def rung(schema: Schema, quirks: frozenset[str]) -> Literal["json_schema", "json
 
 def tail(request: Request, quirks: frozenset[str]) -> str | None:
     """The request's tail and, below strict schema, the schema in words (DeepSeek refuses `json_object` without the word JSON)."""
-    if request.schema is None or request.schema.described or rung(request.schema, quirks) == "json_schema":
+    if request.schema is None or request.schema.described or mode_sent(request.schema.mode, quirks) == "json_schema":
         return request.tail
     import json
 

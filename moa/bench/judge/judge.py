@@ -13,11 +13,12 @@ from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Literal
 
+from agent.llm.answers.loose_json import find_object
 from agent.llm.errors import ModelError
 from agent.llm.messages import system, user
-from agent.llm.objects import Mode, Unreadable, ask_object
 from agent.llm.request import ModelRef, Request, Schema
 from agent.llm.stream import Finished
+from agent.llm.structured import Unreadable, ask_object
 from moa.aggregate.analysis import MIN_QUOTE_CHARS
 from moa.panel.quoting import fence
 from moa.preset.names import related
@@ -46,7 +47,6 @@ Which reply serves the person better: right, complete, to the point, and what wa
 in which they stand. Where neither is clearly better, say tie.
 
 Answer with one JSON object: {{"reason": one or two sentences, "better": "first" | "second" | "tie"}}."""
-AGAIN = "That was no answer that could be read ({problem}). Answer again, with the JSON object alone."
 NOT_THERE = "Your quote is not in the text, word for word. Look again, and answer with the JSON object."
 
 _SCHEMAS: dict[str, dict[str, Any]] = {
@@ -106,7 +106,6 @@ class Judges:
         self.models = tuple(models)
         self.passes = passes
         self._client = client
-        self._modes: dict[str, Mode] = {}
 
     def kin(self, contestants: Iterable[ModelRef]) -> list[str]:
         """Warnings: which judge is of the family of whom it judges."""
@@ -189,17 +188,15 @@ class Judges:
         shape = _SCHEMAS[kind]
         schema = {"type": "object", "properties": shape, "required": list(shape), "additionalProperties": False}
         account = replace(context, purpose="bench", slot="judge", share=None)
-        found, _reply = await ask_object(
+        answered = await ask_object(
             self._client,
             request,
             account,
             schema=Schema(kind, schema, described=True),
-            keys=tuple(shape),
-            again=AGAIN,
-            modes=self._modes,
+            read=lambda text: find_object(text, tuple(shape))[0],
             on_event=bill.hear,
         )
-        return found
+        return answered.value
 
 
 def stands_in(quote: str, text: str) -> bool:

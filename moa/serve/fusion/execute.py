@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from agent.llm.stream import Reply, StreamEvent
     from agent.plugin import MemberRunner
     from agent.web.domains import Domains
-    from moa.aggregate.rungs import RungMemory
     from moa.counsel.counsel import Counsel
     from moa.preset.preset import Preset
     from moa.serve.counsel.lookups import Lookup, Lookups
@@ -88,7 +87,6 @@ class ServerTools:
     """
 
     client: ModelClient
-    memory: RungMemory
     load: Callable[[str], Preset]
     endpoints: Collection[str]
     preset: str
@@ -151,7 +149,7 @@ class ServerTools:
         council: Council | None = None
         try:
             preset = self._preset(offered, conversation)
-            council = Council(preset, watch.client(self.client), memory=self.memory)
+            council = Council(preset, watch.client(self.client))
             lookup = self._lookup(conversation, context)
             counsel = await council.take(
                 conversation.history,
@@ -188,7 +186,7 @@ class ServerTools:
         council: Council | None = None
         try:
             preset = self._preset(offered, conversation)
-            council = Council(preset, self.client, memory=self.memory)
+            council = Council(preset, self.client)
             lookup = self._lookup(conversation, context)
             counsel = await council.take(
                 () if alone else conversation.history,

@@ -426,7 +426,7 @@ def test_an_answer_with_words_around_it_is_read_and_an_unreadable_one_asked_agai
     bench.run("/goal x")
     assert bench.state.status == "done"
     again = [request for request in bench.client.requests if str(request.model) == "fake:judge"][1]
-    assert "no answer that could be read" in str(again.tail)
+    assert "could not be used: there was no JSON object in it" in str(again.tail)
 
 
 def test_going_in_circles_is_told_and_then_pauses(tmp_path: Path) -> None:

@@ -17,13 +17,14 @@ from agent.llm.accounting import CallContext
 from agent.llm.errors import BadRequest, BudgetReached, ConnectionFailed, Overloaded, Refused, StreamBroken, Unsupported
 from agent.llm.messages import Message, TextPart, ToolCallPart, assistant, system, user
 from agent.llm.models.endpoint import ModelFacts
+from agent.llm.models.learned_quirks import QuirkMemory
 from agent.llm.request import ModelRef, Request
-from agent.llm.stream import Retrying, StreamEvent, Usage
+from agent.llm.stream import StreamEvent, Usage
+from agent.llm.structured import MODES
 from agent.llm.tokens import SAFETY, estimate_tokens, prompt_bound
 from moa.aggregate.aggregator import AggregatorSpec, aggregate
 from moa.aggregate.comparer import brief
 from moa.aggregate.result import Aggregation, raw, vote
-from moa.aggregate.rungs import RungMemory
 from moa.panel.briefing import Rendering, render
 from moa.panel.outcome import Answer
 from moa.preset.names import display_names, family
@@ -49,12 +50,12 @@ def run(
     answers: Sequence[Answer] | None = None,
     *,
     spec: AggregatorSpec | None = None,
-    memory: RungMemory | None = None,
+    memory: QuirkMemory | None = None,
     seed: int = 7,
     small: bool = False,
     events: list[StreamEvent] | None = None,
 ) -> tuple[Aggregation, ScriptedClient]:
-    client = ScriptedClient(script)
+    client = ScriptedClient(script, memory=memory)
     result = asyncio.run(
         aggregate(
             client,
@@ -63,7 +64,6 @@ def run(
             view=lambda *_: VIEW,
             answers=three() if answers is None else answers,
             seed=seed,
-            memory=memory or RungMemory(),
             small=small,
             on_event=None if events is None else events.append,
         )
@@ -125,7 +125,6 @@ def test_the_aggregator_sees_the_draft_and_the_question_that_the_answers_are_abo
         view=lambda *_: VIEW,
         answers=three(),
         seed=1,
-        memory=RungMemory(),
         draft="All done.",
         question="Is it safe?",
     )
@@ -171,49 +170,28 @@ def test_each_rung_of_the_ladder(rung: str) -> None:
 
 
 def test_what_an_endpoint_refused_is_not_asked_of_it_again(tmp_path: Path) -> None:
-    memory = RungMemory()
-    run({"test:judge": ladder_step("json_object")["lines"]}, memory=memory)
-    memory.save(tmp_path / "deep" / "rungs.json")
-    _, client = run({"test:judge": json.dumps(GOOD)}, memory=RungMemory.load(tmp_path / "deep" / "rungs.json"))
+    file = tmp_path / "quirks.json"
+    run({"test:judge": ladder_step("json_object")["lines"]}, memory=QuirkMemory(file))
+    result, client = run({"test:judge": json.dumps(GOOD)}, memory=QuirkMemory(file))
     assert [request.schema.mode for request in client.requests if request.schema] == ["json_object"]
+    assert result.rung == "json_object"
 
-    later = RungMemory.load(tmp_path / "deep" / "rungs.json", now=lambda: 4e9)
-    assert later.mode("test:judge") == "json_schema", "after a month it is tried anew"
-
-
-@pytest.mark.parametrize(
-    "text", ["", "{", "[]", '{"test:judge": {"mode": "magic", "learned_at": 1}}', '{"a": 1}', "\x00"]
-)
-def test_a_damaged_memory_is_an_empty_one(tmp_path: Path, text: str) -> None:
-    (tmp_path / "rungs.json").write_text(text)
-    assert RungMemory.load(tmp_path / "rungs.json").mode("test:judge") == "json_schema"
-    assert RungMemory.load(tmp_path / "none.json").mode("test:judge") == "json_schema"
+    _, later = run({"test:judge": json.dumps(GOOD)}, memory=QuirkMemory(file, now=lambda: 4e9))
+    assert [request.schema.mode for request in later.requests if request.schema] == ["json_schema"], "after a month"
 
 
-class Adapting(ScriptedClient):
-    """Like the real door: it takes a refused schema back by itself, and says so in an event."""
+def test_a_refusal_that_names_nothing_teaches_nothing_where_less_does_not_help() -> None:
+    memory = QuirkMemory()
+    result, client = run({"test:judge": BadRequest("no", status=400)}, memory=memory)
+    assert result.rung == "raw" and result.error == ("bad_request", "no") and result.cost_nano == 0
+    assert [request.schema.mode for request in client.requests if request.schema] == list(MODES)
+    assert memory.quirks("test", "judge") == frozenset()
 
-    async def stream(self, request, context, *, hold=None):  # type: ignore[no-untyped-def, override]
-        yield Retrying("This response_format type is unavailable now: json_schema", 0.0, adapted=True)
-        async for event in super().stream(request, context, hold=hold):
-            yield event
 
-
-def test_where_the_door_gave_the_schema_up_the_rung_says_so() -> None:
-    memory = RungMemory()
-    client = Adapting({"test:judge": json.dumps(GOOD)})
-    result = asyncio.run(
-        aggregate(
-            client,
-            CallContext("aggregator"),
-            spec=AggregatorSpec(JUDGE),
-            view=lambda *_: VIEW,
-            answers=three(),
-            seed=1,
-            memory=memory,
-        )
-    )
-    assert result.rung == "json_object" == memory.mode("test:judge")
+def test_where_the_client_gave_the_schema_up_the_rung_says_so() -> None:
+    reply = reply_of(json.dumps(GOOD)).with_(quirks=frozenset({"no_json_schema"}))
+    result, client = run({"test:judge": reply})
+    assert result.rung == "json_object" and len(client.requests) == 1
 
 
 def test_an_endpoint_that_is_known_to_refuse_schemas_is_not_asked_for_one() -> None:
@@ -274,7 +252,6 @@ def test_a_cancelled_aggregation_stays_cancelled() -> None:
                 view=lambda *_: VIEW,
                 answers=three(),
                 seed=1,
-                memory=RungMemory(),
             )
         )
         await asyncio.sleep(0.01)
@@ -404,7 +381,6 @@ def test_the_prompt_fits_every_window_and_says_what_was_cut(window: int, full: b
             view=rendering.for_window if full else brief_view,
             answers=answers,
             seed=7,
-            memory=RungMemory(),
             in_force=["a point in force. " * 20] * 40,
         )
     )

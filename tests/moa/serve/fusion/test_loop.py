@@ -14,7 +14,6 @@ from agent.llm.errors import Overloaded, PaymentRequired, RateLimited
 from agent.llm.messages import ToolCallPart, assistant
 from agent.llm.request import ModelRef, Request
 from agent.llm.stream import Finished, Reply, TextDelta, ToolCallDelta
-from moa.aggregate.rungs import RungMemory
 from moa.preset.preset import Preset, Reference
 from moa.serve.fusion.called import (
     AnalysisStarted,
@@ -59,7 +58,7 @@ class Bench:
         lines = {"fake:one": "One says.", "fake:two": "Two says.", "fake:judge": json.dumps(ANALYSIS), **(script or {})}
         self.client = ScriptedClient({**lines, str(OUTER): outer})
         self.tools = ServerTools(
-            self.client, RungMemory.load(tmp / "rungs.json"), load=lambda _name: PRESET,
+            self.client, load=lambda _name: PRESET,
             endpoints=("fake",), preset="p",
         )  # fmt: skip
         self.served = Served()
