@@ -105,7 +105,7 @@ ALIASES = {"exit": "quit", "usage": "cost", "permissions": "approve", "new": "cl
 
 
 class CommandTable:
-    """All commands by name. `later` brings more, when the table is looked at: a prompt that is no command never needs them. `redact` takes
+    """All commands by name. `later` brings more, when the table is looked at: a prompt that is not a command never needs them. `redact` takes
     configured keys out of what follows a command's name: it may go to a model (a goal, a question), as a message does."""
 
     def __init__(

@@ -71,7 +71,7 @@ class AgentAnswer:
 
 
 class Work(Generic[T]):
-    """Work that is under way: iterate over it for its events, `await` it for its result. Leaving it (`async with`) stops it within a second."""
+    """Work that is running: iterate over it for its events, `await` it for its result. Leaving it (`async with`) stops it within a second."""
 
     def __init__(self, begin: Callable[[Callable[[AgentEvent], None]], Awaitable[T]]) -> None:
         self._queue: asyncio.Queue[AgentEvent | None] = asyncio.Queue()
@@ -165,7 +165,7 @@ class Panel:
         if depth.depth(self._env):
             raise UsageError(
                 f"there is no panel to ask: this program is inside of a panel already ({depth.VARIABLE})",
-                remedy="go on without it",
+                remedy="continue without it",
                 kind="recursion",
             )
         preset = plugin.load(self._preset or plugin.armed or plugin.settings.preset)

@@ -106,7 +106,7 @@ def check_tools(preset: Preset, tools: Collection[str] | None) -> None:
         missing = [tool for tool in member.reference.tools if tools is not None and tool not in tools]
         if missing:
             raise UsageError(
-                f"{preset.source}: references ({member.slot}) names the tool {missing[0]}, which is not there in this program",
+                f"{preset.source}: references ({member.slot}) names the tool {missing[0]}, which does not exist in this program",
                 remedy=f"take it out of tools; there are {', '.join(sorted(tools or ())) or 'none'}",
                 kind="preset",
             )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from agent.llm.money import Total, show_usd
 from agent.llm.request import ModelRef, Request
+from agent.text.numbers import plural
 from moa.aggregate.methods import METHODS
 from moa.preset.preset import MAIN_REF
 
@@ -108,12 +109,12 @@ class Quote:
         rows.append(
             ("… if all are silent", "", str(silent), "", self._share(None if silent.lower_bound else silent.nano), "")
         )
-        counsels = f"{few}" if few == many else f"{few} to {many}"
+        counsels = plural(few, "counsel") if few == many else f"{few} to {plural(many, 'counsel')}"
         a_turn = [self._turn(n) for n in dict.fromkeys((few, many))]
         rows.append(
             (
                 f"a turn of {TURN_CALLS} calls",
-                f"{counsels} counsels",
+                counsels,
                 _times(self.low, few),
                 _times(self.high, many),
                 " to ".join(a_turn),

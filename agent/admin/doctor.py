@@ -17,6 +17,7 @@ from agent.config.config import Config
 from agent.config.paths import project_folder
 from agent.errors import StateError, UsageError
 from agent.process.folder import here
+from agent.text.numbers import plural
 from agent.views import TableView
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def _books(config: Config, spare: Path) -> tuple[Ledger, list[Row]]:
 
 def _settings(config: Config) -> list[Row]:
     paths, file = config.paths, config.paths.config_file
-    rows: list[Row] = [("config", str(file), "read" if file.exists() else "not there: defaults hold", True)]
+    rows: list[Row] = [("config", str(file), "read" if file.exists() else "not found, using defaults", True)]
     for name, folder in (("state", paths.state), ("cache", paths.cache)):
         problem = _unwritable(folder)
         rows.append((name, str(folder), problem or "can be written", problem is None))
@@ -105,7 +106,7 @@ async def _endpoint(client: ModelClient, endpoint: Endpoint, found: Found | None
     if endpoint.free and found is None:
         return what, where, f"{own}not running", True
     if endpoint.free and found is not None and found.locked:
-        return what, found.base_url, "running, and wants a key: name it as api_key_env", False
+        return what, found.base_url, "running, and needs a key: name it as api_key_env", False
     from agent.llm.errors import ModelError
 
     try:
@@ -115,7 +116,7 @@ async def _endpoint(client: ModelClient, endpoint: Endpoint, found: Found | None
         return what, where, f"{own}{error.message}" + (f" ({error.remedy})" if error.remedy else ""), False
     except TimeoutError:
         return what, where, f"{own}no answer within {PROBE_S:g} s", False
-    return what, where, f"{own}works, {len(offered)} models", True
+    return what, where, f"{own}works, {plural(len(offered), 'model')}", True
 
 
 def _program(endpoint: Endpoint) -> tuple[str, str, bool]:
@@ -126,7 +127,7 @@ def _program(endpoint: Endpoint) -> tuple[str, str, bool]:
     name = endpoint.command[0]
     found = program(name)
     if found is None:
-        return name, "not installed: a preset with this member goes on without it", endpoint.name in WELL_KNOWN
+        return name, "not installed: a preset with this member continues without it", endpoint.name in WELL_KNOWN
     return found, "installed; moa preset check tries it with a tiny call", True
 
 
@@ -167,7 +168,7 @@ def _project(config: Config) -> list[Row]:
     trusted = config.trusted_project(here()) is not None
     from agent.config.trust import why_not
 
-    state = "trusted" if trusted else why_not(config, here()) or f"inert until trusted: moa trust {folder.parent}"
+    state = "trusted" if trusted else why_not(config, here()) or f"no effect until trusted: moa trust {folder.parent}"
     return [("project", str(folder), state, True)]
 
 
@@ -178,7 +179,7 @@ def _terminal(env: Mapping[str, str]) -> Row:
     encoding = sys.stdout.encoding or "unknown"
     value = ", ".join(filter(None, (kind, inside, remote, encoding)))
     if kind == "dumb" or not sys.stdout.isatty():
-        return "terminal", value, "line mode and runs without a face work; the chat wants a full terminal", True
+        return "terminal", value, "line mode and non-interactive runs work; the chat wants a full terminal", True
     if encoding.lower().replace("-", "") != "utf8":
         return "terminal", value, "not UTF-8: export LANG=C.UTF-8", False
     return "terminal", value, "fine", True

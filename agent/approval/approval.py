@@ -354,7 +354,7 @@ def remember_rule(config_file: Path, rule: str) -> None:
     try:
         document = tomlkit.parse(text_file.read(target) if target.exists() else "")
     except (TOMLKitError, UnicodeDecodeError) as error:
-        raise UsageError(f"{config_file}: {error}", remedy="mend the file; the rule was not remembered") from error
+        raise UsageError(f"{config_file}: {error}", remedy="fix the file; the rule was not remembered") from error
     except OSError as error:
         raise StateError(f"{config_file} can't be read: {error.strerror}", remedy="check its permissions") from error
     approve = document.setdefault("approve", tomlkit.table())

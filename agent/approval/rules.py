@@ -57,7 +57,7 @@ class Rule(NamedTuple):
             try:
                 Glob(pattern)
             except (ValueError, re.error) as error:
-                raise UsageError(f"{file}: {key}: {text!r}: {error}", remedy="mend or remove the rule") from error
+                raise UsageError(f"{file}: {key}: {text!r}: {error}", remedy="fix or remove the rule") from error
         return cls(tool, pattern)
 
     def __str__(self) -> str:

@@ -22,6 +22,7 @@ from agent.loop.hooks import ask_all
 from agent.loop.turn import Turn
 from agent.records import told_in_place, view_of
 from agent.session.tree import NAME
+from agent.text.numbers import plural
 from agent.tools import todo
 
 if TYPE_CHECKING:
@@ -212,7 +213,9 @@ class Chat:
             self._worker = self._job = None
             self._tell_queue()
         if self._waiting:
-            text = f"{len(self._waiting)} messages wait: they go out after your next one; Esc takes them back"
+            text = (
+                f"{plural(len(self._waiting), 'message')} still queued, sent after your next one; Esc takes them back"
+            )
             self._listen(Notice(level="warning", code="queue_waits", text=text))
 
     def _next(self) -> Entered | None:
@@ -313,7 +316,9 @@ class Chat:
         if self.host.model_error:
             raise self.host.model_error
         if entry.images and agent.client.facts(agent.model).images is False:
-            raise UsageError(f"{agent.model} takes no images", remedy="leave them out, or choose another with /model")
+            raise UsageError(
+                f"{agent.model} does not accept images", remedy="leave them out, or choose another with /model"
+            )
         prompt = Message(role="user", parts=(*((TextPart(text=text),) if text else ()), *entry.images))
         turn = Turn(agent, prompt, options=options)
         status = await self._run(turn)

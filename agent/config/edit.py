@@ -13,7 +13,7 @@ from agent.files import text_file
 def set_value(file: Path, keys: tuple[str, ...], value: Any) -> None:
     """Set one key, making the file and the tables on the way where they are not there. `keys` is the path to it: `("ui", "theme")`.
 
-    Raises UsageError where the file is no TOML, or where something else stands in the place of a table; StateError where it can't be
+    Raises UsageError where the file is not TOML, or where something else stands in the place of a table; StateError where it can't be
     read or written.
     """
     update(file, {keys: value})
@@ -59,7 +59,7 @@ def _parsed(file: Path) -> Any:
     try:
         return tomlkit.parse(text_file.read(target) if target.exists() else "")
     except (TOMLKitError, UnicodeDecodeError) as error:
-        raise UsageError(f"{file}: {error}", remedy="mend the file; nothing was changed", kind="config") from error
+        raise UsageError(f"{file}: {error}", remedy="fix the file; nothing was changed", kind="config") from error
     except OSError as error:
         raise StateError(f"{file} can't be read: {error.strerror}", remedy="check its permissions") from error
 

@@ -67,7 +67,7 @@ class KeyStore:
         """Store a key. Raises UsageError for a key that can't be one, and what `read` raises; StateError where the file can't be written."""
         key = key.strip()
         if not key or not key.isascii() or not key.isprintable() or " " in key:
-            raise UsageError("that is no key", remedy="paste it whole, without quotes or spaces", kind="keys")
+            raise UsageError("that is not a key", remedy="paste it whole, without quotes or spaces", kind="keys")
         self._write({**self.read(), name: StoredKey(base_url.rstrip("/"), key)})
 
     def remove(self, name: str) -> bool:

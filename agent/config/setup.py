@@ -37,7 +37,7 @@ PREFIXES: tuple[tuple[str, tuple[str, ...]], ...] = (
 )
 """What a key begins with, and whose it can be; the first line that fits holds."""
 
-# What is listed and is no chat model goes to the end of the list: an endpoint's list rarely says what a model is for.
+# What is listed and is not a chat model goes to the end of the list: an endpoint's list rarely says what a model is for.
 NO_CHAT = re.compile(r"embed|whisper|tts|dall-e|moderation|rerank|transcri|realtime|image|audio|guard", re.IGNORECASE)
 FAVOURITES: Mapping[str, str] = {"anthropic": "opus", "openai": "gpt-5", "deepseek": "chat"}
 
@@ -89,7 +89,7 @@ async def _check_openrouter_key(client: ModelClient, endpoint: Endpoint) -> None
 
 
 def addresses(text: str) -> tuple[str, ...]:
-    """The base URLs that what the user typed may mean, the likeliest first. Raises UsageError for what is no address."""
+    """The base URLs that what the user typed may mean, the likeliest first. Raises UsageError for what is not an address."""
     text = text.strip().rstrip("/")
     if "://" not in text:
         host = text.partition("/")[0].partition(":")[0]
@@ -107,7 +107,7 @@ def addresses(text: str) -> tuple[str, ...]:
     except ValueError:
         usable = False
     if not usable or " " in text:
-        raise UsageError(f"{text} is no address", remedy="for example http://127.0.0.1:8080/v1")
+        raise UsageError(f"{text} is not an address", remedy="for example http://127.0.0.1:8080/v1")
     if url.username or url.password:
         raise UsageError(
             "the address has a password in it", remedy="leave it out; a key is asked for where one is needed"
@@ -122,8 +122,8 @@ async def try_address(
 ) -> tuple[Endpoint, list[ListedModel]]:
     """The endpoint behind an address, and its models.
 
-    Raises AuthError where it wants a key (ask for one, and call again), ModelError where nobody answers sensibly, UsageError for what
-    is no address. The error is that of the likeliest form of the address.
+    Raises AuthError where it needs a key (ask for one, and call again), ModelError where nobody answers sensibly, UsageError for what
+    is not an address. The error is that of the likeliest form of the address.
     """
     first: ModelError | None = None
     for base_url in addresses(text):
@@ -168,7 +168,7 @@ def _untouched(name: str, config: Config) -> bool:
 
 
 def ranked(endpoint: Endpoint, models: Iterable[ListedModel]) -> list[str]:
-    """Model ids in the order to offer them: a good first choice, then as listed, then what is no chat model by its name."""
+    """Model ids in the order to offer them: a good first choice, then as listed, then what is not a chat model by its name."""
     ids = [model.id for model in models]
     chat = [name for name in ids if not NO_CHAT.search(name)]
     rest = [name for name in ids if NO_CHAT.search(name)]

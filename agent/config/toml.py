@@ -39,7 +39,7 @@ def parse(text: str, path: Path, *, kind: str) -> dict[str, Any]:
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{path}: {error}", remedy="mend that line (TOML: https://toml.io)", kind=kind) from None
+        raise UsageError(f"{path}: {error}", remedy="fix that line (TOML: https://toml.io)", kind=kind) from None
     except (ValueError, RecursionError):
         data = None  # a number of thousands of digits, brackets within brackets without end
     if data is None or not within_bounds(data, finite=False):
@@ -94,7 +94,7 @@ class Table:
         """A list of strings."""
         value = self._get(key, list, "a list of strings", [])
         if not all(isinstance(item, str) for item in value):
-            raise self.error(key, "has something in it that is no string", "use a list of strings")
+            raise self.error(key, "has something in it that is not a string", "use a list of strings")
         return tuple(value)
 
     def table(self, key: str) -> Table:
@@ -105,7 +105,7 @@ class Table:
         """An array of tables (`[[key]]`), numbered from 1 in errors; empty where it is absent."""
         rows = self._get(key, list, f"[[{self._full(key)}]] tables", [])
         if not all(isinstance(row, dict) for row in rows):
-            raise self.error(key, "has something in it that is no table", f"write [[{self._full(key)}]]")
+            raise self.error(key, "has something in it that is not a table", f"write [[{self._full(key)}]]")
         return [Table(row, self.file, f"{self._full(key)}[{number}]") for number, row in enumerate(rows, 1)]
 
     def tables(self) -> Iterable[tuple[str, Table]]:
@@ -144,10 +144,10 @@ def _short(value: object) -> str:
 
 
 def variable(table: Table, default: str | None) -> str | None:
-    """The name of the variable that holds an endpoint's key. Raises UsageError for what is no name."""
+    """The name of the variable that holds an endpoint's key. Raises UsageError for what is not a name."""
     name = table.text("api_key_env", default)
     if name is not None and not (name.isascii() and name.isidentifier()):
         # Whoever puts the key itself here must not see it in an error.
         remedy = 'write the variable\'s name, for example "OPENROUTER_API_KEY", and put the key into that variable'
-        raise table.error("api_key_env", "is no name of an environment variable", remedy)
+        raise table.error("api_key_env", "is not a name of an environment variable", remedy)
     return name

@@ -110,7 +110,7 @@ class SubAgent:
             outcome, work.error = "cancelled", events.ErrorInfo(kind="cancelled", message="stopped with the turn")
             raise
         except TimeoutError:
-            work.error = events.ErrorInfo(kind="timed_out", message=f"no end within {self.timeout_s:g} s")
+            work.error = events.ErrorInfo(kind="timed_out", message=f"timed out after {self.timeout_s:g} s")
         except ModelError as problem:
             if problem.partial is not None:
                 work.text = problem.partial.text.strip() or work.text

@@ -13,6 +13,7 @@ from agent.files.own_files import make_folder
 from agent.llm.accounting import CallContext, Cap
 from agent.llm.request import ModelRef, ToolSpec
 from agent.process.depth import depth
+from agent.text.numbers import plural
 from agent.tools.base import Tool, ToolContext, ToolError, ToolResult
 
 if TYPE_CHECKING:
@@ -229,7 +230,7 @@ def _result(work: Work, profile: Profile, path: Path) -> ToolResult:
         except OSError as problem:
             where, full = f"; the whole could not be kept: {problem.strerror or problem}", None
         text = f"{text[:half]}\n\n… {len(text) - 2 * half:,} characters left out{where} …\n\n{text[-half:]}"
-    steps = f"{work.steps} step{'s' if work.steps != 1 else ''}, {work.tool_calls} tool calls"
+    steps = f"{plural(work.steps, 'step')}, {plural(work.tool_calls, 'tool call')}"
     foot = f"[{work.model_served or profile.model.model}, {steps}, {work.cost}]"
     if work.error is not None:
         had = f"\nWhat it had until then:\n\n{text}" if text else ""

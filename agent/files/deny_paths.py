@@ -47,7 +47,7 @@ class DenyPaths:
     - with `/` or `~` in front: an absolute path.
 
     A path matches by the name it was asked for and by the file that it leads to, so that neither a link called `.env` nor a link to
-    `.env` gets round it. A hard link can't be seen. Raises UsageError for a pattern that is no pattern.
+    `.env` gets round it. A hard link can't be seen. Raises UsageError for a pattern that is not a pattern.
     """
 
     def __init__(
@@ -71,11 +71,11 @@ class DenyPaths:
         for index, pattern in enumerate(self.patterns, 1):
             where = f"{file}: {key}[{index}]"
             if not isinstance(pattern, str) or not pattern.strip("/ "):
-                raise UsageError(f"{where} is {pattern!r}, which is no path pattern", remedy='for example ".env"')
+                raise UsageError(f"{where} is {pattern!r}, which is not a path pattern", remedy='for example ".env"')
             try:
                 self._add(pattern)
             except (ValueError, RuntimeError, re.error) as error:
-                raise UsageError(f"{where}: {pattern!r}: {error}", remedy="mend or remove the pattern") from error
+                raise UsageError(f"{where}: {pattern!r}: {error}", remedy="fix or remove the pattern") from error
 
     def _add(self, pattern: str) -> None:
         pattern, asked = composed(pattern), pattern

@@ -14,7 +14,7 @@ from pathlib import Path
 
 
 def read_bytes(path: Path, limit: int = -1) -> bytes:
-    """The content of a regular file, at most `limit` bytes of it. Raises OSError, also for what is no regular file. Never waits."""
+    """The content of a regular file, at most `limit` bytes of it. Raises OSError, also for what is not a regular file. Never waits."""
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
     with os.fdopen(descriptor, "rb") as file:
         mode = os.fstat(descriptor).st_mode
@@ -22,7 +22,7 @@ def read_bytes(path: Path, limit: int = -1) -> bytes:
             folder = stat.S_ISDIR(mode)
             raise OSError(
                 errno.EISDIR if folder else errno.EINVAL,
-                "it is a folder" if folder else "it is no regular file",
+                "it is a folder" if folder else "it is not a regular file",
                 str(path),
             )
         return file.read(limit)

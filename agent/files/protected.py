@@ -254,7 +254,7 @@ def _named_in(file: Path) -> Iterator[str]:
         if key.lower() in FOLDERS or kind in ("include", "includeif"):
             yield value.strip('"').replace("%(prefix)", "")
         elif key.lower() in RUNNING or kind in RUNNING_SECTIONS:
-            # What has no slash is looked up on PATH, and is no file of the project.
+            # What has no slash is looked up on PATH, and is not a file of the project.
             yield from (word for word in re.split(r"[\s\"';&|()!<>$`=]+", value) if "/" in word)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from agent.llm.money import NANO, show_usd
+from agent.text.numbers import plural
 
 DEFAULT_TURNS = 20
 """A goal without a budget of its own stops after so many turns, the first included."""
@@ -49,7 +50,7 @@ class Budget:
     def reached(self, spent: Spent) -> str | None:
         """Which limit is used up, in words; None where none is."""
         if self.turns is not None and spent.turns >= self.turns:
-            return f"{spent.turns} of {self.turns} turns"
+            return f"{spent.turns} of {plural(self.turns, 'turn')}"
         return self.reached_within(spent)
 
     def reached_within(self, spent: Spent) -> str | None:
@@ -63,7 +64,7 @@ class Budget:
         return None
 
     def __str__(self) -> str:
-        parts = [] if self.turns is None else [f"{self.turns} turn{'s' * (self.turns != 1)}"]
+        parts = [] if self.turns is None else [plural(self.turns, "turn")]
         parts += [] if self.seconds is None else [show_span(self.seconds)]
         parts += [] if self.tokens is None else [f"{self.tokens:,} tokens"]
         parts += [] if self.nano is None else [show_usd(self.nano)]

@@ -16,6 +16,7 @@ from agent.goal.state import GoalState
 from agent.goal.verdict import seats_for
 from agent.goal.watch import TurnWatch
 from agent.llm.money import NANO
+from agent.text.numbers import plural
 from agent.views import MarkdownView, TableView, TreeView
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def _asked_for(goal: Pursuit, state: GoalState) -> GoalState:
     if wanted := options.get("budget"):
         found = parse(wanted, budget)
         if found is None:
-            raise UsageError(f"--goal-budget {wanted!r} is no budget", remedy='for example "20 turns, 30m, $2"')
+            raise UsageError(f"--goal-budget {wanted!r} is not a budget", remedy='for example "20 turns, 30m, $2"')
         budget = found
     return replace(
         state,
@@ -116,13 +117,13 @@ def _pause(goal: Pursuit) -> Result:
     if not state.active:
         return _said(f"It is not running: {state.status}.")
     goal.set(state.paused("you paused it"))
-    return _said("The goal is paused; what runs now comes to its end. `/goal resume` goes on.")
+    return _said("The goal is paused; what runs now comes to its end. `/goal resume` continues.")
 
 
 def _clear(goal: Pursuit) -> Result:
     _the(goal)
     goal.set(None)
-    return _said("The goal is dropped. Its history stays with the session: `/goal history`.")
+    return _said("The goal is cleared. Its history stays with the session: `/goal history`.")
 
 
 # Looking
@@ -142,7 +143,7 @@ def _status(goal: Pursuit) -> Result:
     rows += [(f"gate {n}", text) for n, text in enumerate(state.gates, 1)]
     rows.append(("judge", state.judge or goal.settings.judge or "main (the main model)"))
     rows.append(("budget", str(state.budget)))
-    words = f"{used.turns} turns, {show_span(used.seconds)}, {used.tokens:,} tokens, {used.money}"
+    words = f"{plural(used.turns, 'turn')}, {show_span(used.seconds)}, {used.tokens:,} tokens, {used.money}"
     rows.append(("used", words if state.granted.turns == 0 else f"{words} since /goal resume; {total.money} in all"))
     note = "For long work: counsel with a preset whose cadence is `signal` is taken when something goes wrong, not at every step."
     return Said(TableView(title="goal", columns=("", ""), rows=tuple(rows), note=note))
@@ -151,7 +152,7 @@ def _status(goal: Pursuit) -> Result:
 def _history(records: list[dict[str, Any]]) -> Result:
     if not records:
         return _said("No turn has been judged in this session yet.")
-    return Said(TreeView(label=f"{len(records)} verdicts", children=tuple(_entry(data) for data in records)))
+    return Said(TreeView(label=plural(len(records), "verdict"), children=tuple(_entry(data) for data in records)))
 
 
 def _entry(data: dict[str, Any]) -> TreeView:
@@ -193,7 +194,9 @@ def _judge(goal: Pursuit, rest: str) -> Result:
     seats = seats_for(goal, rest)
     goal.set(replace(state, judge=rest))
     names = ", ".join(f"`{seat.label}`" for seat in seats)
-    return _said(f"It is judged by {names}." if len(seats) == 1 else f"It is judged by {len(seats)} models: {names}.")
+    return _said(
+        f"It is judged by {names}." if len(seats) == 1 else f"It is judged by {plural(len(seats), 'model')}: {names}."
+    )
 
 
 def _list(goal: Pursuit, noun: str, verb: str, rest: str) -> Result:
@@ -202,7 +205,7 @@ def _list(goal: Pursuit, noun: str, verb: str, rest: str) -> Result:
     items: tuple[str, ...] = getattr(state, field)
     if verb == "add":
         if noun == "gate" and (problem := acceptable(rest)):
-            raise UsageError(f"that is no gate: {problem}", remedy="/goal gate add COMMAND, for example: pytest -q")
+            raise UsageError(f"that is not a gate: {problem}", remedy="/goal gate add COMMAND, for example: pytest -q")
         items = (*items, rest)
     elif verb == "remove":
         if not 1 <= int(rest) <= len(items):

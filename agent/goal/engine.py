@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from agent.goal import prompts
 from agent.goal.budget import Spent, show_span
 from agent.goal.judge import UNREADABLE
+from agent.text.numbers import plural
 
 if TYPE_CHECKING:
     from agent.goal.gates import GateFailure
@@ -102,7 +103,7 @@ def _verdict(state: GoalState, finding: Finding) -> tuple[GoalState, Decision]:
     why = prompts.missing(ruling.reason, ruling.unmet, ruling.dissent)
     if finding.cut_off:
         why = f"{prompts.CUT_OFF}\n{why}"
-    reason = ruling.reason or "; ".join(ruling.unmet) or "the judge says: go on"
+    reason = ruling.reason or "; ".join(ruling.unmet) or "the judge says: continue"
     return state, Decision("continue", reason, prompts.continuation(state.text, state.criteria, why))
 
 
@@ -129,7 +130,7 @@ def _not_judged(state: GoalState, finding: Finding) -> tuple[GoalState, Decision
     state = replace(state, strikes=strikes)
     if strikes.unreadable >= MOST_UNREADABLE or strikes.unreachable >= MOST_UNREACHABLE:
         times = strikes.unreadable if kind == UNREADABLE else strikes.unreachable
-        return state, Decision("paused", f"the judge failed {times} times in a row ({kind}): {told}")
+        return state, Decision("paused", f"the judge failed {plural(times, 'time')} in a row ({kind}): {told}")
     why = f"{prompts.CUT_OFF}\n{prompts.NOT_JUDGED}" if finding.cut_off else prompts.NOT_JUDGED
     return state, Decision(
         "continue", f"not judged ({kind}): {told}", prompts.continuation(state.text, state.criteria, why)
@@ -140,7 +141,9 @@ def _circles(state: GoalState, finding: Finding, decision: Decision) -> tuple[Go
     times = state.strikes.circles + 1 if finding.circles else 0
     state = replace(state, strikes=replace(state.strikes, circles=times))
     if times >= MOST_CIRCLES:
-        return state, Decision("paused", f"it has gone in circles for {times} turns in a row: {finding.circles}")
+        return state, Decision(
+            "paused", f"it has gone in circles for {plural(times, 'turn')} in a row: {finding.circles}"
+        )
     if not finding.circles:
         return state, decision
     return state, replace(decision, message=f"{prompts.CIRCLES.format(words=finding.circles)}\n\n{decision.message}")

@@ -6,6 +6,8 @@ import re
 from collections import deque
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from agent.text.numbers import plural
+
 if TYPE_CHECKING:
     from agent.llm.messages import ToolCallPart
     from agent.tools.base import ToolResult
@@ -85,7 +87,7 @@ def _changed(diff: str) -> str:
     names = dict.fromkeys(re.findall(r"(?m)^\+\+\+ (?:b/)?(\S+)", diff))
     plus = len(re.findall(r"(?m)^\+(?!\+\+)", diff))
     minus = len(re.findall(r"(?m)^-(?!--)", diff))
-    return f"{', '.join(names) or 'a file'} (+{plus} -{minus} lines)"
+    return f"{', '.join(names) or 'a file'} (+{plus} -{plural(minus, 'line')})"
 
 
 def _cut(text: str, most: int) -> str:

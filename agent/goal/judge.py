@@ -128,7 +128,7 @@ class Bench:
             side.finish("cancelled")
             raise
         except Unreadable as problem:
-            vote = Vote(seat.label, error=(UNREADABLE, f"its answer was no verdict: {problem}"))
+            vote = Vote(seat.label, error=(UNREADABLE, f"its answer was not a verdict: {problem}"))
         except TimeoutError:
             vote = Vote(seat.label, error=("timed_out", f"it said nothing within {seat.timeout_s:g} s"))
         except (ModelError, BudgetReached, UsageError) as problem:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from agent.plugin import TurnState
 
 SOURCE = "goal"
-RESUME = "/goal resume goes on, with a fresh budget; /goal clear drops it"
+RESUME = "/goal resume continues, with a fresh budget; /goal clear removes it"
 
 
 def keep(turn: TurnState, data: dict[str, Any], emit: Emit) -> None:

@@ -53,7 +53,7 @@ class Goal(Pursuit):
         return (
             Command(
                 name=NAME,
-                summary="work on something, turn after turn, until a judge finds that it is done (bare: how it stands)",
+                summary="work on something, turn after turn, until a judge finds that it is done (bare: its status)",
                 run=self._command,
                 args_hint="[TEXT | set TEXT | pause | resume | clear | budget … | gate … | criteria … | judge … | history]",
                 busy_when=self._may_run_busy,
@@ -95,7 +95,7 @@ class Goal(Pursuit):
         """That there is a goal which is not met."""
         if self.state is None or self.state.status != "paused":
             return None
-        return f"there is a goal, paused ({self.state.reason or 'by you'}): {_short(self.state.text)} · /goal resume goes on"
+        return f"there is a goal, paused ({self.state.reason or 'by you'}): {_short(self.state.text)} · /goal resume continues"
 
     def keep_in_summary(self) -> str | None:
         """The goal and its criteria, word for word."""
@@ -133,7 +133,7 @@ class Goal(Pursuit):
         if turn.prompt.synthetic == "continuation":
             from agent.errors import UsageError
 
-            raise UsageError("the goal is no longer active", remedy="/goal resume goes on", kind="goal_paused")
+            raise UsageError("the goal is no longer active", remedy="/goal resume continues", kind="goal_paused")
 
     def advises(self) -> bool:
         """It stops a turn, and says nothing to the model."""

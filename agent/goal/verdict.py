@@ -16,6 +16,7 @@ from agent.goal.gates import run_gates
 from agent.goal.judge import Bench, Ruling
 from agent.llm.request import ModelRef
 from agent.plugin import JudgeSeat
+from agent.text.numbers import plural
 
 if TYPE_CHECKING:
     from agent.events import Emit
@@ -85,7 +86,9 @@ def seats_for(goal: Pursuit, name: str | None) -> Sequence[JudgeSeat]:
     if ":" in name:
         model = _parsed(name)
         if model is None:
-            raise UsageError(f"{name!r} is no ENDPOINT:MODEL", remedy="/goal judge ENDPOINT:MODEL", kind="model_ref")
+            raise UsageError(
+                f"{name!r} is not an ENDPOINT:MODEL", remedy="/goal judge ENDPOINT:MODEL", kind="model_ref"
+            )
         goal.host.client.endpoint(model.endpoint)
         return (_seat(model),)
     panel = goal.host.registry.judges.find(name)
@@ -109,7 +112,7 @@ def _parsed(name: str | None) -> ModelRef | None:
 async def _gates(goal: Pursuit, state: GoalState, emit: Emit) -> GateFailure | None:
     if not state.gates:
         return None
-    noun = "gate" if len(state.gates) == 1 else f"{len(state.gates)} gates"
+    noun = "gate" if len(state.gates) == 1 else plural(len(state.gates), "gate")
     emit(events.Notice(source="goal", level="info", code="goal_gates", text=f"goal: running the {noun}"))
     return await run_gates(state.gates, goal.host.run_shell, goal.settings.gate_timeout_s)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from agent.errors import UsageError
 from agent.llm.money import show_usd
 from agent.serialize import dumps
+from agent.text.numbers import plural
 from agent.views import TableView, TabsView
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def parse_since(text: str, *, now: float | None = None) -> float:
         except (ValueError, OverflowError):
             pass
     raise UsageError(
-        f"{text!r} is no time to count from",
+        f"{text!r} is not a time to count from",
         remedy="give an age (90m, 2h, 3d, 1w), a date (2026-11-01), today or yesterday",
     )
 
@@ -161,7 +162,7 @@ def _call_table(
     ledger: Ledger, session: str | None, since: float | None, everything: Sum, at_most: int | None = None
 ) -> TableView:
     shown = ledger.calls(session=session, since=since, newest=at_most)
-    left_out = f"the last {len(shown)} of {everything.calls} calls; " if len(shown) < everything.calls else ""
+    left_out = f"the last {len(shown)} of {plural(everything.calls, 'call')}; " if len(shown) < everything.calls else ""
     return TableView(
         title="calls",
         columns=("when", "role", "step", "model", "prompt", "cached", "answer", "first", "time", "outcome", "cost"),
@@ -208,7 +209,7 @@ def _call_cost(row: CallRow) -> str:
 def _note(everything: Sum) -> str:
     if not everything.calls:
         return "no calls"
-    calls = "1 call" if everything.calls == 1 else f"{everything.calls:,} calls"
+    calls = plural(everything.calls, "call")
     unknown = everything.total.unknown
     known = f"; the cost of {unknown:,} is not known" if unknown else ""
     return f"{calls}, {everything.total}{known}"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 EVERY_S = 0.5
 LONGEST_S = 3600.0
-"""A call that is under way for longer is not waited for."""
+"""A call that is running for longer is not waited for."""
 
 
 def follow(

@@ -45,7 +45,7 @@ def show_usd(nano: int | None, lower_bound: bool = False) -> str:
 
 
 def show_cost(usd: object, lower_bound: object = False) -> str:
-    """US dollars for people, as `show_usd` has them; `unknown` for what is no amount."""
+    """US dollars for people, as `show_usd` has them; `unknown` for what is not an amount."""
     if isinstance(usd, bool) or not isinstance(usd, int | float) or not math.isfinite(usd):
         return "unknown"
     return show_usd(round(usd * NANO), bool(lower_bound))

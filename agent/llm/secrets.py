@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 SHORTEST = 8
-"""Characters. What is shorter is no key of any provider, and would be found in ordinary words."""
+"""Characters. What is shorter is not a key of any provider, and would be found in ordinary words."""
 
 MASK = "[key]"
 

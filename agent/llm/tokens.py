@@ -63,7 +63,7 @@ def prompt_bound(request: Request, *, emulated: bool = False) -> int:
 
 
 class _Cost(NamedTuple):
-    """Tokens of one message: its words with all that is no image, and its images."""
+    """Tokens of one message: its words with all that is not an image, and its images."""
 
     words: int
     images: int

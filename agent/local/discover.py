@@ -31,7 +31,7 @@ ANY_ADDRESS = ("", "0.0.0.0", "::")
 class Found:
     """A running server. `kind` is the name of its well-known endpoint; `models` maps each model to what the server tells of it.
 
-    `locked` is true where it wants a key before it says more (a llama.cpp or vLLM server started with one).
+    `locked` is true where it needs a key before it says more (a llama.cpp or vLLM server started with one).
     """
 
     kind: Kind

@@ -210,7 +210,7 @@ def no_room(path: Path, size: int) -> StateError:
     """The disk is full."""
     return StateError(
         f"there is no room for {path.name} ({size / 1e6:.0f} MB) in {path.parent}",
-        remedy="free some space, or point MOA_CACHE_DIR to another disk; what has come is kept and gone on with",
+        remedy="free some space, or point MOA_CACHE_DIR to another disk; what was downloaded is kept, and the next fetch resumes it",
     )
 
 

@@ -75,7 +75,7 @@ class LocalServer:
         """The endpoint that serves `model`: a name of the catalogue (fetched first if need be) or the path of a GGUF file.
 
         Returns at once where it is already running; a child that has died is started anew. Raises UsageError for an unknown name, a
-        file that is no model, or where xllamacpp is not installed; StateError where loading fails; and what `fetch` raises.
+        file that is not a model, or where xllamacpp is not installed; StateError where loading fails; and what `fetch` raises.
         """
         require_xllamacpp()
         async with self._fetching:

@@ -1,4 +1,4 @@
-"""Asking plugins: every hook goes through here. A plugin that fails is named and passed over; the turn goes on without it."""
+"""Asking plugins: every hook goes through here. A plugin that fails is named and passed over; the turn continues without it."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ class Hooks:
         except meant:
             raise
         except Exception as problem:
-            text = f"{_named(plugin, hook, problem)}; the turn goes on without it"
+            text = f"{_named(plugin, hook, problem)}; the turn continues without it"
             self._emit(Notice(level="error", code="plugin_failed", text=text))
             return None
 
@@ -154,7 +154,7 @@ async def compaction_refused(plugins: Iterable[Plugin], session: Session, reason
             if (why := await plugin.before_compaction(session, reason, emit)) is not None:
                 return why
         except Exception as problem:
-            text = f"{_named(plugin, 'before_compaction', problem)}; the compaction goes on without it"
+            text = f"{_named(plugin, 'before_compaction', problem)}; the compaction continues without it"
             emit(Notice(level="error", code="plugin_failed", text=text))
     return None
 

@@ -25,6 +25,7 @@ from agent.llm.errors import ContextOverflow, ModelError
 from agent.llm.messages import Message, Part, ReasoningPart, TextPart, user
 from agent.llm.stream import Finished, ReasoningDelta, Reply, Retrying, TextDelta
 from agent.plugin import ModelCall
+from agent.text.numbers import plural
 
 if TYPE_CHECKING:
     from agent.llm.accounting import CallContext
@@ -309,4 +310,4 @@ def describe_left(left: tuple[str, ...]) -> str:
     from collections import Counter
 
     whys = "; ".join(f"{count}: {why}" if len(set(left)) > 1 else why for why, count in Counter(left).most_common())
-    return f"the thoughts of {len(left)} earlier {'reply' if len(left) == 1 else 'replies'} were left behind ({whys})"
+    return f"the thoughts of {plural(len(left), 'earlier reply', 'earlier replies')} were left behind ({whys})"

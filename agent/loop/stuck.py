@@ -6,6 +6,7 @@ import re
 from typing import Any, Literal, NamedTuple
 
 from agent.text import foreign_json
+from agent.text.numbers import plural
 
 Kind = Literal["same_result", "edit_redone", "same_error"]
 
@@ -104,4 +105,4 @@ def _change(name: str, arguments: str) -> tuple[str, int | None, int] | None:
 
 
 def _sign(kind: Kind, times: int, name: str) -> Stuck:
-    return Stuck(kind, times, f"{_WORDS[kind]} ({name}, {times} times)")
+    return Stuck(kind, times, f"{_WORDS[kind]} ({name}, {plural(times, 'time')})")

@@ -31,6 +31,7 @@ from agent.loop.hooks import Hooks
 from agent.loop.main_call import MainModel
 from agent.plugin import Continue, Ending, TurnState
 from agent.session.seen import Watcher
+from agent.text.numbers import plural
 
 __all__ = ["Agent", "Turn"]
 
@@ -222,8 +223,8 @@ class Turn:
                 continue
             if not await self._goes_on(await self._hooks.before_stop(self._context()), stopping=True):
                 return await self._done()
-        told = f"stopped after {agent.max_iterations} calls of the main model"
-        remedy = f"raise --max-iterations, or go on with --session {session.id}"
+        told = f"stopped after {plural(agent.max_iterations, 'call')} of the main model"
+        remedy = f"raise --max-iterations, or resume with --session {session.id}"
         return Ending("limit", ErrorInfo(kind="max_iterations", message=told, remedy=remedy))
 
     async def _done(self) -> Ending:

@@ -84,7 +84,7 @@ def add(
     config = configuration()
     file = config.paths.config_file
     if not NAME.fullmatch(name):
-        raise UsageError(f"{name!r} is no usable name for a server", remedy="use up to 32 letters, digits, - and _")
+        raise UsageError(f"{name!r} is not a usable name for a server", remedy="use up to 32 letters, digits, - and _")
     if name in read(config.mcp, file).servers:
         raise UsageError(
             f"there is a server {name} already ({file})", remedy=f"take it out first: moa mcp remove {name}"

@@ -16,6 +16,7 @@ from agent.mcp.names import RemoteTool, remote_tools
 from agent.mcp.settings import ServerSettings, filled
 from agent.process import children, depth
 from agent.text.cleaning import last_words
+from agent.text.numbers import plural
 from agent.tools.base import ToolError
 
 if TYPE_CHECKING:
@@ -161,7 +162,7 @@ class Connection:
             self._restarts.add(task)
             task.add_done_callback(self._restarts.discard)
         else:
-            text = f"the MCP server {self.name} stays down after {self.deaths} times in a row (/mcp restart {self.name} starts it): {self.problem}"
+            text = f"the MCP server {self.name} stays down after {plural(self.deaths, 'time')} in a row (/mcp restart {self.name} starts it): {self.problem}"
             self._tell("mcp_failed", text)
 
     async def _until_over(self, traffic: Traffic | None) -> None:
@@ -298,7 +299,7 @@ class Connection:
             parts.append(text)
         if error is not None and self._status is not None:
             status, reason = self._status
-            key = "; it wants a key: name it under headers, or take the one there out" if status in (401, 403) else ""
+            key = "; it needs a key: name it under headers, or take the one there out" if status in (401, 403) else ""
             parts = [f"it answers {status} {last_words(reason, 60, whole=True)}{key}"]
         if traffic is not None:
             if noise := traffic.noise():

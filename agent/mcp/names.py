@@ -51,7 +51,7 @@ def remote_tools(server: str, listed: Iterable[tuple[str, str, Any]]) -> tuple[l
         parameters = _schema(schema)
         if parameters is None:
             problems.append(
-                f"its tool {shown} has a schema that is no object, or of more than {LARGEST_SCHEMA:,} characters"
+                f"its tool {shown} has a schema that is not an object, or of more than {LARGEST_SCHEMA:,} characters"
             )
             continue
         if not name.strip() or len(name) > 1_000 or any(tool.name == name for tool in tools):

@@ -116,7 +116,7 @@ def read_servers(servers: Table, *, default_cwd: str | None) -> Iterator[tuple[s
     for name, table in servers.tables():
         if not NAME.fullmatch(name):
             remedy = "use up to 32 letters, digits, - and _: it becomes a part of its tools' names"
-            raise servers.error(name, "is no usable name", remedy)
+            raise servers.error(name, "is not a usable name", remedy)
         yield name, _server(name, table, default_cwd)
 
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from agent.process import children
 from agent.process.process import MARK, marked, new_mark
 from agent.text.cleaning import last_words
+from agent.text.numbers import plural
 
 if TYPE_CHECKING:
     from mcp.client._transport import TransportStreams
@@ -48,8 +49,9 @@ class Traffic:
         """What it said on its standard output that was no message; empty where it was all well formed."""
         if not self.garbage:
             return ""
-        lines = "1 line" if self.garbage == 1 else f"{self.garbage:,} lines"
-        return f"{lines} on its standard output that are no JSON-RPC, the first: {self.first_garbage}"
+        return (
+            f"{plural(self.garbage, 'line')} on its standard output without JSON-RPC, the first: {self.first_garbage}"
+        )
 
 
 @asynccontextmanager

@@ -13,6 +13,7 @@ from agent.files.deny_paths import denial
 from agent.llm.request import ToolSpec
 from agent.mcp.results import rendered
 from agent.text.cleaning import harmless, visible
+from agent.text.numbers import plural
 from agent.tools.base import ToolContext, ToolError, ToolResult, encodable
 from agent.tools.lib.validate import validate
 
@@ -184,7 +185,7 @@ def _listing(connection: Connection) -> str:
         return f"{connection.name}: is being started"
     if connection.state == "failed":
         return f"{connection.name}: is not there ({connection.problem})"
-    lines = [f"{connection.name}: {len(connection.tools)} tools"]
+    lines = [f"{connection.name}: {plural(len(connection.tools), 'tool')}"]
     for tool in connection.tools:
         schema = json.dumps(tool.spec.parameters, ensure_ascii=False)
         lines.append(f"- {harmless(tool.name)}: {tool.spec.description.splitlines()[0]}\n  arguments: {schema}")

@@ -23,7 +23,7 @@ HEADERS = ("x-moa-depth", "x-openrouter-fusion-depth")
 
 
 def depth(env: Mapping[str, str] = os.environ) -> int:
-    """The number of panels around this process; 0 for a user's own. A value that is no number counts as one: the safe side."""
+    """The number of panels around this process; 0 for a user's own. A value that is not a number counts as one: the safe side."""
     text = env.get(VARIABLE, "").strip()
     if not text or text == "0":
         return int(inside_an_agent())

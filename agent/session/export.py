@@ -60,7 +60,7 @@ def _json(session: Session, redact: Callable[[str], str], *, raw: bool) -> str:
         if isinstance(value, str):
             return redact(value)
         if isinstance(value, dict):
-            # An image is no text: masking could only break it.
+            # An image is not text: masking could only break it.
             return value if value.get("type") == "image" else {key: clean(item) for key, item in value.items()}
         return [clean(item) for item in value] if isinstance(value, list | tuple) else value
 

@@ -20,6 +20,7 @@ from agent.errors import StateError, UsageError
 from agent.files.own_files import make_folder, read_bytes
 from agent.text import foreign_json
 from agent.text.encodable import whole_value
+from agent.text.numbers import plural
 
 VERSION = 1
 _HALF = re.compile(rb"\\u[dD][89a-fA-F]")
@@ -139,7 +140,7 @@ class SessionFile:
 
     def _problem(self, error: OSError) -> StateError:
         if isinstance(error, FileNotFoundError):
-            remedy = "put the folder back where it was to go on with this session, or start a new one"
+            remedy = "put the folder back where it was to resume this session, or start a new one"
             return StateError(f"can't write the session {self.path}: {error.strerror}", remedy=remedy)
         return StateError(
             f"can't write the session {self.path}: {error.strerror or error}",
@@ -251,7 +252,7 @@ def _parsed(path: Path, raw: bytes) -> tuple[list[Line], list[str]]:
                 what = "cut short" if number >= len(lines) - 1 else f"damaged ({reason(error)})"
                 told.append(f"line {number} is {what} and was left out")
     if damaged > _TOLD:
-        told.append(f"{damaged - _TOLD} more lines are damaged and were left out")
+        told.append(f"{plural(damaged - _TOLD, 'more damaged line')} left out")
     return found, told
 
 

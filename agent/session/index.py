@@ -12,6 +12,7 @@ from agent.errors import StateError, UsageError
 from agent.files.own_files import read_bytes
 from agent.session.file import Line, read_lines
 from agent.session.tree import NAME
+from agent.text.numbers import plural
 
 
 class Summary(NamedTuple):
@@ -171,7 +172,7 @@ def find(folder: Path, name: str) -> Path:
     """The file of a session, by its id, the name that the user gave it, or an unambiguous beginning of one. Raises UsageError."""
     if len(os.fsencode(name)) > LONGEST_NAME:
         raise UsageError(
-            f"{name[:60]!r}… is no session: a name has at most {LONGEST_NAME} bytes",
+            f"{name[:60]!r}… is not a session: a name has at most {LONGEST_NAME} bytes",
             remedy="moa session list shows them",
             kind="unknown_session",
         )
@@ -185,8 +186,8 @@ def find(folder: Path, name: str) -> Path:
         return matches[0]
     if matches:
         raise UsageError(
-            f"{name!r} means {len(matches)} sessions",
-            remedy="give more of it: " + ", ".join(path.stem for path in matches[:5]),
+            f"{name!r} matches {plural(len(matches), 'session')}",
+            remedy="be more specific: " + ", ".join(path.stem for path in matches[:5]),
             kind="unknown_session",
         )
     raise UsageError(

@@ -322,5 +322,5 @@ def _without(data: dict[str, Any], texts: Set[str]) -> dict[str, Any]:
 
 def _table(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise TypeError("its data is no table")
+        raise TypeError("its data is not a table")
     return value

@@ -12,7 +12,7 @@ from agent.views import MarkdownView
 def nothing(command: str, args: str) -> None:
     """Raises UsageError where something stands after a command that takes nothing."""
     if args:
-        raise UsageError(f"/{command} takes nothing after it, and {args!r} stands there", remedy=f"/{command}")
+        raise UsageError(f"/{command} takes no argument, but got {args!r}", remedy=f"/{command}")
 
 
 def one_of(command: str, word: str, choices: Iterable[str]) -> str:
@@ -25,7 +25,7 @@ def one_of(command: str, word: str, choices: Iterable[str]) -> str:
     near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     listed = "one of: " + ", ".join(known)
     remedy = f"did you mean /{command} {near[0]}? ({listed})" if near else listed
-    raise UsageError(f"/{command} {word}: there is no such thing", remedy=remedy)
+    raise UsageError(f"/{command} {word}: unknown argument", remedy=remedy)
 
 
 def completing(choices: Iterable[str]) -> Callable[[str], Iterable[str]]:

@@ -14,6 +14,7 @@ from agent.llm.accounting import CallContext
 from agent.llm.messages import ImagePart, ReasoningPart, TextPart, ToolCallPart
 from agent.llm.tokens import IMAGE, estimate_tokens
 from agent.slash.arguments import code, nothing, said
+from agent.text.numbers import plural
 from agent.views import PlotView, TableView, TabsView, View
 
 if TYPE_CHECKING:
@@ -39,7 +40,9 @@ def commands(host: Host) -> tuple[Command, ...]:
 
     return (
         Command("context", "how full the model's window is, and what fills it", look, busy_ok=True),
-        Command("compact", "sum up the conversation so far, to make room", compact, args_hint="[WHAT TO KEEP]"),
+        Command(
+            "compact", "summarize the conversation so far, to free up context", compact, args_hint="[WHAT TO KEEP]"
+        ),
     )
 
 
@@ -53,11 +56,11 @@ async def _compact(host: Host, context: CommandContext, args: str) -> Result:
     account = CallContext("compaction", session=context.session.id, run=agent.run, caps=agent.caps)
     done = await compact(agent, account, context.emit, reason="command", keep=args)
     if done is None:
-        raise UsageError("there is not enough to sum up yet", remedy="/context says what fills the window")
+        raise UsageError("there is not enough to summarize yet", remedy="/context says what fills the window")
     who = code(done.model) if done.model else "no model: heads and tails stand in for a summary"
     return said(
-        f"About {done.before_tokens:,} tokens became {done.after_tokens:,}: {done.messages} messages are summed up (by {who}), your own "
-        f"words and the last steps stay. Nothing is lost: an /undo goes back behind it, /export writes it all. The model now reads:\n\n"
+        f"About {done.before_tokens:,} tokens became {done.after_tokens:,}: {plural(done.messages, 'message')} summarized (by {who}); your own "
+        f"words and the last steps stay. Nothing is lost: /undo still goes back to before it, /export writes it all. The model now reads:\n\n"
         f"{fenced(done.message.text)}"
     )
 

@@ -1,4 +1,4 @@
-"""/effort: how deep the main model thinks."""
+"""/effort: the main model's reasoning effort."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def commands(host: Host) -> tuple[Command, ...]:
     return (
         Command(
             "effort",
-            "show how deep the main model thinks, or change it",
+            "show or set the main model's reasoning effort",
             run,
             args_hint=f"[{'|'.join((*EFFORTS, DEFAULT))}]",
             complete=completing((*EFFORTS, DEFAULT)),

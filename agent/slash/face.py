@@ -75,7 +75,7 @@ def _help(host: Host, args: str) -> Result:
         # The arguments last: one long list of verbs would push what everything does off the screen.
         rows = tuple((f"/{command.name}", command.summary, command.args_hint) for command in table.values())
         others = "!COMMAND runs a shell command and tells the model, !!COMMAND does not · @FILE names a file"
-        return Said(TableView(columns=("command", "does", "arguments"), rows=rows, note=others))
+        return Said(TableView(columns=("command", "description", "arguments"), rows=rows, note=others))
     name = args.lstrip("/").split()[0]
     command = table.get(name)
     if command is None:
@@ -88,7 +88,11 @@ def _help(host: Host, args: str) -> Result:
             kind="unknown_command",
         )
     when = "at any time" if command.busy_ok else "when the agent is not working; while it works, it waits"
-    facts = [("does", command.summary), ("is written", f"/{command.name} {command.args_hint}".strip()), ("runs", when)]
+    facts = [
+        ("description", command.summary),
+        ("usage", f"/{command.name} {command.args_hint}".strip()),
+        ("runs", when),
+    ]
     if command.busy_verbs:
         facts.append(("at any time", ", ".join(f"/{command.name} {verb}" for verb in sorted(command.busy_verbs))))
     return Said(TableView(title=f"/{command.name}", columns=("", ""), rows=tuple(facts)))

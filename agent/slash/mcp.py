@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from agent.commands import Command, CommandContext, Result, Said
 from agent.errors import UsageError
 from agent.slash.arguments import said
+from agent.text.numbers import plural
 from agent.views import TableView
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def commands(host: Host) -> tuple[Command, ...]:
                 (each.name, STATES[each.state], each.problem or each.about, str(len(each.tools)))
                 for each in servers.connections.values()
             )
-            note = "They are started before the first message of a conversation. /mcp restart NAME starts one anew."
+            note = "They start before the first message of a conversation. /mcp restart NAME restarts one."
             return Said(TableView(columns=("server", "state", "", "tools"), rows=rows, align="lllr", note=note))
         if len(words) != 2 or words[0] != "restart" or words[1] not in names:
             raise UsageError(
@@ -40,7 +41,7 @@ def commands(host: Host) -> tuple[Command, ...]:
         await connection.settled()
         if connection.state != "ready":
             raise UsageError(f"{connection.name} does not work: {connection.problem}", remedy="see moa mcp test")
-        return said(f"{connection.name} works, with {len(connection.tools)} tools.")
+        return said(f"{connection.name} works, with {plural(len(connection.tools), 'tool')}.")
 
     return (
         Command(

@@ -30,7 +30,7 @@ def commands(host: Host) -> tuple[Command, ...]:
     return (
         Command(
             "model",
-            "show the main model, or go on with another one",
+            "show the main model, or switch to another",
             run,
             args_hint="[ENDPOINT:MODEL]",
             complete=lambda typed: _complete(host, typed),
@@ -74,7 +74,7 @@ def _look(host: Host) -> Result:
         ("effort", host.agent.effort or "its own default"),
         ("images", {True: "yes", False: "no", None: "unknown"}[facts.images]),
     )
-    return Said(TableView(columns=("", ""), rows=rows, note="/model ENDPOINT:MODEL goes on with another one"))
+    return Said(TableView(columns=("", ""), rows=rows, note="/model ENDPOINT:MODEL switches to another"))
 
 
 def _price(facts: ModelFacts, free: bool) -> str:
@@ -107,7 +107,7 @@ def _switch(host: Host, context: CommandContext, name: str) -> Result:
         lines.append(f"{text}.")
     pictures = any(part.type == "image" for message in context.session.history() for part in message.parts)
     if pictures and client.facts(model).images is False:
-        lines.append("There are images in this conversation, and it takes none: begin anew with `/clear`.")
+        lines.append("There are images in this conversation, and it takes none: start over with `/clear`.")
     return said("\n\n".join(lines))
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from agent.commands import Command, CommandContext, Result, Said
 from agent.slash.arguments import nothing
+from agent.text.numbers import plural
 from agent.views import TableView, TreeView, View
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def commands(host: Host) -> tuple[Command, ...]:
         return Said(await asyncio.to_thread(_diff, folder, host.agent.tools.context.cwd))
 
     return (
-        Command("status", "model, mode, folder, session: what holds now", status, busy_ok=True),
+        Command("status", "the current model, mode, folder and session", status, busy_ok=True),
         Command("diff", "what the agent's file tools have changed in this conversation", diff, busy_ok=True),
     )
 
@@ -75,4 +76,4 @@ def _diff(folder: Path, cwd: Path) -> View:
         return TreeView(
             label="no file has been changed by the file tools (what commands change is not followed: git diff shows it)"
         )
-    return TreeView(label=f"{len(changed)} {'file' if len(changed) == 1 else 'files'} changed", children=tuple(changed))
+    return TreeView(label=f"{plural(len(changed), 'file')} changed", children=tuple(changed))

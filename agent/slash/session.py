@@ -50,9 +50,9 @@ def commands(host: Host) -> tuple[Command, ...]:
         return Act("open", view=MarkdownView(text=text))
 
     return (
-        Command("resume", "go on with an earlier conversation", resume, args_hint="[SESSION]", complete=session_ids),
+        Command("resume", "resume an earlier conversation", resume, args_hint="[SESSION]", complete=session_ids),
         Command("rename", "give this conversation a name, for /resume and --resume", rename, args_hint="NAME"),
-        Command("fork", "go on in a copy of this conversation; the original stays as it is", fork),
+        Command("fork", "continue in a copy of this conversation; the original is not changed", fork),
         undo.command(host),
         Command("clear", "begin a new conversation, with the same model and preset", clear),
     )

@@ -67,15 +67,13 @@ def _export(host: Host, session: Session, args: str) -> Result:
         named = args
         form = Path(args).suffix.lstrip(".").lower() or "md"
         if form not in FORMATS:
-            raise UsageError(
-                f"/export {args}: which format is that to be?", remedy=f"/export {' | '.join(FORMATS)} {args}"
-            )
+            raise UsageError(f"/export {args}: unknown format", remedy=f"/export {' | '.join(FORMATS)} {args}")
     cwd = host.agent.tools.context.cwd
     path = cwd / Path(named).expanduser() if named else cwd / f"conversation-{session.id}.{form}"
     text = export(session, parse_format(form), redact=host.config.redact)
     _write_new(path, text)
     return said(
-        f"The conversation is in {code(str(path))} ({len(text):,} characters). Look through it before you pass it on."
+        f"The conversation is saved to {code(str(path))} ({len(text):,} characters). Look through it before you pass it on."
     )
 
 
@@ -86,7 +84,7 @@ def _write_new(path: Path, text: str) -> None:
         with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace") as file:
             file.write(text)
     except FileExistsError:
-        raise UsageError(f"{path} is there already", remedy="name another file: /export FORMAT FILE") from None
+        raise UsageError(f"{path} already exists", remedy="name another file: /export FORMAT FILE") from None
     except OSError as error:
         raise StateError(f"can't write {path}: {error.strerror or error}", remedy="name another file") from error
 

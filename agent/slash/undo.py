@@ -10,7 +10,7 @@ from agent.commands import Act, Command, CommandContext, Completion, Result, Sai
 from agent.errors import StateError, UsageError
 from agent.session.snapshots import Change, Snapshots, Undoable
 from agent.slash.arguments import code, one_of
-from agent.text.numbers import whole_number
+from agent.text.numbers import plural, whole_number
 from agent.tools import todo
 from agent.views import MarkdownView, TableView
 
@@ -45,7 +45,7 @@ def command(host: Host) -> Command:
 
     return Command(
         "undo",
-        "take back the last message (or the last N), what came of it, and its file changes",
+        "undo the last message (or the last N), its results and its file changes",
         undo,
         args_hint="[N] [keep | conversation] | list",
         complete=lambda typed: _complete(host.agent.session, typed),
@@ -76,7 +76,7 @@ def _complete(session: Session, typed: str) -> Iterable[str]:
         return [Completion(f"{number} {word}", about) for word, about in WORDS.items() if word.startswith(rest)]
     numbers = [Completion(str(place.number), _short(place.text)) for place in places(session)[:LISTED]]
     words = [Completion(word, about) for word, about in WORDS.items()]
-    offered = [*numbers, *words, Completion("list", "what one can go back behind")]
+    offered = [*numbers, *words, Completion("list", "messages that /undo can take back")]
     return [each for each in offered if each.startswith(typed)]
 
 
@@ -89,7 +89,7 @@ def _list(session: Session) -> Said:
     rows = tuple((str(place.number), _short(place.text)) for place in places(session)[:LISTED])
     if not rows:
         raise UsageError("there is nothing to undo", remedy="nothing was said yet")
-    note = "/undo N goes back behind one and puts files back; /undo N conversation leaves the files as they are"
+    note = "/undo N goes back to before one and restores files; /undo N conversation leaves the files as they are"
     return Said(
         TableView(title="your messages, newest first", columns=("N", "message"), rows=rows, align="rl", note=note)
     )
@@ -117,7 +117,9 @@ async def _undo(host: Host, context: CommandContext, number: int, files: Files) 
     if not turns:
         raise UsageError("there is nothing to undo", remedy="nothing was said yet")
     if number > len(turns):
-        raise UsageError(f"/undo {number}: this conversation has {len(turns)} turns", remedy="/undo list shows them")
+        raise UsageError(
+            f"/undo {number}: this conversation has {plural(len(turns), 'turn')}", remedy="/undo list shows them"
+        )
     first = turns[-number]
     found = await asyncio.to_thread(files_since, host, number) if files != "conversation" else None
     left: Sequence[Change] = (*found.changed, *found.lost) if found else ()
@@ -152,8 +154,8 @@ async def _put_back(host: Host, session: Session, found: Undoable) -> None:
         await asyncio.to_thread(_snapshots(host, session).restore, found.restore)
     except OSError as error:
         raise StateError(
-            f"a file can't be put back: {error}",
-            remedy="mend that and give /undo again; it goes on where it stopped",
+            f"a file can't be restored: {error}",
+            remedy="fix that and give /undo again; it continues where it stopped",
         ) from error
     for change in found.restore:  # what the model saw of it holds no longer
         host.agent.tools.context.seen.pop(change.path, None)
@@ -165,17 +167,16 @@ def _says_something(session: Session, entry: str | None) -> bool:
 
 
 def _told(undone: Sequence[Message], number: int, restored: Sequence[str], left: Sequence[str], files: Files) -> str:
-    what = "The last message is" if number == 1 else f"The last {number} turns are"
+    what = "The last message is" if number == 1 else f"The last {plural(number, 'turn')} are"
     lines = [f"{what} taken back; you can change {'it' if number == 1 else 'the first of them'} and send it again."]
     if files == "conversation":
         lines.append("No file was touched.")
     if restored:
-        lines.append(f"Put back as before: {', '.join(map(code, restored))}.")
+        lines.append(f"Restored: {', '.join(map(code, restored))}.")
     if left:
-        lines.append(f"Left as they are: {', '.join(map(code, left))}.")
+        lines.append(f"Not changed: {', '.join(map(code, left))}.")
     shells = sum(call.name == "shell" for message in undone for call in message.tool_calls)
     shells += sum(message.synthetic == "shell" for message in undone)
     if shells:
-        ran = "a shell command" if shells == 1 else f"{shells} shell commands"
-        lines.append(f"**Not undone:** what {ran} may have changed.")
+        lines.append(f"**Not undone:** what {plural(shells, 'shell command')} may have changed.")
     return "\n\n".join(lines)

@@ -52,7 +52,7 @@ def commands(
             elif read is None or not read.text.strip():
                 problem = (read.problem if read else "") or "it is empty"
             if problem:
-                notice("command_left_out", f"{path} is no command: {problem}")
+                notice("command_left_out", f"{path} is not a command: {problem}")
                 continue
             assert read is not None
             mine.add(name)
@@ -109,12 +109,12 @@ def _command(name: str, path: Path, text: str, deny: DenyPaths | None, within: P
         # Read again: the user may be writing it right now.
         read = await asyncio.to_thread(instructions.read, path, limit=LIMIT, deny=deny, within=within)
         if within is not None and read is not None and read.text != text:
-            remedy = f"look at it, say moa trust {within}, and start anew"
+            remedy = f"look at it, say moa trust {within}, and start again"
             raise UsageError(f"/{name} has changed since this conversation was opened: {path}", remedy=remedy)
         prompt = expand(frontmatter.split(read.text)[1], arguments) if read is not None else ""
         if not prompt:
             why = (read.problem or "it is empty") if read is not None else "it is gone"
-            raise UsageError(f"/{name} has nothing to say: {path}: {why}", remedy="mend the file")
+            raise UsageError(f"/{name} has nothing to say: {path}: {why}", remedy="fix the file")
         return RunTurn(prompt)
 
     return Command(

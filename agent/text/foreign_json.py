@@ -30,7 +30,7 @@ _TOKENS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 
 
 class ForeignJsonError(json.JSONDecodeError):
-    """The text is no JSON, or beyond the bounds. A ValueError, with the place where it went wrong."""
+    """The text is not JSON, or beyond the bounds. A ValueError, with the place where it went wrong."""
 
 
 class BeyondBounds(ForeignJsonError):
@@ -63,7 +63,7 @@ def decode_at(text: str, start: int = 0, *, strict: bool = True, tolerant: bool 
 
 
 def kept(text: str, start: int = 0) -> Any:
-    """The value that begins at `start`, where what is beyond the bounds stands as its own text. Raises ForeignJsonError for what is no JSON.
+    """The value that begins at `start`, where what is beyond the bounds stands as its own text. Raises ForeignJsonError for what is not JSON.
 
     For what a server sends: an odd field is no reason to lose the answer around it.
     """
@@ -168,7 +168,7 @@ def _null(_word: str) -> Any:
 
 
 def _refuse(word: str) -> Any:
-    raise BeyondBounds(f"{word} is no JSON")
+    raise BeyondBounds(f"{word} is not JSON")
 
 
 def _whole(digits: str) -> int:

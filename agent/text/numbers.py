@@ -1,4 +1,4 @@
-"""Whole numbers that somebody typed or sent, bounded where they are read."""
+"""Whole numbers: read from what somebody typed or sent, within bounds; written before a noun."""
 
 from __future__ import annotations
 
@@ -11,3 +11,8 @@ def whole_number(text: str, most: int = MOST) -> int | None:
         return None
     number = int(text)
     return number if number <= most else None
+
+
+def plural(number: int, word: str, words: str | None = None) -> str:
+    """A number and its noun: `1 call`, `1,200 calls`. `words` is the noun for several, where that is not `word` with an s."""
+    return f"{number:,} {word if number == 1 else words or word + 's'}"

@@ -107,13 +107,13 @@ class ToolContext:
     def resolve(self, path: str, *, writes: bool = False) -> Path:
         """An argument as an absolute path, `~` and symlinks resolved.
 
-        Raises ToolError for a denied one, for one that is no path, and for one that is out of bounds while nobody watches.
+        Raises ToolError for a denied one, for one that is not a path, and for one that is out of bounds while nobody watches.
         """
         try:
             asked = self.cwd / Path(path).expanduser()
             resolved = asked.resolve()
         except (OSError, RuntimeError, ValueError) as error:  # a loop of links, an unknown ~user, a NUL
-            raise ToolError(f"{path!r} is no usable path: {error}") from error
+            raise ToolError(f"{path!r} is not a usable path: {error}") from error
         if in_use(resolved):
             raise ToolError(f"{path} is this program's own ledger, which is open; `moa activity` says what is in it")
         if why := self.why_out_of_bounds(resolved, writes=writes):
@@ -170,7 +170,7 @@ def approved_as(tool: Tool, arguments: dict[str, Any]) -> tuple[str, dict[str, A
 
 
 def place_of(tool: Tool, arguments: dict[str, Any], cwd: Path) -> Place | None:
-    """The file or folder that a call is about; None where it is about none, and for what is no path (the tool says so).
+    """The file or folder that a call is about; None where it is about none, and for what is not a path (the tool says so).
 
     That is its argument `path`, or what a method `place(arguments)` of the tool says.
     """

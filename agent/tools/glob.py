@@ -55,11 +55,11 @@ class GlobTool:
         base, pattern = _split(arguments.get("path") or ".", arguments["pattern"])
         folder = context.resolve(base)
         if not folder.is_dir():
-            raise ToolError(f"{base} is no folder" if folder.exists() else not_found(context, folder))
+            raise ToolError(f"{base} is not a folder" if folder.exists() else not_found(context, folder))
         try:
             glob = await asyncio.to_thread(Glob, pattern)
         except (ValueError, re.error) as error:
-            raise ToolError(f"{pattern[:80]!r} is no usable pattern: {error}") from error
+            raise ToolError(f"{pattern[:80]!r} is not a usable pattern: {error}") from error
         listing = await list_files(context, folder)
         names, complete = await asyncio.to_thread(_matching, glob, folder, listing.files)
         shown = [context.show(folder / name) for name in names[:MAX_RESULTS]]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from agent.llm.request import ToolSpec
+from agent.text.numbers import plural
 from agent.tools.base import ToolContext, ToolError, ToolResult
 from agent.tools.lib.diffs import unified_diff
 from agent.tools.lib.files import MAX_EDITABLE, changed_since_seen, digest, load_text, save
@@ -79,4 +80,4 @@ def _write(context: ToolContext, path: Path, content: str) -> ToolResult:
     context.seen[path] = digest(data)
     diff = unified_diff(before or "", content, shown, created=before is None)
     lines = content.count("\n") + (not content.endswith("\n") and bool(content))
-    return ToolResult(f"{'replaced' if before is not None else 'made'} {shown} ({lines:,} lines)", diff=diff)
+    return ToolResult(f"{'replaced' if before is not None else 'made'} {shown} ({plural(lines, 'line')})", diff=diff)

@@ -8,6 +8,7 @@ from typing import Literal
 from agent.approval.approval import ApprovalRequest, UserAnswer
 from agent.text import foreign_json
 from agent.text.cleaning import visible
+from agent.text.numbers import plural
 
 MOST_CHARS = 20_000
 """Characters of an argument that are shown; what is beyond is counted."""
@@ -48,7 +49,7 @@ def arguments(request: ApprovalRequest) -> list[tuple[str, str]]:
 
 def unshown(text: str) -> str:
     """In so many words what of a text is beyond `MOST_CHARS`; empty where nothing is."""
-    return f"… and {len(text) - MOST_CHARS:,} more characters that are not shown" if len(text) > MOST_CHARS else ""
+    return f"… and {len(text) - MOST_CHARS:,} more characters not shown" if len(text) > MOST_CHARS else ""
 
 
 def too_long(request: ApprovalRequest) -> bool:
@@ -92,4 +93,4 @@ def in_full(request: ApprovalRequest) -> list[str]:
         return in_lines(request)
     diff = visible(request.diff).split("\n")
     more = len(diff) - MOST_LINES
-    return diff[:MOST_LINES] + ([f"… and {more:,} more lines that are not shown"] if more > 0 else [])
+    return diff[:MOST_LINES] + ([f"… and {plural(more, 'more line')} not shown"] if more > 0 else [])

@@ -15,7 +15,7 @@ FALLBACKS = ("nano", "vim", "vi")
 
 
 def command(env: Mapping[str, str] = os.environ) -> list[str]:
-    """The user's editor as words. Raises UsageError where there is none, and where the setting is no command line."""
+    """The user's editor as words. Raises UsageError where there is none, and where the setting is not a command line."""
     setting = env.get("VISUAL") or env.get("EDITOR") or ""
     try:
         words = shlex.split(setting)

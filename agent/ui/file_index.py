@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from agent.files.deny_paths import DenyPaths
+from agent.text.numbers import plural
 from agent.ui.fuzzy import Match, fold, match
 
 MAX_ENTRIES = 50_000
@@ -103,7 +104,7 @@ class FileIndex:
         if self.complete_listing or self._remarked:
             return ""
         self._remarked = True
-        return f"only {len(self.entries):,} files and folders are offered behind @, there are more: type a folder to look into it"
+        return f"only {plural(len(self.entries), 'file')} and folders are offered behind @, there are more: type a folder to look into it"
 
     def _outside(self, query: str, limit: int) -> list[Found]:
         folder, slash, typed = query.rpartition("/")

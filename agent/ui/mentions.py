@@ -65,7 +65,9 @@ def load_image(path: Path, root: Path, deny: DenyPaths) -> ImagePart:
         raise UsageError(f"{shown} has {size:.1f} MB; an image may have 5", remedy="make it smaller")
     media_type = _media_type(data)
     if media_type is None:
-        raise UsageError(f"{shown} is no PNG, JPEG, GIF or WebP image", remedy="without the @ its name is plain text")
+        raise UsageError(
+            f"{shown} is not a PNG, JPEG, GIF or WebP image", remedy="without the @ its name is plain text"
+        )
     return ImagePart(media_type=media_type, data=base64.b64encode(data).decode("ascii"))
 
 

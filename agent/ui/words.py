@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from agent.events import Compacted, Cost, SideFinished
 from agent.llm.money import show_cost
+from agent.text.numbers import plural
 from agent.views import Mark
 
 SIGNS: Mapping[Mark, str] = {
@@ -79,7 +80,7 @@ def compacted(event: Compacted) -> str:
     """What a compaction did, on a line."""
     by = f" by {event.model}" if event.model else " without a model"
     figures = f"{count(event.before_tokens)} → {count(event.after_tokens)} tokens, about"
-    return f"made room: {figures}; {plural(event.messages, 'message')} summed up{by}"
+    return f"compacted: {figures}; {plural(event.messages, 'message')} summarized{by}"
 
 
 def count(number: int) -> str:
@@ -89,8 +90,3 @@ def count(number: int) -> str:
     if number < 1_000_000:
         return f"{number / 1e3:.1f}k" if number < 99_950 else f"{number / 1e3:.0f}k"
     return f"{number / 1e6:.1f}M"
-
-
-def plural(number: int, word: str) -> str:
-    """`1 point`, `2 points`."""
-    return f"{number} {word}" if number == 1 else f"{number} {word}s"

@@ -84,7 +84,7 @@ def parse(text: str) -> httpx.URL:
         url = httpx.URL(text)
         host, port = url.host, url.port
     except (httpx.InvalidURL, ValueError, UnicodeError) as error:
-        raise Refused(f"that is no address: {error}") from error
+        raise Refused(f"that is not an address: {error}") from error
     if url.scheme not in ("http", "https"):
         raise Refused(
             f"only http:// and https:// are fetched, not {url.scheme or 'what has neither'}",
@@ -104,7 +104,7 @@ def why_closed(text: str) -> str | None:
     try:
         address = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
-        return "which is no address"
+        return "which is not an address"
     for each in (address, *_inside(address)):
         if each.is_loopback:
             return "which is this machine"

@@ -43,7 +43,7 @@ def check_domain(name: str) -> str | None:
     """What is wrong with a name in a list of domains; None where nothing is."""
     if "/" in name or ":" in name:
         return "which is an address, not a domain"
-    return None if _DOMAIN.fullmatch(name) else "which is no domain"
+    return None if _DOMAIN.fullmatch(name) else "which is not a domain"
 
 
 def _among(host: str, names: Iterable[str]) -> str | None:

@@ -108,7 +108,7 @@ class Downloader:
             try:
                 onward = str(target.url.join(place))
             except (httpx.InvalidURL, ValueError, UnicodeError) as error:
-                raise BadPage(f"it redirects to what is no address: {place[:200]!r}") from error
+                raise BadPage(f"it redirects to what is not an address: {place[:200]!r}") from error
             if stay and not _same_site(url, onward):
                 raise Refused(
                     f"it redirects to another site, {onward}", remedy="call web_fetch with that address to go there"

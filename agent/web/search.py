@@ -59,7 +59,7 @@ def _kept(engine: str, found: Found, domains: Domains) -> tuple[tuple[Hit, ...],
             kept[key] = replace(kept[key], text=hit.text)
         kept.setdefault(key, hit)
     if not kept:
-        what = f"all {left_out} results are on excluded sites" if left_out else "nothing was found"
+        what = f"every result ({left_out}) is on an excluded site" if left_out else "nothing was found"
         raise SearchFailed(engine, "empty", what, remedy="other words may find more")
     return tuple(kept.values())[:MOST_RESULTS], left_out
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from agent.text.numbers import plural
 from agent.web.domains import canonical, host_of, urls_in
 
 MAIN = "main"
@@ -105,12 +106,8 @@ class Sources:
     def line(self) -> str:
         """The list under an answer, on one line; the count alone where nothing was read or named."""
         if not self.shown:
-            searches = len(self.searches)
-            return (
-                f"no page was read or named ({searches} {'search' if searches == 1 else 'searches'})"
-                if searches
-                else ""
-            )
+            searches = plural(len(self.searches), "search", "searches")
+            return f"no page was read or named ({searches})" if self.searches else ""
         return "sources: " + " · ".join(_shown(source.plain()) for source in self.shown)
 
 
@@ -160,4 +157,6 @@ def log(data: dict[str, Any]) -> list[tuple[str, ...]]:
 def _result(entry: dict[str, Any]) -> str:
     if entry.get("error"):
         return str(entry["error"])
-    return f"{len(entry['results'])} results" if "results" in entry else f"{entry.get('characters', 0):,} characters"
+    return (
+        plural(len(entry["results"]), "result") if "results" in entry else f"{entry.get('characters', 0):,} characters"
+    )

@@ -50,7 +50,7 @@ async def edited(
     try:
         preset.read(text, name=name, path=draft)
     except UsageError as error:
-        remedy = f"{error.remedy}; what you wrote is kept, and `moa preset edit {name}` goes on with it"
+        remedy = f"{error.remedy}; what you wrote is kept, and `moa preset edit {name}` opens it again"
         raise UsageError(error.message, remedy=remedy, kind=error.kind) from None
     draft.unlink()
     if text == before:
@@ -78,7 +78,7 @@ async def _run_editor(path: Path, env: Mapping[str, str]) -> None:
         raise UsageError(f"the editor {words[0]} can't be started: {error.strerror}", remedy="set EDITOR") from None
     if code := await editor.wait():
         raise UsageError(
-            f"the editor {words[0]} ended with {code}; nothing was changed", remedy=f"what it left is in {path}"
+            f"the editor {words[0]} ended with {code}; nothing was changed", remedy=f"your edits are in {path}"
         )
 
 
@@ -140,7 +140,7 @@ async def take_over(file: str) -> Report:
     target = config.paths.config / "presets" / f"{name}.toml"
     store.write(target, text)
     said = (
-        f"{target} is there; nothing is armed. Look at who receives what; `moa preset check {name}` tries it, and "
+        f"{target} created; nothing is armed. Look at who receives what; `moa preset check {name}` tries it, and "
         f"`moa run --preset {name}` takes counsel with it."
     )
     tabs = (

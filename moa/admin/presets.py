@@ -149,7 +149,7 @@ def copy(source: str, target: str) -> Report:
 
 
 def _made(path: Path, name: str) -> Report:
-    return Report(MarkdownView(text=f"{path} is there; edit it, then: moa preset check {name}"), {"file": str(path)})
+    return Report(MarkdownView(text=f"{path} created; edit it, then: moa preset check {name}"), {"file": str(path)})
 
 
 async def check(name: str) -> Report:

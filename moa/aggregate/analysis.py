@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agent.llm.answers.loose_json import find_object, snake
+from agent.text.numbers import plural
 from moa.panel.grades import GRADES, Grade
 from moa.panel.quoting import clean, defused
 
@@ -95,7 +96,7 @@ class Analysis(Frozen):
     def summary(self) -> str:
         """A few words for a status line: `3 points agreed, 1 contradiction`."""
         agreed, apart = len(self.consensus), len(self.contradictions)
-        return f"{agreed} point{'' if agreed == 1 else 's'} agreed, {apart} contradiction{'' if apart == 1 else 's'}"
+        return f"{plural(agreed, 'point')} agreed, {plural(apart, 'contradiction')}"
 
 
 class EvidenceCheck(NamedTuple):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from agent.llm.tokens import SAFETY, estimate_tokens
+from agent.text.numbers import plural
 from moa.panel import prompts, tasks
 from moa.panel.quoting import clean, fence, head_and_tail, within
 from moa.preset.names import display_names
@@ -101,9 +102,7 @@ class Blind:
         shortened = sum(tokens > each for tokens in longest)
         cut = ""
         if shortened:
-            cut = (
-                f"{shortened} of {len(longest)} answers were cut to {each} tokens each, to fit its window of {window:,}"
-            )
+            cut = f"{shortened} of {plural(len(longest), 'answer')} cut to {each} tokens each, to fit its window of {window:,}"
         if output < max_tokens:
             cut = f"{cut}{'; ' if cut else ''}its answer may have {output} tokens instead of {max_tokens}"
         return Prompt(messages, tail, output, cut)

@@ -18,6 +18,17 @@ if TYPE_CHECKING:
 
 Rung = Literal["json_schema", "json_object", "prompt", "repair", "retry", "raw", "vote"]
 
+OUTPUT_MODES: dict[str, str] = {
+    "json_schema": "JSON schema",
+    "json_object": "JSON object",
+    "prompt": "prompted JSON",
+    "repair": "prompted JSON, repaired",
+    "retry": "prompted JSON, asked again",
+    "raw": "the answers as they are",
+    "vote": "counted by vote",
+}
+"""The rungs, as a user reads them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Aggregation:

@@ -125,7 +125,7 @@ class Analyst:
             await asyncio.wait(either, timeout=soft, return_when=asyncio.FIRST_COMPLETED)
             if not work.done() and not self._go.done():
                 side.beat("soft_deadline")
-                text = f"the aggregator {name} has not answered after {soft:g} s; /moa go goes on with the raw answers"
+                text = f"the aggregator {name} has not answered after {soft:g} s; /moa go continues with the answers as they are"
                 say("info", "soft_deadline", text, emit)
                 rest = preset.timeout_s - soft
                 await asyncio.wait(either, timeout=rest, return_when=asyncio.FIRST_COMPLETED)
@@ -139,7 +139,7 @@ class Analyst:
                 await asyncio.gather(work, return_exceptions=True)
         counsel.cost = counsel.cost.plus(None)  # it was begun, and nobody has said what it cost
         if hurried:
-            return replace(raw(counsel.speakers), note="went on without the analysis (/moa go)")
+            return replace(raw(counsel.speakers), note="continued without the analysis (/moa go)")
         return replace(raw(counsel.speakers), error=("timed_out", f"no analysis within {preset.timeout_s:g} s"))
 
 

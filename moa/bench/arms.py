@@ -310,7 +310,7 @@ def _within_budget(failures: Sequence[Failure]) -> None:
     """Raises BudgetReached where a member was not asked for want of money: with a part of its panel an item would be another."""
     for failure in failures:
         if failure.kind == BudgetReached.kind:
-            raise BudgetReached(failure.message, cap="--budget", remedy="go on with --resume and a larger --budget")
+            raise BudgetReached(failure.message, cap="--budget", remedy="resume with --resume and a larger --budget")
 
 
 def _count_failure(result: Result, error: ModelError) -> None:

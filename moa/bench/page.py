@@ -7,6 +7,7 @@ from html import escape
 from typing import Any
 
 from agent.llm.money import show_cost
+from agent.text.numbers import plural
 
 WIDTH, HEIGHT, EDGE = 640, 360, 56
 
@@ -31,7 +32,7 @@ def page(found: Mapping[str, Any]) -> str:
     simulated = (
         "<p>Stored answers: tokens and times that nobody recorded are simulated.</p>" if found["simulated"] else ""
     )
-    title = escape(f"{found['suite']}: {found['items']} items, run {found['id']}")
+    title = escape(f"{found['suite']}: {plural(found['items'], 'item')}, run {found['id']}")
     arms = [
         (
             arm["name"],

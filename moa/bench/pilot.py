@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from agent.text.numbers import plural
 from moa.bench.stats.sequential import one_sided_e_value
 
 MOST_PAIRS = 50
@@ -41,7 +42,7 @@ def judge(differences: Sequence[float], most: int = MOST_PAIRS) -> Verdict:
     pairs = len(differences)
     helps = chance_that_it_helps(helped, harmed)
     ends = pairs >= most
-    seen = f"after {pairs} pairs it had helped {helped} times and harmed {harmed} times"
+    seen = f"after {plural(pairs, 'pair')} it had helped {plural(helped, 'time')} and harmed {plural(harmed, 'time')}"
     if one_sided_e_value(helped, harmed) >= SHOWN:
         return Verdict("iteration", True, 1 - helps, f"{seen}: help is shown")
     if pairs >= LEAST_PAIRS and one_sided_e_value(harmed, helped) >= SHOWN:

@@ -7,6 +7,7 @@ from statistics import fmean, quantiles
 from typing import Any
 
 from agent.llm.money import NANO, show_cost
+from agent.text.numbers import plural
 from agent.views import MarkdownView, StackView, TableView, View
 from moa.bench.arms import Result
 from moa.bench.cells import RIGHT, Cells, compare
@@ -197,7 +198,7 @@ def view(found: Mapping[str, Any]) -> View:
     rows = [_arm_row(arm) for arm in found["arms"]]
     blocks: list[View] = [
         MarkdownView(
-            text=f"**{found['suite']}** · {found['items']} items · seed {found['seed']} · run `{found['id']}`"
+            text=f"**{found['suite']}** · {plural(found['items'], 'item')} · seed {found['seed']} · run `{found['id']}`"
         ),
         TableView(
             columns=("arm", "score", "95 %", "items", "failed", "cost", "tokens", "p50", "p95"),

@@ -104,7 +104,7 @@ def resume(root: Path, name: str) -> Run:
     except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{path} can't be read: {error}", remedy="begin a new run") from error
     if not isinstance(asked, dict):
-        raise UsageError(f"{path} is no run", remedy="begin a new run")
+        raise UsageError(f"{path} is not a run", remedy="begin a new run")
     return Run(folder, asked)
 
 

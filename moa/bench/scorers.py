@@ -22,7 +22,7 @@ def check(scorer: str, expected: str, where: str) -> None:
         try:
             re.compile(expected)
         except re.error as error:
-            raise UsageError(f"{where}: expected is no regular expression ({error})", remedy="correct it") from error
+            raise UsageError(f"{where}: expected is not a regular expression ({error})", remedy="correct it") from error
 
 
 def score(text: str, expected: str, scorer: str) -> float:

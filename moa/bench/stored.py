@@ -123,7 +123,7 @@ def need_folder(suite: str, data: Path | None, files: Sequence[str]) -> Path:
 
 
 def rows(folder: Path, name: str) -> Iterator[dict[str, Any]]:
-    """The objects of `name` (or `name`.gz) below `folder`. Raises UsageError for a missing file or a line that is no object."""
+    """The objects of `name` (or `name`.gz) below `folder`. Raises UsageError for a missing file or a line that is not an object."""
     path = next((path for path in (folder / f"{name}.gz", folder / name) if path.is_file()), None)
     if path is None:
         raise UsageError(

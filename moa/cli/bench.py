@@ -15,6 +15,7 @@ from agent.admin.sessions import configuration, ledger
 from agent.errors import UsageError
 from agent.llm.money import nano_from_usd, show_usd
 from agent.llm.request import ModelRef
+from agent.text.numbers import plural
 from agent.views import MarkdownView, TableView
 from moa.bench import arms, engine, judged, runs, scorers, stored, suites
 from moa.bench import report as reports
@@ -96,9 +97,7 @@ def _replay(arguments: argparse.Namespace) -> tuple[Report, int]:
         )
     out = Path(arguments.out).expanduser()
     models, count = replays.write(arguments.suite, out, _data(arguments))
-    text = (
-        f'{count:,} answers of {models} models: `{out}`. Name it as `answers` of an endpoint with `dialect = "replay"`.'
-    )
+    text = f'{plural(count, "answer")} of {plural(models, "model")}: `{out}`. Name it as `answers` of an endpoint with `dialect = "replay"`.'
     return Report(MarkdownView(text=text), {"models": models, "answers": count, "file": str(out)}), 0
 
 
@@ -191,7 +190,7 @@ async def _go(
                 _agree(client, suite, chosen, arguments, budget, asked)
                 kept = runs.begin(_root(config), asked)
             _say(
-                f"· run {kept.id}: {len(suite.items)} items, {len(chosen)} arms; moa bench run --resume {kept.id} goes on with it"
+                f"· run {kept.id}: {plural(len(suite.items), 'item')}, {plural(len(chosen), 'arm')}; resume with: moa bench run --resume {kept.id}"
             )
             loops = _loops(config, books, client, kept, arguments.budget) if suite.tasks else None
             marker = _marker(client, config, suite, asked)
@@ -298,14 +297,14 @@ def _agree(
         if not total.nano
         else f"more than {show_usd(total.nano)}"
     )
-    quote = f"at most {calls:,} calls, for {'' if total.unknown else 'at most '}{price}"
+    quote = f"at most {plural(calls, 'call')}, for {'' if total.unknown else 'at most '}{price}"
     if budget is not None:
         quote += f", capped at {show_usd(budget)}"
     _say(f"· {quote}")
     if arguments.yes or (total.nano == 0 and total.unknown == 0):
         return
     if sys.stdin.isatty() and sys.stderr.isatty():
-        sys.stderr.write("Go on? [y/N] ")
+        sys.stderr.write("Continue? [y/N] ")
         sys.stderr.flush()
         if sys.stdin.readline().strip().lower() in ("y", "yes"):
             return

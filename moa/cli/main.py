@@ -243,7 +243,7 @@ def _run(arguments: argparse.Namespace) -> int:
     prompt, piped = console.read_prompt(arguments.prompt)
     console.hold()
     if piped is None:
-        output.say(f"· nothing came on standard input within {console.PIPE_S:g} s: going on without it")
+        output.say(f"· nothing came on standard input within {console.PIPE_S:g} s: continuing without it")
     prompt = whole(f"{prompt}\n\n{piped}" if prompt and piped else prompt or piped or "")
     if not prompt.strip():
         raise UsageError("the prompt is empty", remedy="give it in quotes, or - to read standard input")

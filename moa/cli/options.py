@@ -67,7 +67,7 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     if chosen is None or words[0] != chosen:
         _chat_options(parser)
     if chosen is None and not {"-h", "--help"} & set(words):
-        parser.add_argument("prompt", nargs="?", metavar="PROMPT", help="what to send first")
+        parser.add_argument("prompt", nargs="?", metavar="PROMPT", help="the first message")
         return parser
     commands = parser.add_subparsers(metavar="COMMAND", title="commands", dest="command")
     for name, (summary, build) in COMMANDS.items():
@@ -83,17 +83,17 @@ def _agent_options(parser: argparse.ArgumentParser) -> None:
 
     add = parser.add_argument
     add("--model", metavar="REF", help="the main model, ENDPOINT:MODEL")
-    add("--effort", choices=EFFORTS, help="how deep the main model thinks (default: as it does by itself)")
+    add("--effort", choices=EFFORTS, help="the main model's reasoning effort (default: the model's own)")
     add("--preset", metavar="NAME", help="take counsel with this preset")
     add("--no-moa", action="store_true", help="take no counsel")
-    add("--budget", type=_usd, metavar="USD", help="most that this run may cost, in US dollars")
+    add("--budget", type=_usd, metavar="USD", help="maximum cost of this run, in US dollars")
     add("--cwd", metavar="DIR", help="the folder to work in")
     add(
         "--approve",
         choices=("deny", "ask", "edits", "plan", "all"),
         help="what may run without asking (default: ask at a terminal, else deny)",
     )
-    add("-c", "--continue", dest="resume_latest", action="store_true", help="go on with the last session")
+    add("-c", "--continue", dest="resume_latest", action="store_true", help="resume the last session")
 
 
 def _chat_options(parser: argparse.ArgumentParser) -> None:
@@ -104,7 +104,7 @@ def _chat_options(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const="",
         metavar="ID",
-        help="go on with this session; without ID: choose",
+        help="resume this session; without ID: choose",
     )
     parser.add_argument(
         "--plain", action="store_true", help="line mode: for screen readers, slow lines and simple terminals"
@@ -115,7 +115,7 @@ def _chat_options(parser: argparse.ArgumentParser) -> None:
 def _web_options(parser: argparse.ArgumentParser) -> None:
     _agent_options(parser)
     add = parser.add_argument
-    add("--resume", dest="session", metavar="ID", help="go on with this session, in the first tab")
+    add("--resume", dest="session", metavar="ID", help="resume this session, in the first tab")
     add("--port", type=_port, metavar="N", help="where to listen on this machine (default 8765, or else a free one)")
     add("--no-open", action="store_true", help="only print the address; open no browser")
     parser.set_defaults(handler="web", max_iterations=90)
@@ -142,7 +142,7 @@ def _run_options(parser: argparse.ArgumentParser) -> None:
     )
     _agent_options(parser)
     add("--output-format", choices=("text", "json", "stream-json"), default="text")
-    add("--goal", action="store_true", help="PROMPT is a goal: go on, turn after turn, until a judge finds it met")
+    add("--goal", action="store_true", help="PROMPT is a goal: work on it, turn after turn, until a judge finds it met")
     add(
         "--gate", action="append", metavar="CMD", help="with --goal: a command that must exit with 0 first (repeatable)"
     )
@@ -153,13 +153,13 @@ def _run_options(parser: argparse.ArgumentParser) -> None:
         "--max-iterations",
         type=_count,
         metavar="N",
-        help="most calls of the main model (default 90; for a goal, 90 in each turn)",
+        help="maximum calls of the main model (default 90; for a goal, 90 in each turn)",
     )
-    add("--session", "--resume", dest="session", metavar="ID", help="go on with this session")
+    add("--session", "--resume", dest="session", metavar="ID", help="resume this session")
     add(
         "--raw",
         action="store_true",
-        help="leave what steers a terminal (escapes, writing directions) in what models say",
+        help="keep terminal escapes and writing directions in what models say",
     )
     add("--quiet", action="store_true", help="nothing on standard error but errors")
     parser.set_defaults(handler="run")
@@ -196,8 +196,8 @@ def _preset_options(parser: argparse.ArgumentParser) -> None:
         ("new", ("NAME",), "a new preset to edit"),
         ("copy", ("A", "B"), "copy a preset under another name, comments and all"),
         ("edit", ("NAME",), "open a preset in your editor; a shipped one is copied first"),
-        ("remove", ("NAME",), "take a preset of your own away"),
-        ("import", ("FILE",), "take over a preset that somebody handed on, and show who receives what, at what price"),
+        ("remove", ("NAME",), "remove one of your own presets"),
+        ("import", ("FILE",), "import a preset that somebody shared, and show who receives what, at what price"),
         ("export", ("NAME",), "a preset as one file, on standard output"),
     ):
         sub = verbs.add_parser(verb, help=summary, description=summary)
@@ -234,7 +234,7 @@ def _session_options(parser: argparse.ArgumentParser) -> None:
     sub = verbs.add_parser("export", help="one conversation as a document, without secrets, on standard output")
     sub.add_argument("id", metavar="ID")
     sub.add_argument("--format", choices=("md", "json", "html"), default="md")
-    sub.add_argument("--raw", action="store_true", help="leave what steers a terminal in it")
+    sub.add_argument("--raw", action="store_true", help="keep terminal escapes in it")
     sub.set_defaults(handler="session_export")
 
 
@@ -292,9 +292,9 @@ def _bench_options(parser: argparse.ArgumentParser) -> None:
     )
     add("--preset", metavar="NAME", help="whose panel votes, and whose members are `best`")
     add("--model", metavar="REF", help="the main model, ENDPOINT:MODEL")
-    add("--limit", type=_count, metavar="N", help="a sample of so many items")
-    add("--seed", type=int, default=7, metavar="N", help="of the sample and of the bootstrap (default 7)")
-    add("--budget", type=_usd, metavar="USD", help="most that this run may cost, in US dollars")
+    add("--limit", type=_count, metavar="N", help="use a sample of N items")
+    add("--seed", type=int, default=7, metavar="N", help="seed of the sample and the bootstrap (default 7)")
+    add("--budget", type=_usd, metavar="USD", help="maximum cost of this run, in US dollars")
     add("--data", metavar="DIR", help="where the suite's data is (default: $MOA_DATA)")
     add("--resume", metavar="ID", help="go on with a run that was stopped")
     add("--judge", metavar="REF[,REF]", help="who judges rubrics and pairs; two do not know of each other")
@@ -303,11 +303,11 @@ def _bench_options(parser: argparse.ArgumentParser) -> None:
     sub = verb("pilot", "up to 50 pairs with and without counsel: leave it off, signal, or iteration")
     add = sub.add_argument
     add("suite", nargs="?", metavar="SUITE", help="as for run")
-    add("--preset", required=True, metavar="NAME", help="whose counsel")
+    add("--preset", required=True, metavar="NAME", help="the preset whose counsel is tried")
     add("--model", metavar="REF", help="the main model, ENDPOINT:MODEL")
-    add("--limit", type=_count, default=50, metavar="N", help="most pairs (default 50)")
-    add("--seed", type=int, default=7, metavar="N", help="of the sample (default 7)")
-    add("--budget", type=_usd, metavar="USD", help="most that this may cost, in US dollars")
+    add("--limit", type=_count, default=50, metavar="N", help="maximum number of pairs (default 50)")
+    add("--seed", type=int, default=7, metavar="N", help="seed of the sample (default 7)")
+    add("--budget", type=_usd, metavar="USD", help="maximum cost of this pilot, in US dollars")
     add("--data", metavar="DIR", help="where the suite's data is (default: $MOA_DATA)")
     add("--yes", action="store_true", help="agree to the quoted price")
     sub.set_defaults(arms="solo,counsel:turn", resume=None, judge=None, passes=1)
@@ -323,7 +323,7 @@ def _bench_options(parser: argparse.ArgumentParser) -> None:
     sub.set_defaults(suite="verdicts", arms="", preset=None, model=None, passes=1)
     verb("list", "all runs, newest first")
     verb("show", "one run's report").add_argument("id", metavar="ID")
-    sub = verb("report", "one run's report, made anew from its items")
+    sub = verb("report", "one run's report, rebuilt from its items")
     sub.add_argument("id", metavar="ID")
     sub.add_argument("--html", metavar="FILE", help="write it as a page")
     verb("card", "one run as a file that another person can run again").add_argument("id", metavar="ID")
@@ -350,7 +350,7 @@ def _mcp_options(parser: argparse.ArgumentParser) -> None:
     verbs = parser.add_subparsers(metavar="VERB")
     for verb, summary in (
         ("list", "the foreign servers that are configured; starts none"),
-        ("remove", "take a server out of config.toml"),
+        ("remove", "remove a server from config.toml"),
         ("test", "start a server (all of them without NAME), and say what it offers or what is wrong"),
     ):
         sub = verbs.add_parser(verb, help=summary, description=summary)
@@ -401,8 +401,8 @@ def _mcp_options(parser: argparse.ArgumentParser) -> None:
 
 
 COMMANDS: dict[str, tuple[str, Any]] = {
-    "run": ("one turn without a face", _run_options),
-    "preset": ("list, show, check, make, change and hand on presets", _preset_options),
+    "run": ("one turn, non-interactive", _run_options),
+    "preset": ("list, show, check, create, edit and share presets", _preset_options),
     "models": ("what the endpoints offer; fetch a local model", _models_options),
     "activity": ("every call, who asked for it, what it cost", _activity_options),
     "session": ("conversations", _session_options),
@@ -427,7 +427,7 @@ def _usd(text: str) -> float:
     except ValueError:
         value = -1.0
     if not 0 <= value < 1e9:
-        raise argparse.ArgumentTypeError(f"{text!r} is no amount of US dollars")
+        raise argparse.ArgumentTypeError(f"{text!r} is not an amount of US dollars")
     return value
 
 
@@ -435,7 +435,7 @@ def _port(text: str) -> int:
     import argparse
 
     if not text.isdecimal() or not 0 <= int(text) < 65536:
-        raise argparse.ArgumentTypeError(f"{text!r} is no port")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port")
     return int(text)
 
 
@@ -443,5 +443,5 @@ def _count(text: str) -> int:
     import argparse
 
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 1")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return int(text)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from agent.llm.money import Total
-from agent.text.numbers import whole_number
+from agent.text.numbers import plural, whole_number
 
 Trigger = Literal[
     "turn_start",
@@ -53,7 +53,7 @@ class Cadence:
         word, colon, number = text.partition(":")
         if word == "every" and colon and (steps := whole_number(number)):
             return cls("every", steps)
-        raise ValueError(f"{text!r} is no cadence")
+        raise ValueError(f"{text!r} is not a cadence")
 
     def __str__(self) -> str:
         return f"every:{self.n}" if self.kind == "every" else self.kind
@@ -88,13 +88,19 @@ def decide(cadence: Cadence, *, first: bool, since: int, signals: tuple[Trigger,
     if cadence.kind == "iteration":
         steps = 1 if signals else interval(quiet)
         if since < steps:
-            return Decision(False, "iteration", f"silent {quiet} times in a row, so it is asked every {steps} calls")
-        reason = "the cadence is every call" if steps == 1 else f"every {steps} calls while the panel is silent"
+            return Decision(
+                False,
+                "iteration",
+                f"silent {plural(quiet, 'time')} in a row, so it is asked every {plural(steps, 'call')}",
+            )
+        reason = (
+            "the cadence is every call" if steps == 1 else f"every {plural(steps, 'call')} while the panel is silent"
+        )
         return Decision(True, "iteration", reason)
     if cadence.kind == "every":
         if since >= cadence.n:
-            return Decision(True, "every", f"{since} calls since the last counsel")
-        return Decision(False, "every", f"{since} of {cadence.n} calls since the last counsel")
+            return Decision(True, "every", f"{plural(since, 'call')} since the last counsel")
+        return Decision(False, "every", f"{since} of {plural(cadence.n, 'call')} since the last counsel")
     if cadence.kind == "signal":
         if signals:
             return Decision(True, signals[0], _SAID.get(signals[0], signals[0]))

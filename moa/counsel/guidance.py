@@ -114,7 +114,7 @@ def _provenance(counsel: Counsel) -> str:
     text = " ".join(parts)
     if len(text) <= _PROVENANCE_CHARS:
         return text
-    counts = [f"From {len(counsel.speakers)} of {len(counsel.members)} members"]
+    counts = [f"From {len(counsel.speakers)} of {plural(len(counsel.members), 'member')}"]
     counts += [f"{len(counsel.silent)} had nothing to add"] if counsel.silent else []
     counts += [f"{len(counsel.failures)} gave no answer"] if counsel.failures else []
     return f"{'; '.join(counts)}."

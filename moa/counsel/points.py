@@ -30,7 +30,7 @@ class Point(NamedTuple):
 
 
 NEXT, AGREED, DISPUTED = "Next steps", "Agreed", "Disputed"
-MINORITY, SOME, NONE = "Minority report, each seen by one alone", "Seen by some", "Seen by none"
+MINORITY, SOME, NONE = "Minority report, each raised by one member", "Mentioned by some", "Blind spots"
 ANSWERS, VOTES = "Answers", "Votes"
 
 

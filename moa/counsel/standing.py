@@ -27,7 +27,7 @@ class Standing(NamedTuple):
     @property
     def state(self) -> str:
         """What became of it, in words."""
-        return ", ".join("at work" if mark == "working" else mark for mark in self.marks)
+        return ", ".join(self.marks)
 
     def __str__(self) -> str:
         return f"{self.name} {self.state}" + (f" ({self.why})" if self.why else "")

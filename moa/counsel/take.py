@@ -13,7 +13,9 @@ from agent import events
 from agent.llm.accounting import Cap
 from agent.llm.money import Total
 from agent.llm.request import ModelRef, Request
+from agent.text.numbers import plural
 from moa.aggregate.methods import METHODS, Method
+from moa.aggregate.result import OUTPUT_MODES
 from moa.aggregate.run import Analyst
 from moa.counsel.cadence import Decision
 from moa.counsel.counsel import Counsel
@@ -334,18 +336,18 @@ class Council:
         failed = "; ".join(f"{labels.get(f.slot, f.slot)}: {f.kind}" for f in failures)
         if not counsel.answers:
             why = failed or "; ".join(counsel.warnings) or "nobody had answered"
-            self._say("warning", "counsel_failed", f"no counsel ({why}); the main model goes on alone", emit)
+            self._say("warning", "counsel_failed", f"no counsel ({why}); the main model continues alone", emit)
             return
         spared = [labels.get(f.slot, f.slot) for f in counsel.failures if f.kind == NOT_NEEDED]
         if spared:
-            text = f"the majority stood after {len(counsel.answers)} of {len(counsel.members)} answers; stopped early: {', '.join(spared)}"
+            text = f"the majority was clear after {len(counsel.answers)} of {plural(len(counsel.members), 'answer')}; stopped early: {', '.join(spared)}"
             self._say("info", "stopped_early", text, emit)
         if failures:
             text = f"counsel from {len(counsel.answers)} of {len(counsel.members)} ({failed})"
             self._say("warning", "counsel_degraded", text, emit)
         found = counsel.aggregation
         if found is not None and found.error is not None:
-            text = f"the aggregator failed ({found.error[0]}): rung {found.rung}"
+            text = f"the aggregator failed ({found.error[0]}); output mode: {OUTPUT_MODES[found.rung]}"
             self._say("warning", "aggregator_failed", text, emit)
         for warning in counsel.warnings:
             if warning in self._known:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from agent.text.numbers import plural
 from moa.counsel import in_force, restore
 from moa.counsel.cadence import WITHHELD
 from moa.counsel.record import KIND
@@ -57,7 +58,7 @@ class Tally:
         if not self.counsels:
             return "no counsel was taken yet"
         sent = self.followed + self.ignored + self.untold
-        said = [f"{self.counsels} counsels, {sent} sent"]
+        said = [f"{plural(self.counsels, 'counsel')}, {sent} sent"]
         if sent:
             said.append(f"followed {self.followed}, not followed {self.ignored}, not to be told {self.untold}")
         said += [f"{WITHHELD.get(why, why)} {count}" for why, count in self.withheld.items()]
@@ -66,7 +67,7 @@ class Tally:
 
 
 def _silence(steps: int) -> str:
-    return f"silent in the last {steps} steps"
+    return f"silent in the last {plural(steps, 'step')}"
 
 
 def count(session: Session, preset: str) -> Tally:

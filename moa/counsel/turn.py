@@ -186,7 +186,7 @@ class TurnCounsel:
             self.council.told_full = True
             text = (
                 f"guidance in force has reached its bound ({now.tokens} tokens; guidance_tokens in the preset, and a tenth of the window): "
-                "from here on the panel is asked for blockers only; /compact makes room"
+                "from here on the panel is asked for blockers only; /compact frees it up"
             )
             self._emit(Notice(source="moa", level="info", code="guidance_full", text=text))
         return {"in_force": now.points, "blockers_only": now.blockers_only}
@@ -201,7 +201,7 @@ class TurnCounsel:
             self._ahead = asyncio.create_task(self._take(call, decision, first=False), name="counsel ahead")
         if ready is not None:
             return self._fresh(ready, call)
-        under_way = Decision(False, decision.trigger, "counsel is under way and comes with a later call")
+        under_way = Decision(False, decision.trigger, "counsel is running and comes with a later call")
         self._skipped(call, under_way if decision.take else decision)
         return None
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.llm.money import show_cost
 from agent.views import Mark, StackView, TableView, TabsView, TreeView, View
+from moa.aggregate.result import OUTPUT_MODES
 from moa.counsel.cadence import WITHHELD
 from moa.counsel.holding import AGREED, ALONE, DISPUTED, NEXT, NONE, SOME, Checks, matrix, sides
 from moa.counsel.record import CounselRecord
@@ -222,17 +223,6 @@ def _figure(tokens: int | None) -> str:
     return "" if tokens is None else f"{tokens:,}"
 
 
-MODES = {
-    "json_schema": "JSON schema",
-    "json_object": "JSON object",
-    "prompt": "prompted JSON",
-    "repair": "prompted JSON, repaired",
-    "retry": "prompted JSON, asked again",
-    "raw": "the answers as they are",
-    "vote": "counted by vote",
-}
-
-
 def _about(record: CounselRecord) -> Iterable[tuple[str, str]]:
     """How it came about, and what it did."""
     receipt = record.receipt or {}
@@ -241,7 +231,7 @@ def _about(record: CounselRecord) -> Iterable[tuple[str, str]]:
         ("taken because", record.reason or record.trigger),
         ("sent with", f"call {record.iteration}, taken before call {record.step}" if record.guidance else "no call"),
         ("severity", record.severity),
-        ("output mode", MODES.get(record.rung or "", record.rung)),
+        ("output mode", OUTPUT_MODES.get(record.rung or "", record.rung)),
         ("order (seed)", record.seed),
         ("saved", receipt.get("saved_usd")),
     ]

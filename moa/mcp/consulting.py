@@ -78,7 +78,7 @@ class Consulting:
         _check(question, context)
         if level or depth.depth(self._env):
             text = f"there is no panel to ask: the one who asks is inside of a panel already ({depth.VARIABLE})"
-            raise UsageError(text, remedy="go on without it", kind="recursion")
+            raise UsageError(text, remedy="continue without it", kind="recursion")
         host, plugin = self._open()
         chosen = plugin.load(preset or plugin.armed or plugin.settings.preset)
         plugin.check(chosen)

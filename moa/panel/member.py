@@ -101,7 +101,7 @@ class Seat:
         except asyncio.CancelledError:
             outcome = self._failure("cancelled", "stopped before it had answered")
         except TimeoutError:
-            outcome = self._cut_off("timed_out", f"no end within {self._timeout_s:g} s")
+            outcome = self._cut_off("timed_out", f"timed out after {self._timeout_s:g} s")
         except Refused as error:
             # A text that a filter cut is advice; the words of a refusal are none.
             refused = self._cut_off if error.cut else self._failure

@@ -203,7 +203,7 @@ class Panel:
         for slot in slots:
             self._running[slot][1].soft_deadline()
         who = ", ".join(self._running[slot][1].member.label for slot in slots)
-        text = f"still waiting for {who} after {self.preset.soft_s:g} s; /moa go goes on with what is in"
+        text = f"still waiting for {who} after {self.preset.soft_s:g} s; /moa go continues with the answers so far"
         emit(events.Notice(source="moa", level="info", code="soft_deadline", text=text))
 
     def _close_round(self, awaited: list[str], skipped: tuple[str, ...], hurried: bool) -> Round:

@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 from agent.config.toml import Table, parse
 from agent.errors import UsageError
 from agent.llm.request import Effort, ModelRef
+from agent.text.numbers import plural
 from moa.aggregate.methods import METHODS
 from moa.counsel.cadence import Cadence
 from moa.panel.grades import SEVERITIES, Severity
@@ -25,10 +26,10 @@ VERBS = {
     "status": "what is armed, and what it would do now",
     "ask": "counsel for one question, whatever is armed",
     "show": "the last counsel in full, or the Nth",
-    "again": "sum up the last counsel's answers anew",
+    "again": "compare the last counsel's answers again",
     "quote": "what a counsel would cost, before it is taken",
     "cancel": "stop one member",
-    "go": "go on with the answers that are in",
+    "go": "continue with the answers so far",
     "tool": "may the model ask for counsel itself",
 }
 """What may stand after /moa, and what it does."""
@@ -237,9 +238,11 @@ def _check(top: Table, preset: Preset) -> None:
         raise top.error("references", "put nobody on the panel", "add a [[references]] table, or enable one")
     if members > MAX_REFERENCES:
         remedy = f"at most {MAX_REFERENCES}: take some out, set enabled = false, or lower a count"
-        raise top.error("references", f"make {members} members (counting count)", remedy)
+        raise top.error("references", f"make {plural(members, 'member')} (counting count)", remedy)
     if preset.quorum is not None and preset.quorum > members:
-        raise top.error("quorum", f"is {preset.quorum}, but there are {members} members", f"use at most {members}")
+        raise top.error(
+            "quorum", f"is {preset.quorum}, but there are {plural(members, 'member')}", f"use at most {members}"
+        )
     if METHODS[preset.aggregate].needs_model and not preset.aggregator.enabled:
         without = " or ".join(f'"{name}"' for name, method in METHODS.items() if not method.needs_model)
         problem = f'is false, but aggregate = "{preset.aggregate}" needs one'
@@ -314,7 +317,7 @@ def _model(table: Table, key: str) -> str | None:
     try:
         model = ModelRef.parse(text)
     except ValueError as error:
-        raise table.error(key, f"is no model: {error}", "write ENDPOINT:MODEL") from None
+        raise table.error(key, f"is not a model: {error}", "write ENDPOINT:MODEL") from None
     if model.endpoint.casefold() == "moa" or model.model.casefold().startswith(PANELS):
         # Such a model is itself a panel: it would fan out again, and make calls that no preset names.
         problem = f"is {text}, a panel itself, and a panel in a panel is recursive"

@@ -186,7 +186,7 @@ def create(name: str, text: str, *, config_dir: Path) -> Path:
     check_name(name, path)
     read(text, name=name, path=path)
     if path.exists():
-        raise UsageError(f"{path} is there already", remedy="choose another name, or edit that file")
+        raise UsageError(f"{path} already exists", remedy="choose another name, or edit that file")
     write(path, text)
     return path
 
@@ -205,7 +205,7 @@ def save(path: Path, changes: Mapping[str, Any]) -> Preset:
     try:
         document: Any = tomlkit.parse(text_at(path))
     except ParseError as error:
-        raise UsageError(f"{path} is not TOML: {error}", remedy="mend that line", kind="preset") from None
+        raise UsageError(f"{path} is not TOML: {error}", remedy="fix that line", kind="preset") from None
     for dotted, value in changes.items():
         *parents, key = dotted.split(".")
         table = document

@@ -192,9 +192,9 @@ def _object(raw: bytes) -> dict[str, Any]:
     try:
         body = foreign_json.loads(raw)
     except ValueError as error:
-        raise BadRequest(f"the request is no JSON: {error}", status=400) from None
+        raise BadRequest(f"the request is not JSON: {error}", status=400) from None
     if not isinstance(body, dict):
-        raise BadRequest("the request is no JSON object", status=400)
+        raise BadRequest("the request is not a JSON object", status=400)
     return body
 
 

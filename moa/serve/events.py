@@ -88,7 +88,7 @@ class Meter:
         try:
             payload = foreign_json.loads(data)
         except ValueError:
-            raise StreamBroken("an event of the answer is no JSON") from None
+            raise StreamBroken("an event of the answer is not JSON") from None
         if not isinstance(payload, dict):
             return Event(raw)
         self._first = False

@@ -167,7 +167,7 @@ class _Passing:
                 raise AnswerTooLong(f"the answer of {call.endpoint.name} has more than {len(body)} bytes")
         payload = first_object(bytes(body).decode("utf-8", "replace"))
         if payload is None:
-            raise StreamBroken(f"the answer of {call.endpoint.name} is no JSON object, or broke off")
+            raise StreamBroken(f"the answer of {call.endpoint.name} is not a JSON object, or broke off")
         meter.whole(payload)
         if self.remembered and meter.failed is None:
             call.served.answer.whole(payload)

@@ -169,7 +169,7 @@ def new_run() -> str:
 
 
 def depth_of(headers: Mapping[str, str]) -> int:
-    """How many panels are around a request; what is no number counts as one."""
+    """How many panels are around a request; what is not a number counts as one."""
     levels = [
         1 if (level := whole_number(headers[name])) is None else level for name in depth.HEADERS if name in headers
     ]
@@ -208,7 +208,7 @@ def build(
 
 @dataclass(slots=True)
 class _Presets:
-    """Presets as they are now on disk, read anew only where their file has changed."""
+    """Presets as they are now on disk, read again only where their file has changed."""
 
     config: Config
     _kept: dict[str, tuple[tuple[str, int, int], Preset]] = field(default_factory=dict)

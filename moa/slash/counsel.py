@@ -57,7 +57,7 @@ def _said(text: str) -> Said:
 
 def _nothing_more(verb: str, rest: str) -> None:
     if rest:
-        raise UsageError(f"/moa {verb} takes nothing after it, and {rest!r} stands there", remedy=f"/moa {verb}")
+        raise UsageError(f"/moa {verb} takes no argument, but got {rest!r}", remedy=f"/moa {verb}")
 
 
 # Arming
@@ -102,7 +102,7 @@ def _unknown(word: str, presets: list[str]) -> UsageError:
     near = difflib.get_close_matches(word, [*VERBS, *presets], n=1, cutoff=0.5)
     listed = f"verbs: {', '.join(VERBS)}; presets: {', '.join(sorted(presets))}"
     remedy = f"did you mean /moa {near[0]}? ({listed})" if near else listed
-    return UsageError(f"/moa {word}: there is no such verb or preset", remedy=remedy, kind="unknown_preset")
+    return UsageError(f"/moa {word}: no such verb or preset", remedy=remedy, kind="unknown_preset")
 
 
 # Asking
@@ -163,7 +163,7 @@ def _recorded(moa: Armed, context: CommandContext) -> Counsel:
         )
     except (IndexError, KeyError, ValueError, TypeError):
         raise UsageError(
-            "there are no answers in this session to analyse anew", remedy="take counsel first: /moa ask PROMPT"
+            "there are no answers in this session to analyse again", remedy="take counsel first: /moa ask PROMPT"
         ) from None
 
 
@@ -194,14 +194,14 @@ async def _status(moa: Armed, context: CommandContext, rest: str) -> Result:
         rows.append((f"member {member.slot}", f"{about} ({heard})" if heard else about))
     rows.append(("panel", str(tally)))
     rows += _aggregators(moa, preset)
-    rows.append(("receives it", ", ".join(preflight.receivers(preset, moa.host.client, moa.main()))))
+    rows.append(("sent to", ", ".join(preflight.receivers(preset, moa.host.client, moa.main()))))
     rows.append(("cadence", f"{preset.cadence}{', lookahead' if preset.lookahead else ''}"))
     rows.append(("sends", _sends(preset)))
     quorum = "all" if preset.quorum is None else f"{preset.quorum} of {len(preset.members)}"
     rows.append(
         (
-            "waits for",
-            f"{quorum}, then {preset.grace_s:g} s; says so at {preset.soft_s:g} s; {preset.timeout_s:g} s at most",
+            "quorum",
+            f"{quorum}, +{preset.grace_s:g} s grace; warns at {preset.soft_s:g} s; {preset.timeout_s:g} s at most",
         )
     )
     rows.append(("tool", moa.tool_mode))

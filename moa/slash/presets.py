@@ -65,7 +65,7 @@ async def _new(moa: Armed, context: CommandContext, words: list[str]) -> Result:
     if name in TABLE:
         raise UsageError(f"a preset named {name} could not be armed with /preset {name}", remedy="choose another name")
     if path.exists():
-        raise UsageError(f"{path} is there already", remedy=f"/preset edit {name} changes it; or choose another name")
+        raise UsageError(f"{path} already exists", remedy=f"/preset edit {name} changes it; or choose another name")
     if models:
         return await make(moa, context, name, tuple(models))
     if context.ask is None:
@@ -85,8 +85,8 @@ async def _edit(moa: Armed, context: CommandContext, words: list[str]) -> Result
 
     async def run_editor(path: Path) -> None:
         if await ask(EditFile(path=path)) is None:
-            remedy = f"what it left is in {path}; /preset edit {name} goes on with it"
-            raise UsageError("the editor was not ended in order; nothing was changed", remedy=remedy)
+            remedy = f"your edits are in {path}; /preset edit {name} opens it again"
+            raise UsageError("the editor did not exit cleanly; nothing was changed", remedy=remedy)
 
     return Said((await edited(name, moa.host.config_dir, moa.host.project_dir, run_editor)).view)
 
@@ -96,7 +96,7 @@ async def _copy(moa: Armed, context: CommandContext, words: list[str]) -> Result
         raise UsageError("/preset copy needs a preset and a new name", remedy="/preset copy NAME NEW")
     source, target = words
     path = store.copy(source, target, config_dir=moa.host.config_dir, project_dir=moa.host.project_dir)
-    return _said(f"{path} is there. `/preset edit {target}` changes it, `/preset {target}` arms it.")
+    return _said(f"{path} created. `/preset edit {target}` changes it, `/preset {target}` arms it.")
 
 
 async def _remove(moa: Armed, context: CommandContext, words: list[str]) -> Result:

@@ -24,7 +24,7 @@ OPUS = CONFIG.replace('model = "fake:main"', 'model = "fake:claude-opus-5-5"')
 
 
 class Brings(Plugin):
-    """Says how deep the main model thinks, as a preset on the command line does."""
+    """Says the main model's reasoning effort, as a preset on the command line does."""
 
     name = "brings"
 
@@ -68,7 +68,7 @@ def test_effort_changes_in_mid_session_and_is_kept_with_it(tmp_path: Path) -> No
     bench = ChatBench(tmp_path, config=OPUS)
     bench.run("/effort high", "hi", "/effort high", "/effort low", "again", "/effort", "/effort hihg")
     first, same, changed, look = shown(bench)
-    # Nothing was said yet, or nothing changes: nothing is read anew.
+    # Nothing was said yet, or nothing changes: nothing is read again.
     assert "effort high" in first and "anew" not in first + same
     assert re.search(r"reads this conversation anew at the next call: about \d+ tokens", changed)
     assert "low, medium, high, xhigh, max" in look
@@ -105,7 +105,7 @@ def test_a_level_that_the_model_does_not_have_is_told(tmp_path: Path) -> None:
     host.agent.session.close()
     host.agent.ledger.close()
     assert notices == ["effort: fake:claude-opus-5-5 has no level minimal (it has low, medium, high, xhigh, max): "
-                       "nothing is sent, so its own default holds"]  # fmt: skip
+                       "nothing is sent, so its default applies"]  # fmt: skip
 
 
 def test_the_status_line_shows_it(tmp_path: Path) -> None:

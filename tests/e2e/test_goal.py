@@ -118,7 +118,7 @@ def test_a_failing_test_is_made_to_pass(program: Program, endpoint: ScriptedEndp
     assert "wrong sum" in result["goal"][0]["gate"]["tail"]
     assert "a + b" in (program.work_dir / "add.py").read_text()
     case = endpoint.calls("judge")[-1].body["messages"][-1]["content"]
-    assert "add.py (+1 -1 lines)" in str(case) and "exited with 0" in str(case)
+    assert "add.py (+1 -1 line)" in str(case) and "exited with 0" in str(case)
 
 
 def test_a_preset_as_a_panel_of_judges(program: Program, endpoint: ScriptedEndpoint) -> None:

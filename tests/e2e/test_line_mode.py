@@ -63,7 +63,7 @@ def test_counsel_is_told_of_as_it_comes(program: Program) -> None:
         terminal.wait_for("counsel panel: 2 of 3 answered")
         terminal.wait_for("tokens,")
         terminal.send("/moa status\r")
-        terminal.wait_for("receives it")
+        terminal.wait_for("it is sent to")
         terminal.send("\x04")
         assert terminal.end() == 0
     assert terminal.text.count("answered (") == 2 and terminal.text.count("reference 3 fail-400 failed (") == 1

@@ -240,7 +240,7 @@ def test_an_address_as_a_foreign_server_may_go_and_come_back(panel: Program, tmp
         stranger = connection({})
         stranger.start()
         await stranger.settled()
-        assert stranger.problem.startswith("it answers 401") and "wants a key" in stranger.problem
+        assert stranger.problem.startswith("it answers 401") and "needs a key" in stranger.problem
         it = connection({"Authorization": "Bearer ${MOA_SERVE_KEY}"})
         it.start()
         await it.settled()

@@ -384,7 +384,7 @@ def test_the_verbs(tmp_path: Path) -> None:
         assert isinstance(status, Said) and isinstance(status.view, TableView)
         rows = dict(status.view.rows)
         assert rows["member 1"] == "fake:one: doubt" and rows["panel"] == "no counsel was taken yet"
-        assert rows["receives it"] == "this machine"
+        assert rows["sent to"] == "this machine"
         assert "2 of 2 answered" in rows["last counsel"] and rows["cadence"] == "iteration"
         quoted = await bench.say("/moa quote q", busy=True)
         assert isinstance(quoted, Said) and isinstance(quoted.view, TableView) and "wrong tool" in quoted.view.note
@@ -416,9 +416,9 @@ def test_wrong_verbs_name_the_nearest(tmp_path: Path) -> None:
             ("/moa ask", "/moa ask [@PRESET] PROMPT"),
             ("/moa q what?", "/moa ask @q what?"),
             ("/moa tool maybe", "force | offer | off"),
-            ("/moa cancel", "at work: nobody"),
-            ("/moa cancel 1", "at work: nobody"),
-            ("/moa go", "while a panel is at work"),
+            ("/moa cancel", "active: nobody"),
+            ("/moa cancel 1", "active: nobody"),
+            ("/moa go", "while a panel is active"),
             ("/moa ask @nope x", "quality"),
         ):
             with pytest.raises(UsageError) as caught:

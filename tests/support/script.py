@@ -36,7 +36,7 @@ SHAPES = frozenset(
         "hang",  # headers, then nothing until the client leaves
         "stall",  # words, then keep-alive comments for ever
         "mute",  # keep-alive comments for ever, and never a word
-        "junk",  # a data line that is no JSON
+        "junk",  # a data line that is not JSON
     }
 )
 

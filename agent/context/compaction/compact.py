@@ -67,7 +67,7 @@ async def compact(
             used=gauge.used,
         )
     except (ModelError, BudgetReached, UsageError) as problem:
-        told = f"{model} could not sum up the conversation ({problem.message}): heads and tails of it stand in for a summary"
+        told = f"{model} could not summarize the conversation ({problem.message}): heads and tails of it stand in for a summary"
         emit(Notice(level="warning", code="compaction_mechanical", text=told))
         text, written_by = await asyncio.to_thread(mechanical, found), None
     before = estimate(session.sent(), agent.tools.specs)

@@ -136,7 +136,7 @@ class Collector:
                 self._left.append(f"the provider dropped them: {whole(reason)}")
 
     def cite(self, annotations: object) -> None:
-        """Sources, as any of the three wires writes them; what is no page with an address is passed over."""
+        """Sources, as any of the three wires writes them; what is not a page with an address is passed over."""
         for entry in annotations if isinstance(annotations, list) else ():
             if not isinstance(entry, dict):
                 continue
@@ -233,9 +233,9 @@ class Collector:
                 return
         elif self.finish == "stop" or not self._word:
             return
-        why = "which is no known end" if self.finish == "unknown" else "and no call came"
+        why = "which is not a known end" if self.finish == "unknown" else "and no call came"
         text = f"the provider ended the answer with {self._word!r}, {why}: it may not be whole"
-        raise self.break_off(StreamBroken(text, remedy='what came is kept: say "go on", or try again'))
+        raise self.break_off(StreamBroken(text, remedy='what came is kept: say "continue", or try again'))
 
     def _refused(self) -> ModelError:
         """In the model's own words, or by name where it has none."""

@@ -44,7 +44,7 @@ class DecoderBase:
         self._answer.generation_id = headers.get("x-generation-id") or headers.get("X-Generation-Id")
 
     def feed(self, event: str, data: str) -> list[StreamEvent]:
-        """One server-sent event. What is no JSON object is passed over, unless it is one that was cut or can't be read."""
+        """One server-sent event. What is not a JSON object is passed over, unless it is one that was cut or can't be read."""
         data = data.strip()
         if not data or data == "[DONE]":
             return []

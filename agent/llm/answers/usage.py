@@ -1,6 +1,6 @@
 """What an endpoint says of a call's tokens and cost, under every name that is known for it. Shared by all dialects.
 
-A figure that can't be is no figure: an answer for which no positive prompt count came, or a count that is no number of tokens, has
+A figure that can't be is no figure: an answer for which no positive prompt count came, or a count that is not a number of tokens, has
 no usage at all. Its cost is then unknown, never nothing, and the bound that was reserved for it goes on counting.
 """
 
@@ -13,7 +13,7 @@ from agent.llm.money import LARGEST_NANO, NANO, nano_from_usd
 from agent.llm.stream import Usage
 
 MOST_TOKENS = 10**15
-"""What lies above is no number of tokens."""
+"""What lies above is not a number of tokens."""
 
 TICKS_PER_NANO = 10
 """xAI bills in ticks, 10^10 to the US dollar (https://docs.x.ai/developers/cost-tracking)."""

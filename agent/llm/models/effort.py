@@ -65,4 +65,4 @@ def remark(
     taken = [level for level in EFFORTS if level in (levels(model.model, facts) or ())]
     if not [level for level in taken if level != "none"]:
         return f"the effort of {model} can't be set: nothing is sent"
-    return f"{model} has no level {effort} (it has {', '.join(taken)}): nothing is sent, so its own default holds"
+    return f"{model} has no level {effort} (it has {', '.join(taken)}): nothing is sent, so its default applies"

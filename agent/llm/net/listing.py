@@ -24,7 +24,7 @@ LISTING_S = 20.0
 async def list_models(http: Http, endpoint: Endpoint, dialect: Dialect, connect_s: float) -> list[ListedModel]:
     """The endpoint's list, and from llama.cpp also `/props`, which alone knows the window that its server was started with.
 
-    Raises the refusal as the dialect classifies it, TimedOut after `LISTING_S` seconds, StreamBroken where the answer is no list of models.
+    Raises the refusal as the dialect classifies it, TimedOut after `LISTING_S` seconds, StreamBroken where the answer is not a list of models.
     """
     try:
         async with asyncio.timeout(LISTING_S):

@@ -93,7 +93,7 @@ def arguments(endpoint: Endpoint, request: Request) -> list[str]:
     model = "" if request.wire_model == DEFAULT_MODEL else request.wire_model
     if model.startswith("-"):
         raise UsageError(
-            f"{request.model} is no name of a model: a program would take it for an option",
+            f"{request.model} is not a name of a model: a program would take it for an option",
             remedy=f"write the model's name as the program knows it, or {endpoint.name}:{DEFAULT_MODEL}",
         )
     effort = request.reasoning or ""

@@ -182,5 +182,5 @@ def _key_remedy(endpoint: Endpoint | None) -> str:
 
 
 def _plain(text: str) -> str:
-    """A body that is no JSON as one short line: markup and white space taken out."""
+    """A body that is not JSON as one short line: markup and white space taken out."""
     return " ".join(re.sub(r"<[^<>]{0,1000}>", " ", text[:10_000]).split())[:300]

@@ -242,6 +242,6 @@ async def _search(argv: list[str], folder: Path, names: bytes, found: _Found | _
     elif not found.count and (message := first.decode("utf-8", "replace").strip().removeprefix("rg: ")[:1_000]):
         # Both programs end with 2 for a pattern that is none; ripgrep also where it could not read a file, and then says nothing.
         if code == 2:
-            raise ToolError(f"the pattern is no regular expression: {message}")
+            raise ToolError(f"the pattern is not a regular expression: {message}")
         if code not in (0, 1) or message.startswith("Traceback"):
             raise ToolError(f"the search failed: {message.splitlines()[-1]}")

@@ -151,7 +151,7 @@ class LineMode:
             detach()
             session = self.chat.host.agent.session
             if session.resumable:
-                self.terminal.out(f"go on with: moa --resume {session.id}")
+                self.terminal.out(f"resume with: moa --resume {session.id}")
             self.terminal.flush()
         return 0
 
@@ -210,7 +210,7 @@ class LineMode:
         if isinstance(told, Said):
             self.listen(Shown(command=found.command, view=told.view))
         without = "2 send it without · " if found.off else ""
-        self.terminal.out(f"This is who receives it. 1 send it, and don't ask again · {without}3 not now")
+        self.terminal.out(f"This is who it is sent to. 1 send it, and don't ask again · {without}3 not now")
         answer = await self._choice()
         if answer == "1":
             await asyncio.to_thread(disclosure.agree, found, state)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Literal
 
 from agent.text.cleaning import harmless
+from agent.text.numbers import plural
 from agent.ui import matrix
 from agent.ui.line.blocks import longest, tokens
 from agent.ui.matrix import Piece, lay_out
@@ -108,7 +109,7 @@ class Paint:
         lines = harmless(diff).splitlines()
         shown = [self._diff_line(line) for line in lines[:most]]
         if len(lines) > most:
-            shown.append(self(f"… {len(lines) - most} more lines", "dim"))
+            shown.append(self(f"… {plural(len(lines) - most, 'more line')}", "dim"))
         return "\n".join(shown)
 
     def _diff_line(self, line: str) -> str:

@@ -31,6 +31,7 @@ from agent.forms import Choices
 from agent.llm.messages import Message
 from agent.session.seen import ToolSeen
 from agent.text.cleaning import visible
+from agent.text.numbers import plural
 from agent.ui import words
 from agent.ui.asking import MOST_LINES, in_lines
 from agent.ui.line.blocks import Blocks, at_once
@@ -155,7 +156,7 @@ class Printer:
             self._problem(event.error.message, event.error.remedy)
         tokens = f"{words.count(event.usage.prompt)} + {words.count(event.usage.completion)} tokens"
         cost = words.money(event.cost)
-        parts = [words.plural(event.iterations, "step"), tokens, *([cost] if cost else []), f"{event.duration_s:.1f} s"]
+        parts = [plural(event.iterations, "step"), tokens, *([cost] if cost else []), f"{event.duration_s:.1f} s"]
         self._out(self.paint(f"  {', '.join(parts)}", "dim"))
         self._out("")
 
@@ -177,7 +178,7 @@ class Printer:
                 self._out(self.paint.diff(event.diff, DIFF_LINES))
         elif event.outcome == "ok" and event.text.strip():
             lines = event.text.strip().count("\n")
-            more = f" (and {words.plural(lines, 'more line')})" if lines else ""
+            more = f" (and {plural(lines, 'more line')})" if lines else ""
             self._out(self.paint(f"  {words.first_line(event.text.strip().splitlines()[0])}{more}", "dim"))
 
     def _side_finished(self, event: SideFinished) -> None:
@@ -205,7 +206,7 @@ class Printer:
     def _asked(self, event: Asked) -> None:
         request, paint = event.request, self.paint
         self._out("")
-        self._out(paint(f"May it run? {visible(request.title or request.call.name)}", "yellow"))
+        self._out(paint(f"Allow this? {visible(request.title or request.call.name)}", "yellow"))
         if request.diff:
             self._asked_about.add(request.call.id)
             self._out(paint.diff(visible(request.diff), MOST_LINES))
@@ -222,7 +223,7 @@ class Printer:
         messages = [message for message in event.history if message.role != "system"]
         left_out = len(messages) - SHOWN_MESSAGES
         if left_out > 0:
-            self._out(self.paint(f"… {words.plural(left_out, 'earlier message')}: /export writes them all", "dim"))
+            self._out(self.paint(f"… {plural(left_out, 'earlier message')}: /export writes them all", "dim"))
         first = max(0, left_out)
         for number, message in enumerate(event.history, 1):
             if message.role != "system" and (first := first - 1) < 0:

@@ -39,7 +39,7 @@ class Status:
 
     @property
     def moving(self) -> bool:
-        """A turn is under way."""
+        """A turn is running."""
         return bool(self.doing)
 
     def apply(self, event: ChatEvent) -> None:
@@ -92,7 +92,7 @@ class Status:
             parts.append(f"{self.doing} {self.clock() - self._since:.0f} s")
         if self.sides:
             tokens = sum(progress.tokens for progress in self.sides.values() if progress)
-            parts.append(f"{len(self.sides)} at work beside it ({words.count(tokens)} tokens)")
+            parts.append(f"{len(self.sides)} working beside it ({words.count(tokens)} tokens)")
         if self.queued:
             parts.append(f"{self.queued} queued (Esc: take back)")
         elif self.doing:

@@ -23,7 +23,7 @@ def commentary(stream: TextIO) -> TextIO:
     try:
         descriptor = stream.fileno()
         piped = stat.S_ISFIFO(os.fstat(descriptor).st_mode) or stat.S_ISSOCK(os.fstat(descriptor).st_mode)
-    except (OSError, ValueError, AttributeError):  # closed, replaced by something that is no file
+    except (OSError, ValueError, AttributeError):  # closed, replaced by something that is not a file
         return stream
     return cast("TextIO", Commentary(descriptor)) if piped else stream
 

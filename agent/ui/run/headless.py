@@ -33,6 +33,7 @@ from agent.events import (
 )
 from agent.loop.turn import Turn
 from agent.text.cleaning import harmless
+from agent.text.numbers import plural
 from agent.ui import words
 from agent.ui.run.interrupts import Interrupts
 from agent.ui.run.result import EXIT_CODES, result
@@ -197,8 +198,8 @@ async def _turns(
         if further is None or further.message is None or interrupts.stopped:
             break
         if left is not None and (left := left - finished.iterations) <= 0:
-            remedy = f"raise --max-iterations, or go on with --session {agent.session.id}"
-            told = f"stopped after {calls} calls of the main model"
+            remedy = f"raise --max-iterations, or resume with --session {agent.session.id}"
+            told = f"stopped after {plural(calls, 'call')} of the main model"
             error = ErrorInfo(kind="max_iterations", message=told, remedy=remedy)
             finished = replace(finished, status="limit", error=error)
             break
@@ -249,7 +250,7 @@ def fail(status: TurnStatus, error: ErrorInfo, output: Output, *, session: str |
 def last_words(output: Output) -> None:
     """What a run says that was told to end and did not come to it in time; nothing where it has said it. Called from any thread."""
     if not output.ended:
-        message = "stopped by the user; it could not be ended in order"
+        message = "stopped by the user; it could not be ended cleanly"
         fail("interrupted", ErrorInfo(kind="interrupted", message=message, remedy="see: moa activity"), output)
 
 
@@ -302,9 +303,9 @@ def _say_cost(host: Host, finished: TurnFinished, output: Output) -> None:
     except StateError:
         return
     session = host.agent.session
-    further = f" · go on with: moa --resume {session.id}" if session.resumable else ""
+    further = f" · resume with: moa --resume {session.id}" if session.resumable else ""
     output.say(
-        f"{len(calls)} calls, {finished.usage.prompt:,} + {finished.usage.completion:,} tokens, {total}, "
+        f"{plural(len(calls), 'call')}, {finished.usage.prompt:,} + {finished.usage.completion:,} tokens, {total}, "
         f"{finished.duration_s:.1f} s{further}"
     )
 

@@ -11,6 +11,7 @@ from agent.chat.events import Action, Shown
 from agent.config.paths import Paths
 from agent.errors import StateError, UsageError
 from agent.forms import EditFile
+from agent.text.numbers import plural
 from agent.ui.settings import UiSettings, read, read_section
 
 if TYPE_CHECKING:
@@ -190,7 +191,7 @@ async def _resume(app: ChatApp) -> None:
         Item(
             one.id,
             one.name or one.first or "(nothing said)",
-            f"{time.strftime('%d %b %H:%M', time.localtime(one.changed))}, {one.messages} messages, {one.id}",
+            f"{time.strftime('%d %b %H:%M', time.localtime(one.changed))}, {plural(one.messages, 'message')}, {one.id}",
         )
         for one in found
         if one.id != host.agent.session.id
@@ -198,7 +199,7 @@ async def _resume(app: ChatApp) -> None:
     if not items:
         app.notify("There is no other session yet", markup=False)
         return
-    chosen = await app.push_screen_wait(Picker("Go on with a session", items))
+    chosen = await app.push_screen_wait(Picker("Resume a session", items))
     if chosen is not None:
         app.submit(f"/resume {chosen}")
 
@@ -275,7 +276,7 @@ async def _go_back(app: ChatApp) -> None:
         app.notify("There is no earlier message yet", markup=False)
         return
     items = [Item(str(place.number), " ".join(place.text.split()) or "(an image)") for place in found]
-    chosen = await app.push_screen_wait(Picker("Go back to a message, and say it anew", items))
+    chosen = await app.push_screen_wait(Picker("Go back to a message, and change it", items))
     if chosen is None:
         return
     touched = await asyncio.to_thread(files_since, host, int(chosen))
@@ -285,9 +286,9 @@ async def _go_back(app: ChatApp) -> None:
         ways = [Item("conversation", "The conversation alone", "files stay as they are")]
         if touched.restore:
             names = ", ".join(show(change.path) for change in touched.restore)
-            ways.insert(0, Item("keep", "The conversation and the files", f"put back: {names}"))
+            ways.insert(0, Item("keep", "The conversation and the files", f"restored: {names}"))
         others = ", ".join(show(change.path) for change in (*touched.changed, *touched.lost))
-        title = "What goes back?" + (f" (changed since, and stays: {others})" if others else "")
+        title = "What should be undone?" + (f" (changed since, and stays: {others})" if others else "")
         way = await app.push_screen_wait(Picker(title, ways, filter=False))
         if way is None:
             return

@@ -58,11 +58,11 @@ class ChatApp(App[None]):
     BINDING_GROUP_TITLE = "Everywhere"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f1", "help", "Help: keys and commands"),
-        Binding("f2", "focus_panel", "To those at work (stop, go on, open)"),
+        Binding("f2", "focus_panel", "To the active members (stop, continue, open)"),
         Binding("f3", "focus_transcript", "To the newest entry of the transcript"),
-        Binding("f4", "inspect", "Look into the last counsel"),
+        Binding("f4", "inspect", "Open the last counsel"),
         Binding("ctrl+o", "whole_transcript", "The transcript in full; / searches it"),
-        Binding("alt+g", "go_on", "Go on with the counsel that is in"),
+        Binding("alt+g", "go_on", "Continue with the answers so far"),
         Binding("shift+pageup,ctrl+pageup", "page(-1)", "Scroll the transcript up"),
         Binding("shift+pagedown,ctrl+pagedown", "page(1)", "Scroll the transcript down"),
         Binding("escape", "to_composer", "Back to the composer", show=False),

@@ -82,7 +82,7 @@ class Writer(threading.Thread):
         self.give_up()
 
     def give_up(self) -> None:
-        """Write nothing more but the piece that is under way; wait a moment for that one."""
+        """Write nothing more but the piece that is running; wait a moment for that one."""
         with self._changed:
             self._gone = True
             self._waiting.clear()

@@ -30,4 +30,4 @@ class SecondPress:
 
 def farewell(session: str, *, began: bool) -> str:
     """What to print on the way out: the exact command that comes back, where there is something to come back to."""
-    return f"go on with: moa --resume {session}" if began else ""
+    return f"resume with: moa --resume {session}" if began else ""

@@ -35,7 +35,7 @@ def z_of(level: float) -> float:
 def wilson(successes: int, trials: int, level: float = 0.95) -> Interval:
     """Wilson's score interval of one proportion (JASA 1927). Without trials nothing is known: 0 to 1."""
     if not 0 <= successes <= trials:
-        raise ValueError(f"{successes} of {trials} is no proportion")
+        raise ValueError(f"{successes} of {trials} is not a proportion")
     if not trials:
         return Interval(0.0, 1.0)
     z2, share = z_of(level) ** 2, successes / trials

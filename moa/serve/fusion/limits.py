@@ -74,7 +74,7 @@ def read_limits(body: dict[str, Any], *, responses: bool) -> Limits:
     if found is None:
         return Limits(steps)
     if not isinstance(found, list) or not found:
-        raise invalid("stop_server_tools_when", "is no list of conditions", "write at least one, or leave it out")
+        raise invalid("stop_server_tools_when", "is not a list of conditions", "write at least one, or leave it out")
     return Limits(steps, tuple(_condition(each, f"stop_server_tools_when[{at}]") for at, each in enumerate(found)))
 
 

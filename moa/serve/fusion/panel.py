@@ -130,5 +130,5 @@ def _tools(fusion: Fusion, there: Collection[str] | None, where: str) -> tuple[s
         return tuple(tool for tool in WEB_TOOLS.values() if there is None or tool in there)
     for tool in fusion.tools:
         if there is not None and tool not in there:
-            raise invalid(f"{where}.tools", f"names {tool}, which is not there in this program", "leave it out")
+            raise invalid(f"{where}.tools", f"names {tool}, which does not exist in this program", "leave it out")
     return fusion.tools

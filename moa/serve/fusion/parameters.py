@@ -186,7 +186,7 @@ def _tools(fields: Fields) -> tuple[tuple[str, ...] | None, tuple[str, ...], tup
     if value is None:
         return None, (), ()
     if not isinstance(value, list):
-        raise fields.error("tools", "is no list", "write a list of tools, or [] for none")
+        raise fields.error("tools", "is not a list", "write a list of tools, or [] for none")
     if len(value) > MOST_TOOLS:
         raise fields.error("tools", f"has {len(value)} entries", f"use at most {MOST_TOOLS}")
     names: dict[str, None] = {}
@@ -220,7 +220,7 @@ class Fields:
 
     def __init__(self, value: Any, where: str) -> None:
         if value is not None and not isinstance(value, Mapping):
-            raise invalid(where, "is no object", "write it in braces")
+            raise invalid(where, "is not an object", "write it in braces")
         self.data: Mapping[str, Any] = value or {}
         self.where = where
         self._asked: set[str] = set()
@@ -245,7 +245,7 @@ class Fields:
         if value is None:
             return None
         if not isinstance(value, str) or not value.strip():
-            raise self.error(key, "is no text", "write it in quotes")
+            raise self.error(key, "is not text", "write it in quotes")
         return value
 
     def texts(self, key: str, most: int | None = None) -> tuple[str, ...] | None:
@@ -254,7 +254,7 @@ class Fields:
         if value is None:
             return None
         if not isinstance(value, list) or not all(isinstance(each, str) and each.strip() for each in value):
-            raise self.error(key, "is no list of texts", 'write ["…", "…"]')
+            raise self.error(key, "is not a list of texts", 'write ["…", "…"]')
         if most is not None and len(value) > most:
             raise self.error(key, f"has {len(value)} entries", f"use at most {most}")
         return tuple(value)

@@ -143,7 +143,7 @@ class Sequence:
         part.id, part.name, part.written = call.id, call.name, call.arguments
 
     def _words(self, kind: Kind, text: str) -> None:
-        # A call that is under way may go on after these words; a call that is whole does not.
+        # A call that is running may go on after these words; a call that is whole does not.
         last = self._queue[-1] if self._queue else None
         if not text:
             return

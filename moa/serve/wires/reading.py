@@ -113,7 +113,7 @@ class Body:
         if not any(message.role != "system" for message in messages):
             raise Unsayable("messages", "there is nothing to answer")
         if messages[-1].role == "assistant":
-            raise Unsayable("messages", "the last message is an answer, and to go on with it is not possible here")
+            raise Unsayable("messages", "the last message is an answer, and continuing it is not possible here")
         self._known(messages, fields)
         controls = Controls(**self._controls) if self._controls else None
         return Asked(
@@ -127,7 +127,7 @@ class Body:
         model, quirks, words_alone = self.target.model, self.target.quirks, self.target.dialect in WORDS_ALONE
         images = any(isinstance(part, ImagePart) for message in messages for part in message.parts)
         if images and (words_alone or "no_images" in quirks):
-            raise Unsayable("messages", f"{model} takes no images")
+            raise Unsayable("messages", f"{model} does not accept images")
         if fields.get("tool_choice") == "required" and "no_forced_tool_choice" in quirks:
             raise Unsayable("tool_choice", f"{model} can't be made to call a tool")
         if fields.get("temperature") is not None and (words_alone or "no_temperature" in quirks):
@@ -182,7 +182,7 @@ def image(param: str, url: Any) -> ImagePart:
 def based(param: str, media_type: Any, data: Any) -> ImagePart:
     """An image in base64. Raises Unsayable for what is none."""
     if not isinstance(media_type, str) or not media_type.startswith("image/") or not isinstance(data, str):
-        raise Unsayable(param, "this is no image")
+        raise Unsayable(param, "this is not an image")
     try:
         base64.b64decode(data[:64], validate=len(data) % 4 == 0 and len(data) <= 64)
     except (binascii.Error, ValueError):

@@ -78,7 +78,7 @@ def responses(usage: Usage, more: Mapping[str, Any] | None = None) -> dict[str, 
 
 
 def _without_data(value: Any) -> tuple[Any, int]:
-    """A value without what is no text, and how much of that there was."""
+    """A value without what is not text, and how much of that there was."""
     if isinstance(value, dict):
         found = {key: _without_data(item) for key, item in value.items()}
         return {key: kept for key, (kept, _count) in found.items()}, sum(count for _kept, count in found.values())

@@ -86,7 +86,7 @@ def test_the_documented_file_is_read(tmp_path: Path) -> None:
         ("[mcp.servers.x]\ncommand = 'x'\nurl = 'http://x'", "mcp.servers.x names both", "give one"),
         ("[mcp.servers.x]\ncommand = './x'", "a path that depends on the folder", "whole path"),
         ("[mcp.servers.x]\nurl = 'ftp://x'", "mcp.servers.x.url is 'ftp://x'", "https://"),
-        ("[mcp.servers.'a b']\ncommand = 'x'", "is no usable name", "letters"),
+        ("[mcp.servers.'a b']\ncommand = 'x'", "is not a usable name", "letters"),
         ("[mcp]\nserver = {}", "mcp.server is not a known key", "servers"),
         ("model =\n[moa]", "line 1", "TOML"),
         (f"max_tokens = {'9' * 5000}", "digits", "take that out"),

@@ -330,7 +330,7 @@ def test_compact_says_when_there_is_nothing_to_do(tmp_path: Path) -> None:
 
     bench = ChatBench(tmp_path, ["hello"])
     bench.run("/compact", "hi", "/compact")
-    assert [event.message for event in bench.all(Refused)] == ["there is not enough to sum up yet"] * 2
+    assert [event.message for event in bench.all(Refused)] == ["there is not enough to summarize yet"] * 2
     assert len(bench.client.requests) == 1
 
 

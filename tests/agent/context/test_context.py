@@ -220,7 +220,7 @@ def test_a_file_is_a_command_with_completion_and_never_shadows_one(tmp_path: Pat
     assert bench.texts[0] == "Review a.txt well."
     assert bench.all(TurnStarted)[0].prompt.synthetic is None
     assert "Look it over (yours)" in render(bench.all(Shown)[-1].view)
-    assert sorted(notice.split("is no command: ")[1] for notice in notices) == [
+    assert sorted(notice.split("is not a command: ")[1] for notice in notices) == [
         "it is empty",
         "its name can't be typed as a command (letters, digits, - and _ alone)",
         "there is a command /compact already",

@@ -229,7 +229,7 @@ def test_the_record_has_calls_outcomes_changed_files_and_the_ends_of_results() -
     long = "start " + "x" * 2_000 + " 3 failed"
     evidence.add(ToolCallPart(id="2", name="shell", arguments='{"command": "pytest"}'), ToolResult(long, is_error=True))
     text = str(evidence)
-    for words in ("1. edit", "-> ok", "x.py (+2 -1 lines)", "2. shell", "-> ERROR", "3 failed"):
+    for words in ("1. edit", "-> ok", "x.py (+2 -1 line)", "2. shell", "-> ERROR", "3 failed"):
         assert words in text
     assert "start" not in text
 

@@ -181,7 +181,7 @@ def test_ctrl_c_pauses_and_resume_goes_on(tmp_path: Path) -> None:
 
     bench.run(begin, "/goal", "/goal resume")
     assert "you stopped it" in render(bench.all(Shown)[0].view)
-    assert "/goal resume goes on" in notices(bench)
+    assert "/goal resume continues" in notices(bench)
     assert endings(bench) == ["interrupted", "done"]
     assert bench.state.status == "done" and bench.state.spent.turns == 1
     assert "Goal: x" in bench.asked()[-1]
@@ -558,7 +558,7 @@ def test_a_restart_finds_it_paused_and_resume_goes_on_with_the_bill(tmp_path: Pa
     )
     again.run("/goal", "/goal resume")
     assert again.types[:2] == ["opened", "notice"]
-    assert "/goal resume goes on" in notices(again)
+    assert "/goal resume continues" in notices(again)
     assert "the program ended while it ran" in render(again.all(Shown)[0].view)
     assert again.state.status == "done" and again.state.spent.turns == 2
     assert again.all(TurnStarted)[0].prompt.text.count("Goal: x") == 1

@@ -256,7 +256,7 @@ def test_names_descriptions_and_schemas_are_made_safe(tmp_path: Path) -> None:
             assert "\x1b" not in repr([tool.spec for tool in it.runner.tools.values()]).replace("\\x1b", "")
             assert await it.call(names[1], {"text": "hello"}) == "you said hello"
             problems = it.servers.connections["it"].left_out
-            assert len(problems) == 3 and "its tool list has a schema that is no object" in problems[2]
+            assert len(problems) == 3 and "its tool list has a schema that is not an object" in problems[2]
 
     asyncio.run(run())
 

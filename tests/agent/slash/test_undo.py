@@ -76,7 +76,7 @@ def test_a_file_that_was_changed_since_is_not_touched(tmp_path: Path) -> None:
     assert refused.message == "nothing was undone: a.txt has changed since the agent wrote it"
     assert "/undo keep" in (refused.remedy or "")
     assert file.read_text() == "mine" and not (bench.work / "b.txt").exists()
-    assert "Left as they are: `a.txt`" in render(bench.view())
+    assert "Not changed: `a.txt`" in render(bench.view())
     assert bench.chat.host.agent.session.head is None
 
 

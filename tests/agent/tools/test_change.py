@@ -20,7 +20,7 @@ def test_a_new_file_with_its_folders(tmp_path: Path) -> None:
     assert (tmp_path / "a/b/c.txt").read_text() == "one\ntwo\n"
     assert result.diff == "--- /dev/null\n+++ b/a/b/c.txt\n@@ -0,0 +1,2 @@\n+one\n+two\n"
     # the model knows what it wrote: it may write again
-    assert call(context, "write", path="a/b/c.txt", content="three\n").text == "replaced a/b/c.txt (1 lines)"
+    assert call(context, "write", path="a/b/c.txt", content="three\n").text == "replaced a/b/c.txt (1 line)"
 
 
 def test_a_file_that_the_model_has_not_seen_is_not_overwritten(tmp_path: Path) -> None:

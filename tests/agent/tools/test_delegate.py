@@ -299,7 +299,7 @@ def test_a_failure_is_told_with_what_it_had(tmp_path: Path) -> None:
 def test_an_empty_report_is_a_failure_and_a_slow_one_is_ended(tmp_path: Path) -> None:
     bench = Bench(tmp_path, [ask(), ask(), "done"], ["", After(30, "x")], config=f"{DELEGATE}timeout_s = 0.05\n")
     bench.run()
-    assert "without a word" in bench.told[0] and "no end within 0.05 s" in bench.told[1]
+    assert "without a word" in bench.told[0] and "timed out after 0.05 s" in bench.told[1]
 
 
 def test_a_long_report_is_cut_in_the_middle_and_kept_whole(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def test_no_sequence_hides_a_part_of_a_command() -> None:
 def test_every_argument_is_named_and_one_without_end_is_counted() -> None:
     lines = in_lines(_request("delegate", task="look\naround", steps=3, text="y" * (MOST_CHARS + 5)))
     assert lines[:3] == ["  │ task: look", "  │ around", "  │ steps: 3"]
-    assert lines[-1] == "  │ … and 5 more characters that are not shown"
+    assert lines[-1] == "  │ … and 5 more characters not shown"
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_a_long_diff_is_counted_and_its_rest_named() -> None:
     diff = "--- a\n+++ b\n@@ -1 +1 @@\n" + "+x\n" * MOST_LINES
     request = _request("write", diff=diff, path="b")
     assert too_long(request) and read_answer("y", request) is None
-    assert in_full(request)[-1] == "… and 4 more lines that are not shown"
+    assert in_full(request)[-1] == "… and 4 more lines not shown"
     assert "more lines" in _printed(request)
 
 

@@ -27,9 +27,9 @@ def compacted(reason: str = "threshold", model: str | None = "fake:summer") -> C
 
 def test_it_is_told_on_a_line() -> None:
     assert (
-        words.compacted(compacted()) == "made room: 81.0k → 12.0k tokens, about; 34 messages summed up by fake:summer"
+        words.compacted(compacted()) == "compacted: 81.0k → 12.0k tokens, about; 34 messages summarized by fake:summer"
     )
-    assert words.compacted(compacted(model=None)).endswith("summed up without a model")
+    assert words.compacted(compacted(model=None)).endswith("summarized without a model")
 
 
 def test_the_transcript_has_it_with_the_summary_folded_in() -> None:

@@ -340,7 +340,7 @@ def test_the_toolbar_tells_what_goes_on() -> None:
     now[0] += 3
     status.apply(SideStarted(id="a", group="g", kind="reference", label="1", model="m"))
     status.apply(SideProgress(id="a", state="writing", elapsed_s=3, tokens=250))
-    assert line().endswith("waiting 3 s · 1 at work beside it (250 tokens) · Esc stops")
+    assert line().endswith("waiting 3 s · 1 working beside it (250 tokens) · Esc stops")
     status.apply(SideFinished(id="a", outcome="answered"))
     status.apply(Queued(texts=("more",)))
     assert line().endswith("waiting 3 s · 1 queued (Esc: take back)")
@@ -468,7 +468,7 @@ def test_a_line_is_sent_and_its_answer_printed_once(tmp_path: Path) -> None:
     assert bench.printed.count("First.\n\n- a\n- b\n") == 1
     session = bench.mode.chat.host.agent.session
     assert [message.text for message in session.history()[1:]] == ["hello", "First.\n\n- a\n- b\n"]
-    assert bench.printed.endswith(f"go on with: moa --resume {session.id}\n")
+    assert bench.printed.endswith(f"resume with: moa --resume {session.id}\n")
 
 
 def test_nothing_said_nothing_to_go_on_with(tmp_path: Path) -> None:
@@ -539,7 +539,7 @@ def test_ctrl_c_clears_then_stops_then_leaves_the_second_time(tmp_path: Path) ->
         bench.press("\x03")
         await until(lambda: "Ctrl+C again leaves" in bench.printed)
         bench.press("\x03")
-        await until(lambda: "go on with" in bench.printed)
+        await until(lambda: "resume with" in bench.printed)
 
     assert bench.run(script) == 0
 

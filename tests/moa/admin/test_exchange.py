@@ -81,7 +81,7 @@ def test_an_import_that_can_not_be_armed_here_says_why(program: Program) -> None
 def test_an_edit_is_taken_over_where_it_can_be_read_and_kept_where_not(program: Program) -> None:
     own = program.config_dir / "presets" / "budget.toml"
     spoil = program("preset", "edit", "budget", env={"EDITOR": "sed -i s/quorum/qorum/"})
-    assert spoil.code == 2 and "did you mean quorum?" in spoil.err and "goes on with it" in spoil.err
+    assert spoil.code == 2 and "did you mean quorum?" in spoil.err and "opens it again" in spoil.err
     assert not own.exists()
     mended = program("preset", "edit", "budget", env={"VISUAL": "sed -i s/qorum.*/quorum=3/"})
     assert mended.code == 0 and "before the shipped preset" in mended.out

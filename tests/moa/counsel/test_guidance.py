@@ -97,11 +97,11 @@ def test_the_full_form_frames_dates_and_keeps_dissent() -> None:
         "Next steps:\n- pytest -x\n",
         "- Run the tests.\n",
         "- Where to fix it: alpha: the parser; beta: the caller [its quote is not in the source]\n",
-        "Minority report, each seen by one alone:\n- gamma: The lock file is old.",
-        "Seen by none:\n- Windows.",
+        "Minority report, each raised by one member:\n- gamma: The lock file is old.",
+        "Blind spots:\n- Windows.",
     ):
         assert expected in text
-    assert "Seen by some" not in text, "what is empty takes no room"
+    assert "Mentioned by some" not in text, "what is empty takes no room"
 
 
 def test_who_failed_is_named_in_neutral_words_alone() -> None:

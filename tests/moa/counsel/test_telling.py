@@ -47,7 +47,7 @@ SILENT = {**ALPHA, "grade": "nothing", "named": True}
         ({"failed": [{"slot": "3", "model": "e:v/kimi", "kind": "cancelled"}]}, "degraded", "kimi stopped ·"),
         ({"late": [{"slot": "2", "step": 1}]}, "degraded", "beta late ·"),
         ({"members": [{**ALPHA, "incomplete": True}]}, "degraded", "alpha cut off ·"),
-        ({"running": ["3"], "panel": [{"slot": "3", "model": "e:v/glm"}]}, "degraded", "glm at work ·"),
+        ({"running": ["3"], "panel": [{"slot": "3", "model": "e:v/glm"}]}, "degraded", "glm working ·"),
         (
             {"analysis": None, "rung": "raw", "aggregator": {"error": {"kind": "timed_out"}}},
             "degraded",
@@ -57,7 +57,7 @@ SILENT = {**ALPHA, "grade": "nothing", "named": True}
         (
             {"answered": 0, "members": [], "analysis": None},
             "failed",
-            "nobody of 2 answered, the main model goes on alone",
+            "nobody of 2 answered, the main model continues alone",
         ),
         ({"draft": "It is done."}, "good", "on a draft"),
         ({"trigger": "again"}, "good", "counsel budget (analysed again): 2 of 2"),

@@ -68,7 +68,7 @@ async def to_armed(stage: Stage, *keys: str) -> str | None:
     """`/moa`, Enter, and then these keys, each when the chat waits for one; returns what is armed at the end."""
     assert len(keys) <= 3
     if isinstance(stage.app.screen, FirstRun):
-        await stage.shows("Look around first")
+        await stage.shows("Explore without a model")
         await stage.pilot.press("escape")
     await stage.enter("/moa")
     answered: object = None
@@ -162,7 +162,7 @@ def test_from_nothing_the_bundled_model_or_the_way_to_a_key(stage: Stage, monkey
 
 def test_from_nothing_the_first_row_leads_to_a_model(stage: Stage) -> None:
     async def drive(stage: Stage) -> None:
-        await stage.shows("Look around first")
+        await stage.shows("Explore without a model")
         await stage.pilot.press("escape")
         await stage.enter("/moa")
         await stage.shows("Set up a key or an address first")
@@ -200,7 +200,7 @@ def test_presets_are_edited_copied_and_removed_in_the_chat(stage: Stage, monkeyp
     async def drive(stage: Stage) -> None:
         for line, told in (
             ("/preset new ours fake:a fake:b", "Arm ours?"),
-            ("/preset edit ours", "is written"),
+            ("/preset edit ours", "is saved"),
             ("/preset copy ours other", "other.toml is there"),
             ("/preset ours", "Counsel is on"),
             ("/preset remove ours", "the preset ours is armed"),

@@ -116,7 +116,7 @@ class Editor(TextArea):
         return row, next(end for start, end in self._units(row) if start <= column < end)
 
     def action_cursor_right(self, select: bool = False) -> None:
-        """Move right. Unlike in its base class a hint is no text to accept."""
+        """Move right. Unlike in its base class a hint is not text to accept."""
         hint, self.suggestion = self.suggestion, ""
         super().action_cursor_right(select)
         self.suggestion = hint if self.cursor_at_end_of_line else ""

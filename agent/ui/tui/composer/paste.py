@@ -7,6 +7,7 @@ import shlex
 from urllib.parse import unquote, urlsplit
 
 from agent.text.cleaning import harmless
+from agent.text.numbers import plural
 from agent.ui.mentions import is_image, mention
 
 MAX_LINES = 20
@@ -64,7 +65,7 @@ class Pastes:
     def _shorten(self, text: str, lines: int, chars: int) -> str:
         count = text.count("\n") + (not text.endswith("\n"))
         if count > lines:
-            return self.add(f"pasted {count:,} lines", text)
+            return self.add(f"pasted {plural(count, 'line')}", text)
         return text if len(text) <= chars else self.add(f"pasted {len(text):,} characters", text)
 
 

@@ -53,7 +53,7 @@ def about(group: Group, number: int, of: int) -> Content:
     else:
         ended = len(group.sides) - len(group.running)
         parts = [f"{one_line(group.source or 'side work')} {number} of {of}"]
-        parts += [f"{ended} of {len(group.sides)} ended", "at work" if group.running else ""]
+        parts += [f"{ended} of {len(group.sides)} ended", "working" if group.running else ""]
     return Content.styled(one_line(" · ".join(part for part in parts if part)), "bold")
 
 
@@ -70,7 +70,7 @@ def tabs(group: Group, view: View | None, now: float) -> list[Tab]:
     if group.sides:
         work = [part for side in group.sides.values() for part in _work(side, now)]
         found.append(Tab(WORK, [*work, *parts(_calls(group))]))
-    return found or [Tab("Record", [_faint("There is nothing to look into.")])]
+    return found or [Tab("Record", [_faint("There is nothing to open.")])]
 
 
 # A View as parts
@@ -142,7 +142,7 @@ def _work(side: Side, now: float) -> list[Part]:
         words.money(end.cost) if end else "",
     ]
     if side.overtaken:
-        facts.append("the main model went on without it")
+        facts.append("the main model continued without it")
     found: list[Part] = [_heading(begun.label, facts)]
     if begun.role:
         found.append(_faint(f"asked to: {begun.role}"))
@@ -165,7 +165,7 @@ def _calls(group: Group) -> TableView:
 def _call(side: Side) -> tuple[str, ...]:
     end = side.finished
     if end is None:
-        return (side.started.label, side.started.model, "at work", "", "", "", "", "")
+        return (side.started.label, side.started.model, "working", "", "", "", "", "")
     usage = end.usage
     return (
         side.started.label,

@@ -105,7 +105,7 @@ class Inspector(Screen[None]):
     async def _show(self, *, keep: bool = False) -> None:
         group, body = self.group, self.query_one(VerticalScroll)
         self._seen = self._state()
-        line, head, found = self.query_one(TabLine), Content.styled("Nothing to look into yet.", "bold"), list[Tab]()
+        line, head, found = self.query_one(TabLine), Content.styled("Nothing to open yet.", "bold"), list[Tab]()
         if group is not None:
             groups = self._work.inspectable()
             head = about(group, groups.index(group) + 1, len(groups))

@@ -50,8 +50,8 @@ class PanelView(Widget, can_focus=True):
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         *(Binding(str(number), f"stop({number})", f"stop number {number}", show=False) for number in range(1, 9)),
-        Binding("g", "go", "go on with what is in"),
-        Binding("enter", "inspect", "look into it"),
+        Binding("g", "go", "continue with the answers so far"),
+        Binding("enter", "inspect", "open it"),
     ]
 
     @dataclass
@@ -197,7 +197,7 @@ class PanelView(Widget, can_focus=True):
 
     def _keys(self) -> str:
         stoppable = sorted(_stoppable(self.work))
-        hints = ["g go on"] if self._go_line() else []
+        hints = ["g continue"] if self._go_line() else []
         if stoppable:
             hints.append(f"{stoppable[0]}-{stoppable[-1]} stop" if len(stoppable) > 1 else f"{stoppable[0]} stop")
         # From the composer, F2 leads here.

@@ -210,7 +210,7 @@ class ApprovalBar(Widget, can_focus=True):
             return
         request = self._waiting[0].request
         parts: list[tuple[str, str]] = [
-            ("May this run?  ", "bold $text-warning"),
+            ("Allow this?  ", "bold $text-warning"),
             (one_line(visible(request.title)), "bold"),
         ]
         if request.diff:
@@ -246,7 +246,7 @@ class ApprovalBar(Widget, can_focus=True):
     def _limit(self) -> None:
         """What would be done scrolls; the answers are always seen."""
         size = self.app.size
-        # "May this run?" stands before the title, figures behind it.
+        # "Allow this?" stands before the title, figures behind it.
         columns = cell_len(one_line(visible(self._waiting[0].request.title))) + 36
         lines = max(1, min(self._title_lines(), -(-columns // max(1, size.width - MARGIN))))
         self.query_one(".title", Static).styles.max_height = lines

@@ -17,6 +17,7 @@ from agent.config import setup
 from agent.errors import StateError, UsageError
 from agent.llm.errors import AuthError, ConnectionFailed, ModelError
 from agent.local.discover import Found, discover
+from agent.text.numbers import plural
 from agent.ui.tui.dialogs.form import Form
 from agent.ui.tui.dialogs.picker import Item
 
@@ -106,7 +107,7 @@ class FirstRun(Screen[str | None]):
     def _ways(self, found: list[Found]) -> list[Item]:
         ways = []
         for number, server in enumerate(found):
-            what = "wants a key" if server.locked else f"{len(server.models)} models"
+            what = "needs a key" if server.locked else f"{plural(len(server.models), 'model')}"
             ways.append(Item(str(number), f"Use {server.kind} at {server.base_url}", f"running here, {what}"))
         size = setup.local_models()[0][1].partition(",")[0]
         return [
@@ -114,7 +115,7 @@ class FirstRun(Screen[str | None]):
             Item("key", "Paste a key", ", ".join(setup.key_endpoints())),
             Item("url", "Give an address", "any server that speaks Chat Completions"),
             Item("local", "Fetch a small local model", f"{size}; no account, no key"),
-            Item("later", "Look around first", "commands work, questions do not"),
+            Item("later", "Explore without a model", "commands work, questions need a model"),
         ]
 
     # The ways
@@ -191,12 +192,12 @@ class FirstRun(Screen[str | None]):
                 return model
 
     async def _with_key(self, endpoint: Endpoint) -> str | None:
-        """A server that wants a key."""
+        """A server that needs a key."""
         plain = endpoint.base_url.startswith("http://") and not endpoint.is_loopback
         warning = " The connection is not encrypted: anybody on the way can read it." if plain else ""
         while True:
             key = await self._form.line(
-                "This server wants a key",
+                "This server needs a key",
                 f"It goes to {endpoint.base_url} and to no other address.{warning}",
                 password=True,
             )
@@ -227,7 +228,7 @@ class FirstRun(Screen[str | None]):
         try:
             await asyncio.wait([self._fetching])
             if self._fetching.cancelled():
-                self._form.error("Stopped.", "choose it again to go on where it was")
+                self._form.error("Stopped.", "choose it again to resume")
                 return False
             self._fetching.result()
         except Problem as error:
@@ -266,7 +267,7 @@ class FirstRun(Screen[str | None]):
     async def _model(self, endpoint: Endpoint, models: list[ListedModel]) -> str | None:
         if not models:
             self._form.error(
-                f"{endpoint.base_url} answers, and offers no model.", "load one there, then choose it again"
+                f"{endpoint.base_url} answers, but offers no model.", "load one there, then choose it again"
             )
             return None
         facts = {model.id: model.facts for model in models}

@@ -12,6 +12,7 @@ from textual.screen import Screen
 from textual.widgets import Footer, Input, Static, TextArea
 from textual.widgets.text_area import Selection
 
+from agent.text.numbers import plural
 from agent.ui.tui.text.blocks import clean
 
 FOLD = 500
@@ -113,7 +114,7 @@ class FullText(Screen[None]):
         row, column = places[number]
         pages.selection = Selection((row, column), (row, column + len(self._query)))
         pages.scroll_cursor_visible(center=True)
-        told = f"{number + 1} of {len(places)} places with {self._query!r} · n next · N previous"
+        told = f"{number + 1} of {plural(len(places), 'place')} with {self._query!r} · n next · N previous"
         self.query_one("#found", Static).update(told)
 
     def _places(self) -> Iterator[tuple[int, int]]:

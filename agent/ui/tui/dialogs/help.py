@@ -16,7 +16,7 @@ from textual.widgets import Input, Static, TextArea
 from agent.commands import CommandTable
 
 _NAMES = {
-    "PanelView": "Those at work",
+    "PanelView": "Active members",
     "Editor": "Editing",
     "Entry": "Transcript entry",
     "ViewEntry": "Shown answer",

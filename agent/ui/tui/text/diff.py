@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from textual.content import Content
 
+from agent.text.numbers import plural
 from agent.ui.tui.text.blocks import Block, clean
 
 MAX_LINES = 600
@@ -26,7 +27,7 @@ def diff_blocks(diff: str, *, most: int = MAX_LINES) -> list[Block]:
         lines.pop()
     blocks = list(_blocks(lines[:most]))
     if len(lines) > most:
-        blocks.append(Block(Content.styled(f"… {len(lines) - most:,} more lines", "$foreground-muted")))
+        blocks.append(Block(Content.styled(f"… {plural(len(lines) - most, 'more line')}", "$foreground-muted")))
     return blocks
 
 

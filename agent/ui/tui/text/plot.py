@@ -14,7 +14,7 @@ LEVELS = "▁▂▃▄▅▆▇█"
 
 
 def bar(value: float, top: float, cells: int) -> str:
-    """A bar for a value where `top` fills all the cells. What is no number, or not positive, has none; anything else shows a sliver."""
+    """A bar for a value where `top` fills all the cells. What is not a number, or not positive, has none; anything else shows a sliver."""
     if not (math.isfinite(value) and math.isfinite(top)) or value <= 0 or top <= 0:
         return ""
     eighths = min(cells * 8, max(1, round(cells * 8 * min(1.0, value / top))))
@@ -23,7 +23,7 @@ def bar(value: float, top: float, cells: int) -> str:
 
 
 def sparkline(values: Sequence[float]) -> str:
-    """One character a value, from the lowest to the highest step; a blank for what is no number."""
+    """One character a value, from the lowest to the highest step; a blank for what is not a number."""
     top = max((value for value in values if math.isfinite(value)), default=0.0)
     return "".join(_level(value, top) if math.isfinite(value) else " " for value in values)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.binding import Binding, BindingType
 from textual.content import Content
 
+from agent.text.numbers import plural
 from agent.ui.tui.text.blocks import clean
 from agent.ui.tui.text.cells import Fitted, one_line
 from agent.ui.tui.text.marks import sign
@@ -137,7 +138,7 @@ def _lines(node: _Node, width: int, marked: bool) -> Iterator[Content]:
     indent = 2 * min(node.depth, MOST_NESTING, max(0, (width - 16) // 2))
     mark = ("▾ " if node.open else "▸ ") if node.folds else "· "
     label = one_line(node.view.label)
-    more = f"  ({len(node.view.text.splitlines())} lines)" if node.view.text and not node.open else ""
+    more = f"  ({plural(len(node.view.text.splitlines()), 'line')})" if node.view.text and not node.open else ""
     style = "bold" if node.folds else ""
     facts = f"  {one_line(node.view.about)}" if node.view.about else ""
     shown = (label, f"{style} reverse".strip() if marked else style)

@@ -14,6 +14,7 @@ from agent.events import Notice, Record, TodoItem, TurnFinished
 from agent.llm.messages import ImagePart, Message, ToolCallPart
 from agent.session.seen import ToolSeen
 from agent.text import foreign_json
+from agent.text.numbers import plural
 from agent.ui import words
 from agent.ui.tui.text.cells import count, span
 from agent.ui.tui.transcript.streaming import Streaming
@@ -185,7 +186,7 @@ def end_items(event: TurnFinished) -> Iterator[Item]:
     if event.iterations:
         tokens = f"{count(event.usage.prompt)} + {count(event.usage.completion)} tokens"
         took = span(event.duration_s, exact=True)
-        parts = [words.plural(event.iterations, "step"), tokens, words.money(event.cost), took]
+        parts = [plural(event.iterations, "step"), tokens, words.money(event.cost), took]
         yield Note(level="faint", text=", ".join(part for part in parts if part))
 
 
@@ -196,7 +197,7 @@ def user_item(message: Message, how: str = "") -> Item:
     if message.synthetic == "report":
         return ToolRun(id="", title="told the model", outcome="ok", text=message.text)
     if message.synthetic == "summary":
-        return ToolRun(id="", title="summed up here, to make room", outcome="ok", text=message.text)
+        return ToolRun(id="", title="summarized here, to free up context", outcome="ok", text=message.text)
     if message.synthetic == "continuation":
         return Note(level="faint", text=f"continuation: {' '.join(message.text.splitlines()[:1])}")
     if message.synthetic is not None:

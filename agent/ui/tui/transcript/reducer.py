@@ -180,7 +180,7 @@ class Teller:
     def _superseded(self, change: Change, event: DraftSuperseded) -> None:
         if self._last_answer is None or not event.message.text.strip():
             return
-        self._last_answer.draft = event.reason or "the turn goes on"
+        self._last_answer.draft = event.reason or "the turn continues"
         change.changed.append(self._last_answer)
 
     # Tools

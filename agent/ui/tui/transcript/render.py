@@ -8,6 +8,7 @@ from typing import NamedTuple
 from textual.content import Content
 
 from agent.events import RecordLevel, TodoItem
+from agent.text.numbers import plural
 from agent.ui import words
 from agent.ui.tui.text.blocks import EMPTY, Block, clean
 from agent.ui.tui.text.cells import one_line, span
@@ -93,7 +94,7 @@ def _typed(item: Typed) -> list[Block]:
     shown = cut(item.text, MAX_TYPED, MAX_LINES)
     mark = Content.styled("› ", "bold $text-primary")
     blocks = [Block(Content(clean(shown.text)), first=mark, rest=INDENT, copied=0, label="")]
-    notes = [f"{item.images} image" + ("s" if item.images > 1 else "")] if item.images else []
+    notes = [plural(item.images, "image")] if item.images else []
     notes += [item.how] if item.how else []
     if notes:
         blocks.append(Block(Content.styled(f"({', '.join(notes)})", FAINT), first=INDENT, rest=INDENT, copied=0))
@@ -148,7 +149,7 @@ def _tool(item: ToolRun) -> list[Block]:
     if item.outcome in ("error", "denied") and lines and not item.open:
         facts.append(one_line(words.failure(item.text)))
     elif lines and not item.open and not item.diff:
-        facts.append(f"{len(lines)} line" + ("s" if len(lines) > 1 else ""))
+        facts.append(plural(len(lines), "line"))
     if item.outcome == "running" and item.progress.strip():
         # A carriage return begins the line anew, as progress bars do.
         facts.append(one_line(item.progress.replace("\r", "\n").rstrip("\n").split("\n")[-1][-200:]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import singledispatch
 
-from agent.ui import words
+from agent.text.numbers import plural
 from agent.ui.text import render
 from agent.ui.tui.text.cells import span
 from agent.ui.tui.transcript.items import Answer, Item, Note, Recorded, Showing, Thought, Todo, ToolRun, Typed
@@ -27,7 +27,7 @@ def text_of(item: Item) -> str:
 
 @text_of.register
 def _typed(item: Typed) -> str:
-    notes = [words.plural(item.images, "image")] if item.images else []
+    notes = [plural(item.images, "image")] if item.images else []
     notes += [item.how] if item.how else []
     return f"› {item.text}" + (f"\n  ({', '.join(notes)})" if notes else "")
 

@@ -56,7 +56,7 @@ def test_a_message_is_answered_and_leaving_names_the_way_back(stage: Stage, endp
 
     app = stage.run(drive)
     session = next((stage.root / "state" / "sessions").glob("*.jsonl")).stem
-    assert app.farewell == f"go on with: moa --resume {session}"
+    assert app.farewell == f"resume with: moa --resume {session}"
 
 
 def test_a_chat_in_which_nothing_was_said_leaves_no_trace(stage: Stage) -> None:
@@ -98,7 +98,7 @@ def test_esc_stops_the_turn_and_what_waited_comes_back(stage: Stage) -> None:
 def test_a_question_takes_the_composers_place_and_its_answer_runs_the_tool(stage: Stage) -> None:
     async def drive(stage: Stage) -> None:
         await stage.enter("change the notes")
-        await stage.shows("May this run?")
+        await stage.shows("Allow this?")
         assert not composer(stage).display
         bar = stage.app.query_one(ApprovalBar)
         bar.action_choose(0)
@@ -156,7 +156,7 @@ def test_counsel_can_be_left_out_where_it_is_disclosed(stage: Stage, endpoint: S
         await stage.enter("tell me")
         await stage.until(lambda: isinstance(stage.app.screen, Consent))
         await choose(stage, "without")
-        await stage.shows("May this run?")
+        await stage.shows("Allow this?")
         stage.app.chat.stop()
         await stage.until(lambda: not stage.app.chat.busy)
 

@@ -304,7 +304,7 @@ def test_arguments_have_a_hint_and_a_menu(bench: Bench) -> None:
         await settle(app, pilot)
         assert "> /moa [on|off|PRESET]" in dump(app)
         assert [choice.label for choice in app.composer.menu.choices] == ["on", "off", "status", "ask", "tool"]
-        await pilot.press("right")  # the hint is no text
+        await pilot.press("right")  # the hint is not text
         assert editor.text == "/moa "
         editor.insert("sta")
         await settle(app, pilot)

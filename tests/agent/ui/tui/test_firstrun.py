@@ -144,7 +144,7 @@ def test_an_address_that_wants_a_key_asks_for_one_and_keeps_it_privately(
         await bench.choose("url")
         await bench.type(endpoint.base_url)
         await bench.asked()
-        assert "wants a key" in bench.text()
+        assert "needs a key" in bench.text()
         assert bench.form.query_one(Input).password
         await bench.type("wrong")
         await bench.asked()

@@ -75,7 +75,7 @@ def test_it_opens_on_who_holds_what_and_every_tab_says_its_part() -> None:
     assert f"1 of 1 · {counsel.LINE} · 1 came in since" in " ".join(analysis.split())
     for row in (
         r" alpha +beta +other +member 4",
-        r"✓ answered +◷ late, cut off +✗ failed +• at work",
+        r"✓ answered +◷ late, cut off +✗ failed +• working",
         r"≠ Whether C is needed +A +B\? +· +·",
         r"◆ E breaks on Sundays +\? +· +· +·",
         r"✓ Do A before B .* +✓ +\? +· +·",
@@ -136,7 +136,7 @@ def test_it_looks_on_while_the_panel_is_at_work() -> None:
     log.apply(counsel.progress(1, words="thinking of [/x]"))
 
     async def scene(app: App[None], pilot: Pilot[None]) -> None:
-        assert "0 of 1 ended · at work" in dump(app) and "… thinking of [/x]" in dump(app)
+        assert "0 of 1 ended · working" in dump(app) and "… thinking of [/x]" in dump(app)
         log.apply(counsel.finished(1, text="Here it is."))
         screen = app.screen
         assert isinstance(screen, Inspector)
@@ -178,7 +178,7 @@ def test_a_record_that_lacks_anything_is_shown_as_far_as_it_goes(broken: dict[st
 def test_without_any_counsel_it_says_so() -> None:
     async def scene(app: App[None], pilot: Pilot[None]) -> None:
         await pilot.press("2", "tab")
-        assert "Nothing to look into yet." in dump(app)
+        assert "Nothing to open yet." in dump(app)
 
     play(SideLog(), scene)
 

@@ -260,7 +260,7 @@ def test_conditions_of_which_any_one_ends_it(condition: dict[str, Any], spent: S
 @pytest.mark.parametrize(
     ("value", "words"),
     [
-        ([], "stop_server_tools_when is no list of conditions"),
+        ([], "stop_server_tools_when is not a list of conditions"),
         ([{"type": "never"}], "stop_server_tools_when[0].type is 'never'"),
         ([{"type": "max_cost"}], "stop_server_tools_when[0].max_cost_in_dollars is missing"),
         ([{"type": "step_count_is", "step_count": 0}], "stop_server_tools_when[0].step_count is 0"),

@@ -136,17 +136,17 @@ T = "tools[0].parameters"
 WRONG = [
     ({"analysis_models": []}, f"{T}.analysis_models is empty"),
     ({"analysis_models": ["a"] * 9}, f"{T}.analysis_models has 9 entries"),
-    ({"analysis_models": "a/b"}, f"{T}.analysis_models is no list of texts"),
+    ({"analysis_models": "a/b"}, f"{T}.analysis_models is not a list of texts"),
     ({"analysis_models": ["openrouter/fusion"]}, f"{T}.analysis_models[0] names openrouter/fusion"),
     ({"analysis_models": ["a/b", "fuse/quality"]}, f"{T}.analysis_models[1] names fuse/quality"),
     ({"model": "moa/quality"}, f"{T}.model names moa/quality"),
-    ({"model": ""}, f"{T}.model is no text"),
+    ({"model": ""}, f"{T}.model is not text"),
     *(({"max_tool_calls": bad}, f"{T}.max_tool_calls is {bad!r}") for bad in (0, 17, 1.5, "4", True)),
     *(({"max_completion_tokens": bad}, f"{T}.max_completion_tokens is {bad!r}") for bad in (0, -1, float("inf"))),
     *(({"temperature": bad}, f"{T}.temperature is {bad!r}") for bad in (-0.1, 2.1, "0")),
     ({"reasoning": {"effort": "huge"}}, f"{T}.reasoning.effort is 'huge'"),
     ({"reasoning": {"max_tokens": -1}}, f"{T}.reasoning.max_tokens is -1"),
-    ({"reasoning": "high"}, f"{T}.reasoning is no object"),
+    ({"reasoning": "high"}, f"{T}.reasoning is not an object"),
     ({"tools": [{"type": "openrouter:web_search"}] * 9}, f"{T}.tools has 9 entries"),
     ({"tools": [{"type": "openrouter:fusion"}]}, f"{T}.tools[0].type is 'openrouter:fusion'"),
     ({"tools": [{"type": "openrouter:web_search", "parameters": {"engine": "exa"}}]}, ".engine is 'exa'"),
@@ -157,7 +157,7 @@ WRONG = [
     ({"preset": "general-high"}, f"{T}.preset is a parameter of the plugin"),
     ({"enabled": True}, f"{T}.enabled is a parameter of the plugin"),
     ({"quorum": 2}, f"{T}.quorum is not known"),
-    ([], f"{T} is no object"),
+    ([], f"{T} is not an object"),
 ]  # fmt: skip
 
 
