@@ -69,8 +69,8 @@ def test_effort_changes_in_mid_session_and_is_kept_with_it(tmp_path: Path) -> No
     bench.run("/effort high", "hi", "/effort high", "/effort low", "again", "/effort", "/effort hihg")
     first, same, changed, look = shown(bench)
     # Nothing was said yet, or nothing changes: nothing is read again.
-    assert "effort high" in first and "anew" not in first + same
-    assert re.search(r"reads this conversation anew at the next call: about \d+ tokens", changed)
+    assert "effort high" in first and "again at" not in first + same
+    assert re.search(r"reads this conversation again at the next call: about \d+ tokens", changed)
     assert "low, medium, high, xhigh, max" in look
     assert asked(bench) == ["high", "low"]
     assert "did you mean /effort high?" in refused(bench)[0]
@@ -79,7 +79,7 @@ def test_effort_changes_in_mid_session_and_is_kept_with_it(tmp_path: Path) -> No
     assert asked(again) == [None]
     unknown = ChatBench(tmp_path, config=CONFIG)
     unknown.run("hi", "/effort high")
-    assert "may read this conversation anew" in shown(unknown)[0]
+    assert "may read this conversation again" in shown(unknown)[0]
 
 
 def test_no_thinking_on_a_model_that_always_thinks_is_an_error_with_its_remedy(tmp_path: Path) -> None:

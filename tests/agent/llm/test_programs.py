@@ -169,7 +169,7 @@ def test_the_known_programs_come_with_their_tools_off(name: str, has: list[str])
     assert set(has) <= set(argv)
     own = arguments(replace(WELL_KNOWN[name], own_tools=True), request)
     assert not set(own) & {"--tools", "--sandbox", "--policy"}
-    with pytest.raises(UsageError, match="no name of a model"):
+    with pytest.raises(UsageError, match="not a name of a model"):
         arguments(WELL_KNOWN[name], replace(ASK, model=ModelRef(name, "--dangerously-skip-permissions")))
 
 

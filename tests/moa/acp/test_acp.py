@@ -226,6 +226,6 @@ def test_a_folder_that_is_not_there_is_an_error_of_the_request(program: Program,
     async def do(conn: Any, _session: str) -> None:
         with pytest.raises(acp.RequestError) as raised:
             await conn.new_session(cwd=str(tmp_path / "gone"), mcp_servers=[])
-        assert "no folder" in str(raised.value.data)
+        assert "not a folder" in str(raised.value.data)
 
     drive(program, Editor(), do)

@@ -49,7 +49,7 @@ def test_a_turns_first_call_always_has_counsel_and_every_decision_a_reason(
 
 @pytest.mark.parametrize("text", ["", "every", "every:", "every:0", "every:-1", "every:x", "every:²", "turn:2", "Turn"])
 def test_anything_else_is_no_cadence(text: str) -> None:
-    with pytest.raises(ValueError, match="no cadence"):
+    with pytest.raises(ValueError, match="not a cadence"):
         Cadence.parse(text)
 
 
