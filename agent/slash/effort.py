@@ -73,4 +73,4 @@ def _cost_of_change(host: Host) -> str:
 
     used = measure(host.agent).used
     reads = "reads" if family_of(host.agent.model.model) is not None else "may read"
-    return f"The endpoint {reads} this conversation anew at the next call: about {used:,} tokens that its cache does not have."
+    return f"The endpoint {reads} this conversation again at the next call: about {used:,} tokens that its cache does not have."

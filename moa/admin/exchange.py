@@ -56,7 +56,7 @@ async def edited(
     if text == before:
         return Report(MarkdownView(text=f"{found.path} is as it was."), {"file": str(found.path), "changed": False})
     store.write(own, text)
-    said = f"{own} is written" + ("" if found.path == own else f"; it comes before the {found.origin} preset")
+    said = f"{own} is saved" + ("" if found.path == own else f"; it comes before the {found.origin} preset")
     return Report(
         MarkdownView(text=f"{said}. `moa preset check {name}` tries it."), {"file": str(own), "changed": True}
     )

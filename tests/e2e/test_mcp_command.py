@@ -37,7 +37,7 @@ def test_a_server_is_added_tested_and_removed(program: Program) -> None:
     ("words", "problem"),
     [
         (("add", "it"), "the command or the address is missing"),
-        (("add", "a b", "x"), "no usable name"),
+        (("add", "a b", "x"), "not a usable name"),
         (("add", "it", "./x"), "a path that depends on the folder"),
         (("add", "--env", "A", "it", "x"), "'A' has no = in it"),
         (("add", "--type", "sse", "it", "x"), "leave it out"),

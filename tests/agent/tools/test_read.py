@@ -112,4 +112,4 @@ def test_a_folder_is_listed_and_a_wrong_name_gets_a_hint(tmp_path: Path) -> None
     assert refused(context, "read", path="srcs/a.py").endswith("(nor does its folder; . does). Did you mean src?")
     assert "Did you mean" not in refused(context, "read", path=".enw")
     assert "denied by the user's settings" in refused(context, "read", path=".env")
-    assert "no usable path" in refused(context, "read", path="a\0b")
+    assert "not a usable path" in refused(context, "read", path="a\0b")

@@ -65,7 +65,7 @@ def test_grep_finds_lines_and_never_a_denied_file(project: Path) -> None:
     assert call(context, "grep", pattern=r"(?i)NEEDLE\s*=", path="a.py").text == "a.py:2:needle = 1"
     assert call(context, "grep", pattern="nothing like it").text == "no line matches nothing like it"
     assert "denied" in refused(context, "grep", pattern="needle", path=".env")
-    assert "no regular expression" in refused(context, "grep", pattern="(unclosed")
+    assert "not a regular expression" in refused(context, "grep", pattern="(unclosed")
 
 
 def test_results_are_bounded_and_what_is_left_out_is_counted(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def test_images_become_parts_and_the_rest_stays_text(tmp_path: Path) -> None:
     ("name", "data", "words"),
     [
         ("big.png", PNG + b"\0" * MAX_IMAGE, "5.0 MB"),
-        ("fake.gif", b"not an image", "no PNG, JPEG"),
+        ("fake.gif", b"not an image", "not a PNG, JPEG"),
         ("secret/x.png", PNG, "deny_paths"),
     ],
 )

@@ -240,7 +240,7 @@ def test_saving_keeps_comments_order_and_what_it_does_not_know_of(tmp_path: Path
 def test_a_new_preset_is_valid_and_never_overwrites(tmp_path: Path) -> None:
     store.new("mine", config_dir=tmp_path)
     assert len(load("mine", config_dir=tmp_path).members) == 3
-    with pytest.raises(UsageError, match="there already"):
+    with pytest.raises(UsageError, match="already exists"):
         store.new("mine", config_dir=tmp_path)
     with pytest.raises(UsageError, match="is a command"):
         store.copy("budget", "show", config_dir=tmp_path)

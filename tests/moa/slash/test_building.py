@@ -201,7 +201,7 @@ def test_presets_are_edited_copied_and_removed_in_the_chat(stage: Stage, monkeyp
         for line, told in (
             ("/preset new ours fake:a fake:b", "Arm ours?"),
             ("/preset edit ours", "is saved"),
-            ("/preset copy ours other", "other.toml is there"),
+            ("/preset copy ours other", "other.toml created"),
             ("/preset ours", "Counsel is on"),
             ("/preset remove ours", "the preset ours is armed"),
             ("/preset remove other", "is gone"),

@@ -421,7 +421,7 @@ def test_an_image_that_can_not_be_sent_brings_the_text_back(bench: Bench) -> Non
         await settle(app, pilot)
         assert app.sent == []
         assert app.composer.text == "what is @shot.png"
-        assert "no PNG" in app.notes[0]
+        assert "not a PNG" in app.notes[0]
 
     drive(bench, script)
 
