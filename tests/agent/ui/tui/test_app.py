@@ -109,7 +109,7 @@ def test_a_question_takes_the_composers_place_and_its_answer_runs_the_tool(stage
         # The tool's output is not in the way of undoing it.
         await stage.until(lambda: not stage.app.chat.busy)
         await stage.enter("/undo")
-        await stage.shows("Put back as before")
+        await stage.shows("Restored")
         assert composer(stage).text == "change the notes"
         assert "line 3: nothing" in (stage.root / "project" / "notes.txt").read_text()
 

@@ -98,7 +98,7 @@ def test_it_opens_on_who_holds_what_and_every_tab_says_its_part() -> None:
     calls = shown["Calls & cost"]
     assert "call-1" in calls and "call-9" in calls and "together ≥ $0.031" in calls and "the same family" in calls
     ran = shown["As it ran"]
-    assert "half a word" in ran and "the main model went" in ran and "I am late" in ran
+    assert "half a word" in ran and "the main model continued" in ran and "I am late" in ran
     assert all("\x1b" not in page for page in shown.values())
 
 

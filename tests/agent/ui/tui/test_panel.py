@@ -76,7 +76,7 @@ def test_a_line_for_each_member_from_the_start_with_what_it_does() -> None:
         app.panel.apply(counsel.finished(3))
         app.panel.apply(counsel.finished(4, "failed", "", error=ErrorInfo(kind="rate_limited", message="slow down")))
         lines = tick(app).splitlines()
-        assert "moa · 1 of 4 answered, 1 failed" in lines[0] and "g go on · 1-2 stop · enter open" in lines[0]
+        assert "moa · 1 of 4 answered, 1 failed" in lines[0] and "g continue · 1-2 stop · enter open" in lines[0]
         assert lines[1].split() == ["•", "1", "gemini", "writing", "3", "s", "~120", "the", "plan", "breaks"]
         assert "slow" in lines[2] and "30 s" in lines[2]
         assert (
