@@ -86,7 +86,7 @@ def build(
     config = load_config(env, plugins=frozenset(given.makers)) if within is None else within.config
     cwd = options.cwd if options.cwd is not None and options.cwd.is_absolute() else here() / (options.cwd or "")
     if not os.path.isdir(cwd):  # noqa: PTH112 - no folder's name is that long, and that is no crash
-        raise UsageError(f"--cwd {str(cwd)[:200]} is no folder", remedy="give an existing one")
+        raise UsageError(f"--cwd {str(cwd)[:200]} is not a folder", remedy="give an existing one")
     ledger = within.ledger if within else Ledger(config.paths.state / "ledger.db", redact=config.redact)
     if not within:
         ledger.sweep()  # what a killed process left open

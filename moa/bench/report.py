@@ -264,7 +264,7 @@ def _of_judges(found: Mapping[str, Any]) -> list[View]:
         blocks.append(TableView(columns=columns, rows=tuple(rows), align="lrrlrrr"))
     if (judging := found["judging"]) is not None:
         cost = show_cost(judging["cost"]["usd"], judging["cost"]["lower_bound"])
-        text = f"Judged by {', '.join(judging['judges'])}: {judging['calls']:,} calls, {cost}"
+        text = f"Judged by {', '.join(judging['judges'])}: {plural(judging['calls'], 'call')}, {cost}"
         text += f" · quotes not in the text: {judging['unverified']}" if judging["unverified"] else ""
         text += f" · preferences that changed with the order: {judging['swayed']}" if judging["swayed"] else ""
         blocks.append(MarkdownView(text="\n\n".join([text, *judging["warnings"]])))

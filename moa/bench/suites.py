@@ -97,7 +97,7 @@ def _text(row: dict[str, Any], key: str, where: str) -> str:
 def _files(row: dict[str, Any], key: str, where: str) -> tuple[tuple[str, str], ...]:
     value = row.get(key, {})
     if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
-        raise UsageError(f"{where}: {key} is no table of texts by path", remedy='write {"path": "text"}')
+        raise UsageError(f"{where}: {key} is not a table of texts by path", remedy='write {"path": "text"}')
     for path in value:
         if not path or Path(path).is_absolute() or ".." in Path(path).parts:
             raise UsageError(f"{where}: {path!r} leads out of the folder", remedy="name files below it")
@@ -120,7 +120,7 @@ def _rubric(row: dict[str, Any], where: str) -> tuple[Criterion, ...]:
         found.append(Criterion(str(one.get("id", number)), one["requirement"], float(weight)))
     if not any(each.weight > 0 for each in found) or len({each.id for each in found}) < len(found):
         raise UsageError(
-            f"{where}: rubric is no list of criteria with ids of their own, one of them of positive weight",
+            f"{where}: rubric is not a list of criteria with ids of their own, one of them of positive weight",
             remedy='write "rubric": [{"id": "a", "requirement": "Says …", "weight": 2}]',
         )
     return tuple(found)

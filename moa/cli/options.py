@@ -127,7 +127,7 @@ def _serve_options(parser: argparse.ArgumentParser) -> None:
     add("--port", type=_port, metavar="N", help="default: port under [serve], else 8484")
     add("--preset", metavar="NAME", help="the panel of the model name moa (default: preset under [moa])")
     add("--save", action="store_true", help="keep each counsel with its conversation as a session (moa session)")
-    add("--no-auth", action="store_true", help="let everybody on this machine in")
+    add("--no-auth", action="store_true", help="ask for no key: everybody on this machine may use it")
     parser.set_defaults(handler="serve")
 
 
@@ -296,7 +296,7 @@ def _bench_options(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=int, default=7, metavar="N", help="seed of the sample and the bootstrap (default 7)")
     add("--budget", type=_usd, metavar="USD", help="maximum cost of this run, in US dollars")
     add("--data", metavar="DIR", help="where the suite's data is (default: $MOA_DATA)")
-    add("--resume", metavar="ID", help="go on with a run that was stopped")
+    add("--resume", metavar="ID", help="resume a run that was stopped")
     add("--judge", metavar="REF[,REF]", help="who judges rubrics and pairs; two do not know of each other")
     add("--passes", type=_count, default=1, metavar="N", help="how often each criterion is judged (default 1)")
     add("--yes", action="store_true", help="agree to the quoted price")
@@ -315,8 +315,8 @@ def _bench_options(parser: argparse.ArgumentParser) -> None:
     add = sub.add_argument
     add("--judge", metavar="REF[,REF]", help="who is checked, ENDPOINT:MODEL")
     add("--limit", type=_count, default=200, metavar="N", help="how many criteria (default 200)")
-    add("--seed", type=int, default=7, metavar="N", help="of the sample (default 7)")
-    add("--budget", type=_usd, metavar="USD", help="most that this may cost, in US dollars")
+    add("--seed", type=int, default=7, metavar="N", help="seed of the sample (default 7)")
+    add("--budget", type=_usd, metavar="USD", help="maximum cost of this pilot, in US dollars")
     add("--data", metavar="DIR", help="where the stored verdicts are (default: $MOA_DATA)")
     add("--resume", metavar="ID", help="go on with a check that was stopped")
     add("--yes", action="store_true", help="agree to the quoted price")

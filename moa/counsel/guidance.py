@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from agent.llm.tokens import estimate_tokens
+from agent.text.numbers import plural
 from moa.counsel import points as all_points
 from moa.counsel.points import ANSWERS, VOTES, Point
 from moa.panel import prompts

@@ -43,7 +43,7 @@ def line_of(record: CounselRecord) -> RecordLine:
 
 def _answered(record: CounselRecord) -> str:
     if not record.answered:
-        alone = "" if record.task in ("review", "plan") else ", the main model goes on alone"
+        alone = "" if record.task in ("review", "plan") else ", the main model continues alone"
         return f"nobody of {record.asked} answered{alone}"
     return f"{record.answered} of {record.asked} answered"
 

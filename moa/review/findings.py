@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
+from agent.text.numbers import plural
 from moa.counsel.record import FindingRecord
 from moa.panel.quoting import flat
 
@@ -152,7 +153,7 @@ def _checked(finding: FindingRecord, changes: Changes) -> FindingRecord:
     if change.lines is None:
         return so(False, "that file is deleted, or no text", path=change.path)
     if not 1 <= finding.line <= len(change.lines):
-        return so(False, f"the file has {len(change.lines)} lines", path=change.path)
+        return so(False, f"the file has {plural(len(change.lines), 'line')}", path=change.path)
     quoted = [code for code in _CODE.findall(finding.claim) if len(_squeezed(code)) >= LEAST_CODE]
     at = _where(quoted, change, finding.line)
     if quoted and at is None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from agent.commands import Said
 from agent.errors import UsageError
 from agent.process import depth
+from agent.text.numbers import plural
 from agent.views import MarkdownView
 from moa import preflight
 
@@ -35,7 +36,7 @@ def armed(moa: Armed, name: str, more: str = "") -> Said:
     preset = moa.arm(name)
     assert preset is not None
     hosts = ", ".join(preflight.receivers(preset, moa.host.client, moa.main()))
-    first = f"Counsel is on: `{name}`, {len(preset.members)} members, cadence `{preset.cadence}`."
+    first = f"Counsel is on: `{name}`, {plural(len(preset.members), 'member')}, cadence `{preset.cadence}`."
     lines = [first, f"The conversation goes to: {hosts}.", "`/moa quote` says what it costs."]
     if strangers := preflight.strangers(preset, moa.main()):
         lines.append(f"Whose models these are nobody knows, so they are allowed: {', '.join(strangers)}.")

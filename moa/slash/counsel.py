@@ -262,17 +262,17 @@ async def _quote(moa: Armed, context: CommandContext, rest: str) -> Result:
 async def _cancel(moa: Armed, context: CommandContext, rest: str) -> Result:
     running = moa.at_work.panel.running if moa.at_work else ()
     if not rest:
-        raise UsageError("/moa cancel needs a member's number", remedy=f"at work: {', '.join(running) or 'nobody'}")
+        raise UsageError("/moa cancel needs a member's number", remedy=f"active: {', '.join(running) or 'nobody'}")
     if moa.at_work is None or not moa.at_work.panel.cancel(rest):
-        raise UsageError(f"member {rest} is not at work", remedy=f"at work: {', '.join(running) or 'nobody'}")
+        raise UsageError(f"member {rest} is not active", remedy=f"active: {', '.join(running) or 'nobody'}")
     return _said(f"Member {rest} is stopped.")
 
 
 async def _go(moa: Armed, context: CommandContext, rest: str) -> Result:
     _nothing_more("go", rest)
     if moa.at_work is None or not moa.at_work.go():
-        raise UsageError("no counsel is being waited for", remedy="/moa go is for while a panel is at work")
-    return _said("Going on with what is in.")
+        raise UsageError("no counsel is running", remedy="/moa go works while a panel is active")
+    return _said("Continuing with the answers so far.")
 
 
 _TOOL_WORDS: Mapping[str, str] = {

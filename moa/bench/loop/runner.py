@@ -121,7 +121,7 @@ class Loops:
     def _result(self, arm: Arm, item: Item, finished: TurnFinished, session: Session) -> Result:
         error = finished.error
         if finished.status == "budget" and error is not None:
-            raise BudgetReached(error.message, cap="--budget", remedy="go on with --resume and a larger --budget")
+            raise BudgetReached(error.message, cap="--budget", remedy="resume with --resume and a larger --budget")
         if finished.status == "usage" and error is not None:
             raise UsageError(error.message, remedy=error.remedy or "", kind=error.kind)
         calls, total = self.ledger.calls(turn=finished.turn), self.ledger.total(turn=finished.turn)

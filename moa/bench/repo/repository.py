@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from textwrap import dedent
 from typing import Literal, NamedTuple
 
+from agent.text.numbers import plural
+
 Kind = Literal["one-file", "several-files", "ambiguous", "misleading"]
 COMMAND = "python3 -m unittest -q"
 
@@ -51,7 +53,7 @@ class Repository:
         files = dict(self.files)
         for path, old, new in edits:
             if files[path].count(old) != 1:
-                raise ValueError(f"{self.id}: {old!r} is {files[path].count(old)} times in {path}")
+                raise ValueError(f"{self.id}: {old!r} is {plural(files[path].count(old), 'time')} in {path}")
             files[path] = files[path].replace(old, new)
         return files
 

@@ -207,7 +207,7 @@ def test_help_lists_the_live_keys_and_every_command(stage: Stage) -> None:
         await stage.shows(
             "Send; while the agent works, queue",
             "Say it to the running turn now",
-            "Look into the last counsel",
+            "Open the last counsel",
             *(f"/{name}" for name in stage.app.commands.commands),
         )
         await stage.pilot.press("escape")
