@@ -213,7 +213,7 @@ def test_help_lists_the_live_keys_and_every_command(stage: Stage) -> None:
         await stage.pilot.press("escape")
         assert not isinstance(stage.app.screen, Help)
 
-    stage.run(drive, size=(100, 140))
+    stage.run(drive, size=(100, 200))
 
 
 def test_the_palette_is_a_second_door_to_the_commands(stage: Stage) -> None:
