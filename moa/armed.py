@@ -141,7 +141,7 @@ class Armed(Plugin):
         self.host.session.set_state(self.name, {"preset": self.armed, "tool": self.tool_mode})
 
     def council(self, name: str) -> Council:
-        """The panel of a preset, read anew where its file has changed. Raises UsageError where it can't be armed."""
+        """The panel of a preset, read again where its file has changed. Raises UsageError where it can't be armed."""
         from moa.counsel.take import Council
 
         preset = self.load(name)

@@ -243,7 +243,7 @@ def _replay_options(parser: argparse.ArgumentParser) -> None:
     add("run", metavar="RUN", help="a conversation's id (its last counsel), ID/N (its Nth), or a counsel's own id")
     add("--aggregator", metavar="REF", help="who compares the answers now, ENDPOINT:MODEL")
     add("--member", action="append", default=[], metavar="SLOT=REF", help="ask this one instead (repeatable)")
-    add("--budget", type=_usd, metavar="USD", help="most that this may cost, in US dollars")
+    add("--budget", type=_usd, metavar="USD", help="maximum cost of this pilot, in US dollars")
     add("--json", action="store_true")
     parser.set_defaults(handler="replay")
 

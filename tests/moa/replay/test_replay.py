@@ -68,7 +68,7 @@ def test_a_counsel_is_judged_anew_without_its_panel(tmp_path: Path, monkeypatch:
     # What was disputed is agreed now, and what one alone saw is a blind spot.
     assert sorted((each["before"], each["after"]) for each in diff["turned"]) == [
         ("Disputed", "Agreed"),
-        ("Minority report, each seen by one alone", "Seen by none"),
+        ("Minority report, each raised by one member", "Blind spots"),
     ]
     assert not diff["won"] and len(diff["kept"]) == 3
     assert [each["claim"] for each in diff["lost"]] == ["Nobody asked who reads the notes."]
@@ -114,7 +114,7 @@ def test_points_are_held_against_each_other_by_their_words() -> None:
         run(consensus=["Close the file"], blind_spots=["First write the test, then the code", "Nobody reads the log"]),
     )
     assert [point.claim for point in found.kept] == ["Close the file"] and not found.lost
-    assert [(each.before, each.after) for each in found.turned] == [("Agreed", "Seen by none")]
+    assert [(each.before, each.after) for each in found.turned] == [("Agreed", "Blind spots")]
     assert [point.claim for point in found.won] == ["Nobody reads the log"]
 
 
