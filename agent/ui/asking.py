@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import Literal
 
 from agent.approval.approval import ApprovalRequest, UserAnswer
-from agent.text import foreign_json
+from agent.approval.question import arguments
 from agent.text.cleaning import visible
 from agent.text.numbers import plural
 
@@ -29,22 +28,6 @@ ANSWERS: dict[str, Literal["once", "session", "always", "no"]] = {
     "no": "no",
 }
 """What a line may begin with where an answer is entered as a line."""
-
-
-def arguments(request: ApprovalRequest) -> list[tuple[str, str]]:
-    """The call's arguments by name, with what can't be seen written out. A single text stands without its name."""
-    try:
-        found = foreign_json.loads(request.call.arguments)
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):
-        return [("", visible(request.call.arguments))]
-    if len(found) == 1 and isinstance(only := next(iter(found.values())), str):
-        return [("", visible(only))]
-    return [
-        (visible(name), visible(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)))
-        for name, value in found.items()
-    ]
 
 
 def unshown(text: str) -> str:

@@ -14,7 +14,7 @@ import acp
 from acp import helpers, schema
 
 from agent import events
-from agent.approval.approval import MODES, UserAnswer, parse_mode
+from agent.approval.approval import MODES, ApprovalRequest, UserAnswer, parse_mode
 from agent.build import build
 from agent.chat.chat import Chat
 from agent.chat.events import Action, Answered, Asked, ChatEvent, Inquired, Opened, Refused, Settled, Shown
@@ -23,8 +23,9 @@ from agent.forms import Choices
 from agent.host import Host, Options
 from agent.llm.messages import ImagePart
 from agent.session.index import summaries
+from agent.text.cleaning import harmless, visible
 from moa import __version__
-from moa.acp.updates import Updates, commands
+from moa.acp.updates import Updates, cleaned, commands
 
 if TYPE_CHECKING:
     from agent.views import View
@@ -36,6 +37,8 @@ OPTIONS = (
     schema.PermissionOption(option_id="no", name="Reject", kind="reject_once"),
 )
 MOST_LISTED = 100
+MOST_RULE = 200
+"""Characters of a rule in the name of an answer."""
 
 
 class Conversation:
@@ -130,7 +133,7 @@ class Conversation:
             update = await self._out.get()
             try:
                 if update is not None:
-                    await self._conn.session_update(session_id=self.id, update=update)
+                    await self._conn.session_update(session_id=self.id, update=cleaned(update))
             except Exception:  # an editor that has gone ends the program by its closed pipe, not by this
                 pass
             finally:
@@ -172,9 +175,9 @@ class Conversation:
     async def _ask(self, asked: Asked) -> None:
         request = asked.request
         await self.told()
-        call = self._updates.permission(request.call, request.title, request.diff)
+        call = self._updates.permission(request)
         try:
-            answer = await self._conn.request_permission(session_id=self.id, tool_call=call, options=list(OPTIONS))
+            answer = await self._conn.request_permission(session_id=self.id, tool_call=call, options=_options(request))
         except asyncio.CancelledError:
             raise
         except Exception as problem:
@@ -185,8 +188,8 @@ class Conversation:
     async def _choose(self, inquiry: str, form: Choices) -> None:
         """A form of single answers as a question of the editor's; the first is the one that changes nothing."""
         await self.told()
-        shown = [self._render(form.view)] if form.view is not None else []
-        content = [helpers.tool_content(helpers.text_block("\n".join(filter(None, [form.text, *shown]))))]
+        view = [self._render(form.view)] if form.view is not None else []
+        content = [helpers.tool_content(helpers.text_block("\n".join(filter(None, [form.text, *view]))))]
         call = schema.ToolCallUpdate(
             tool_call_id=inquiry, title=form.title, kind="think", status="pending", content=content
         )
@@ -200,7 +203,8 @@ class Conversation:
         ]
         chosen = ""
         try:
-            answer = await self._conn.request_permission(session_id=self.id, tool_call=call, options=options)
+            shown = cleaned(call, visible)
+            answer = await self._conn.request_permission(session_id=self.id, tool_call=shown, options=options)
             chosen = getattr(answer.outcome, "option_id", "")
         except asyncio.CancelledError:
             raise
@@ -263,7 +267,7 @@ class EditorAgent:
         return schema.ListSessionsResponse(
             sessions=[
                 schema.SessionInfo(
-                    session_id=each.id, cwd=cwd or str(Path.cwd()), title=each.name or each.first[:80] or None
+                    session_id=each.id, cwd=cwd or str(Path.cwd()), title=harmless(each.name or each.first[:80]) or None
                 )
                 for each in found[:MOST_LISTED]
             ]
@@ -345,6 +349,13 @@ class EditorAgent:
         return conversation
 
 
+def _options(request: ApprovalRequest) -> list[schema.PermissionOption]:
+    """The answers that can be given; what "for this session" would allow is said."""
+    rule = visible(request.rule)
+    remembered = f"Allow for this session: {rule if len(rule) <= MOST_RULE else rule[:MOST_RULE] + '…'}"
+    return [each.model_copy(update={"name": remembered}) if each.option_id == "session" else each for each in OPTIONS]
+
+
 def _verdict(answer: schema.RequestPermissionResponse) -> UserAnswer:
     match getattr(answer.outcome, "option_id", ""):
         case "once":
@@ -363,7 +374,7 @@ def _modes(conversation: Conversation) -> schema.SessionModeState:
 
 
 def _refused(error: UsageError | StateError) -> acp.RequestError:
-    return acp.RequestError.invalid_params({"message": error.message, "remedy": error.remedy})
+    return acp.RequestError.invalid_params({"message": visible(error.message), "remedy": visible(error.remedy or "")})
 
 
 def _entered(blocks: list[Any]) -> tuple[str, list[ImagePart]]:

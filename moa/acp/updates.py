@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 from acp import helpers, schema
 
 from agent import events
+from agent.approval.approval import ApprovalRequest
+from agent.approval.question import arguments
 from agent.commands import Command
 from agent.llm.messages import Message, ToolCallPart
 from agent.text import foreign_json
+from agent.text.cleaning import harmless, visible
 
 KINDS: dict[str, schema.ToolKind] = {
     "read": "read",
@@ -76,18 +79,23 @@ class Updates:
             case _:
                 pass
 
-    def permission(self, call: ToolCallPart, title: str, diff: str | None) -> schema.ToolCallUpdate:
-        """The call that the user is asked about, with what it would change. The editor has not heard of it before."""
+    def permission(self, request: ApprovalRequest) -> schema.ToolCallUpdate:
+        """The call that the user is asked about: what it would change, else all that it says, with what can't be seen written out. The
+        editor has not heard of it before."""
+        call = request.call
         self._asked.add(call.id)
-        return schema.ToolCallUpdate(
+        said = "\n".join(f"{name}: {text}" if name else text for name, text in arguments(request))
+        update = schema.ToolCallUpdate(
             tool_call_id=call.id,
-            title=title,
+            title=request.title,
             kind=KINDS.get(call.name, "other"),
             status="pending",
-            content=self._changes(call, diff) or None,
+            content=self._changes(call, request.diff) or [helpers.tool_content(helpers.text_block(said))],
             locations=self._places(call) or None,
             raw_input=_arguments(call),
         )
+        shown: schema.ToolCallUpdate = cleaned(update, visible)
+        return shown
 
     def history(self, messages: Iterable[Message]) -> Iterator[Update]:
         """A conversation that is opened again."""
@@ -166,6 +174,19 @@ class Updates:
         if not diff or not places:
             return []
         return [helpers.tool_diff_content(places[0].path, new, old) for old, new in hunks(diff)]
+
+
+def cleaned(update: Update, clean: Callable[[str], str] = harmless) -> Update:
+    """An update without what could steer a terminal or turn the direction of writing: whatever a model, a tool or a file brought."""
+    return type(update).model_validate(_each(update.model_dump(), clean))
+
+
+def _each(value: Any, clean: Callable[[str], str]) -> Any:
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, dict):
+        return {clean(name) if isinstance(name, str) else name: _each(item, clean) for name, item in value.items()}
+    return [_each(item, clean) for item in value] if isinstance(value, list | tuple) else value
 
 
 def hunks(diff: str) -> Iterator[tuple[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ class Editor:
     def __init__(self, *answers: str) -> None:
         self.updates: list[Any] = []
         self.asked: list[schema.ToolCallUpdate] = []
+        self.options: list[str] = []
         self.waits = asyncio.Event()
         self.changed = asyncio.Condition()
         self._answers = list(answers or ("once",))
@@ -38,6 +40,7 @@ class Editor:
         self, session_id: str, tool_call: Any, options: list[Any], **_more: Any
     ) -> schema.RequestPermissionResponse:
         self.asked.append(tool_call)
+        self.options = [option.name for option in options]
         answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
         if answer == "wait":
             self.waits.set()
@@ -135,6 +138,29 @@ def test_a_turn_with_a_tool_and_a_permission(program: Program, endpoint: Scripte
     assert ends[question.tool_call_id] == ("completed" if answer == "once" else "failed")
     changed = "something" in (program.work_dir / "notes.txt").read_text()
     assert changed is (answer == "once")
+
+
+def test_a_question_shows_all_that_would_run_and_nothing_steers(program: Program, endpoint: ScriptedEndpoint) -> None:
+    evil = "A\x1b]52;c;aGk=\x07\x1b[2J\u202eB\x9b31mC"
+    command = f"true {evil} \u200b" + "x" * 25_000 + "; touch hidden"
+    todo = ("todo", {"items": [{"text": evil, "status": "pending"}]})
+    steps = (Say(text=evil, tools=(("shell", {"command": command}), todo)), Say(text="Done."))
+    endpoint.script = Script(models={"worker": Behaviour(steps=steps)})
+    (program.work_dir / "a\x1b[2Jb.txt").write_text("x")
+    editor = Editor("no")
+
+    async def do(conn: Any, session: str) -> Any:
+        return await conn.prompt(session_id=session, prompt=text("go"))
+
+    drive(program, editor, do)
+    (question,) = editor.asked
+    shown = question.content[0].content.text
+    assert (
+        shown.endswith("x; touch hidden") and r"true A\x1b]52" in shown and r"\u202eB" in shown and r"\u200b" in shown
+    )
+    assert editor.options[1].startswith("Allow for this session: shell(true A")
+    told = json.dumps([each.model_dump() for each in (*editor.updates, question)], ensure_ascii=False)
+    assert not [mark for mark in (r"\u001b", "\x9b", "\u202e") if mark in told]
 
 
 def test_a_stopped_turn_is_cancelled_while_it_asks_and_while_it_writes(

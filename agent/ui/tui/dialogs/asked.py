@@ -6,8 +6,9 @@ from rich.cells import cell_len
 from textual.content import Content
 
 from agent.approval.approval import ApprovalRequest
+from agent.approval.question import arguments
 from agent.text.cleaning import visible
-from agent.ui.asking import MOST_CHARS, MOST_LINES, arguments, unshown
+from agent.ui.asking import MOST_CHARS, MOST_LINES, unshown
 from agent.ui.tui.text.blocks import Block, clean
 from agent.ui.tui.text.cells import fit, one_line
 from agent.ui.tui.text.diff import diff_blocks
