@@ -19,6 +19,7 @@ from moa.counsel.delivery import Delivery
 from moa.counsel.turn import TurnCounsel
 from moa.panel import prompts
 from moa.preset.preset import Preset
+from moa.trial import Trial
 
 if TYPE_CHECKING:
     from agent.commands import CommandContext, Result
@@ -57,6 +58,7 @@ class Moa(Armed):
         self._env = env
         self._consulted = False
         self._reminded = False
+        self._trial: Trial | None = None
         self._told: set[str] = set()
         offers.make(self)
         host.registry.reviewers.append(self._review_plan)
@@ -192,7 +194,14 @@ class Moa(Armed):
         council = self.council(name)
         self._tell_strangers(council.preset, emit)
         council.begin_turn()
-        self.turn = (fuse.FuseTurn if fused else TurnCounsel)(council, self.receipts, turn, emit)
+        self._trial = None
+        if fused:
+            self.turn = fuse.FuseTurn(council, self.receipts, turn, emit)
+            return
+        self.turn = TurnCounsel(council, self.receipts, turn, emit)
+        if self.settings.worth and not option:  # counsel that was asked for is sent
+            self._trial = Trial(name, self.settings.worth)
+            self.turn.withholds = self._trial.withheld
 
     def advises(self) -> bool:
         """Only where a panel is armed for this turn."""
@@ -230,6 +239,8 @@ class Moa(Armed):
         """What happened may be a signal for counsel."""
         if self.turn is not None:
             self.turn.after_tool(call, result)
+        if self._trial is not None:
+            self._trial.after_tool(call, result)
 
     async def before_stop(self, turn: TurnState, context: CallContext, emit: Emit) -> Continue | None:
         """A draft may be held back: for review, or because the panel was to be asked and was not."""
@@ -250,6 +261,9 @@ class Moa(Armed):
         ending, self.turn = self.turn, None
         if ending is not None:
             await ending.close()
+        trial, self._trial = self._trial, None
+        if trial is not None and turn.iteration:
+            turn.session.add_record(trial.record(turn), turn=turn.turn, iteration=turn.iteration)
         await self.close_councils()
 
     # The consult tool

@@ -42,6 +42,7 @@ def report(run: Run) -> dict[str, Any]:
         "schema": 1,
         "id": run.id,
         "suite": run.asked["suite"],
+        "preset": (run.asked.get("preset") or {}).get("name"),
         "digest": run.asked["digest"],
         "date": run.asked["date"],
         "seed": seed,

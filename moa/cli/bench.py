@@ -1,4 +1,4 @@
-"""`moa bench`: what its verbs do."""
+"""`moa bench` and `moa worth`: what they do."""
 
 from __future__ import annotations
 
@@ -86,6 +86,22 @@ def _card(arguments: argparse.Namespace) -> tuple[Report, int]:
         "report": found,
     }
     return Report(MarkdownView(text=f"```json\n{json.dumps(card, indent=1, ensure_ascii=False)}\n```"), card), 0
+
+
+def _worth(_arguments: argparse.Namespace) -> tuple[Report, int]:
+    from moa.bench import worth
+
+    found = worth.judge(worth.outcomes(configuration().paths.sessions))
+    return Report(worth.view(found), worth.plain(found)), 0
+
+
+def _advise(_arguments: argparse.Namespace) -> tuple[Report, int]:
+    from moa.bench import advice
+
+    config = configuration()
+    found = advice.advise(config.paths.state, config.paths.sessions)
+    rows = [{"about": each.about, "advice": each.word, "why": each.why} for each in found]
+    return Report(advice.view(found), {"advice": rows}), 0
 
 
 def _replay(arguments: argparse.Namespace) -> tuple[Report, int]:
@@ -331,4 +347,6 @@ VERBS = {
     "report": _report,
     "replay": _replay,
     "card": _card,
+    "advise": _advise,
+    "worth": _worth,
 }

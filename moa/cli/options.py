@@ -322,6 +322,7 @@ def _bench_options(parser: argparse.ArgumentParser) -> None:
     add("--yes", action="store_true", help="agree to the quoted price")
     sub.set_defaults(suite="verdicts", arms="", preset=None, model=None, passes=1)
     verb("list", "all runs, newest first")
+    verb("advise", "what the trial, the benches and the conversations say of presets and members")
     verb("show", "one run's report").add_argument("id", metavar="ID")
     sub = verb("report", "one run's report, rebuilt from its items")
     sub.add_argument("id", metavar="ID")
@@ -331,6 +332,11 @@ def _bench_options(parser: argparse.ArgumentParser) -> None:
     sub.add_argument("suite", metavar="SUITE")
     sub.add_argument("--out", required=True, metavar="FILE")
     sub.add_argument("--data", metavar="DIR", help="where the suite's data is (default: $MOA_DATA)")
+
+
+def _worth_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--output-format", choices=("text", "json"), default="text")
+    parser.set_defaults(handler="bench", verb="worth")
 
 
 def _doctor_options(parser: argparse.ArgumentParser) -> None:
@@ -410,6 +416,10 @@ COMMANDS: dict[str, tuple[str, Any]] = {
     "diff": ("two counsels side by side: points won, lost, turned; cost", _diff_options),
     "web": ("the chat in a browser on this machine", _web_options),
     "bench": ("evidence: does counsel help, and what does it cost", _bench_options),
+    "worth": (
+        "did counsel earn its price? Turns with it beside turns in which it was withheld by chance",
+        _worth_options,
+    ),
     "serve": ("counsel for any agent: a server between it and its models", _serve_options),
     "demo": ("a recorded conversation with counsel: no key, no network, nothing kept", _demo_options),
     "doctor": ("where each setting came from, what works, what to do about the rest", _doctor_options),

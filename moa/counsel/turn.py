@@ -36,6 +36,8 @@ class TurnCounsel:
         self.council = council
         self.latest: Counsel | None = None
         """The counsel taken last, whether or not it brought anything."""
+        self.withholds = False
+        """Whether nothing is sent in this turn, to learn what counsel is worth (`moa.trial`)."""
         self._receipts = receipts
         self._turn = turn
         self._emit = emit
@@ -224,6 +226,8 @@ class TurnCounsel:
         found = delivery.decide(counsel, now, severity=self.council.preset.severity)
         nothing = found.withheld in in_force.QUIET or (found.withheld == "severity" and now.blockers_only)
         self._quiet = self._quiet + 1 if nothing else 0
+        if self.withholds and found.withheld is None:
+            return delivery.Delivery(withheld="worth")
         return found
 
     def _skipped(self, call: ModelCall, decision: Decision) -> None:

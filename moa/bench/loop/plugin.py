@@ -45,6 +45,7 @@ class Fixed(Moa):
         self._fixed = preset
         self._shuffles = shuffles
         super().__init__(host)
+        self.settings = replace(self.settings, worth=0.0)  # what the arm says is sent
 
     def load(self, name: str) -> Preset:
         """The run's own, whichever is asked for."""
