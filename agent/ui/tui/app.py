@@ -274,6 +274,10 @@ class ChatApp(App[None]):
     def _note(self, event: Composer.NoteEntered) -> None:
         actions.note(self, event.text)
 
+    @on(Composer.PageRequested)
+    def _page(self, event: Composer.PageRequested) -> None:
+        self.action_page(event.direction)
+
     @on(Composer.HelpRequested)
     def _help(self) -> None:
         self.action_help()

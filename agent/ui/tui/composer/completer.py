@@ -26,6 +26,7 @@ class Completer:
         self.commands = commands
         self._files = files
         self._trigger: Trigger | None = None
+        self._shown: Trigger | None = None
         self._dismissed: Trigger | None = None
         self._wanted: Trigger | None = None
         self._looking = False
@@ -55,8 +56,8 @@ class Completer:
             self._look_up(trigger)
 
     def catch_up(self) -> None:
-        """Keys can come faster than the menu follows them: what it shows of earlier characters is not to be taken."""
-        if self._menu.is_open and self._find() != self._trigger:
+        """Keys can come faster than the menu follows them, and a lookup slower than keys: what is shown of earlier characters is not taken."""
+        if self._menu.is_open and self._find() != self._shown:
             self._menu.close()
             self.update()
 
@@ -88,6 +89,7 @@ class Completer:
             self._editor.replace(choice.insert, start, (row, column), maintain_selection_offset=False)
 
     def _show(self, trigger: Trigger, choices: list[Choice]) -> None:
+        self._shown = trigger
         self._menu.open(choices, completion.preselected(trigger, choices))
 
     def _look_up(self, trigger: Trigger) -> None:

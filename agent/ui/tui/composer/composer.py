@@ -64,6 +64,8 @@ class Composer(Widget):
         Binding("ctrl+v", "paste", "Paste, images too", show=False),
         Binding("shift+tab", "next_mode", "The next approval mode", show=False),
         Binding("question_mark", "help_if_empty", "Help, when empty", show=False),
+        Binding("pageup", "page_up", "Scroll the transcript up; in a long text, the text", show=False),
+        Binding("pagedown", "page_down", "Scroll the transcript down; in a long text, the text", show=False),
     ]
 
     busy: reactive[bool] = reactive(False, init=False)
@@ -92,6 +94,13 @@ class Composer(Widget):
 
     class HelpRequested(Message):
         """`?` with nothing typed."""
+
+    class PageRequested(Message):
+        """A page of the transcript: up (-1) or down (1)."""
+
+        def __init__(self, direction: int) -> None:
+            super().__init__()
+            self.direction = direction
 
     class QuitRequested(Message):
         """Ctrl+C or Ctrl+D with nothing typed. The app decides how often it wants to hear it."""
@@ -345,6 +354,19 @@ class Composer(Widget):
         if self.text or self._earlier.searching:
             raise SkipAction
         self.post_message(self.HelpRequested())
+
+    def action_page_up(self) -> None:
+        """Ask for the page above; a text that is longer than the field scrolls itself."""
+        self._page(-1)
+
+    def action_page_down(self) -> None:
+        """Ask for the page below."""
+        self._page(1)
+
+    def _page(self, direction: int) -> None:
+        if self.editor.max_scroll_y > 0:
+            raise SkipAction
+        self.post_message(self.PageRequested(direction))
 
     def action_paste(self) -> None:
         """Paste from the system's clipboard where it can be read, else from the program's own."""

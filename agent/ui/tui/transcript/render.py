@@ -153,16 +153,33 @@ def _tool(item: ToolRun) -> list[Block]:
     if item.outcome == "running" and item.progress.strip():
         # A carriage return begins the line anew, as progress bars do.
         facts.append(one_line(item.progress.replace("\r", "\n").rstrip("\n").split("\n")[-1][-200:]))
-    head = Content.assemble(
-        (glyph + " ", colour), one_line(item.title[:400]), (f"  {' · '.join(facts)}" if facts else "", FAINT)
-    )
-    blocks = [_line(Block(head))]
+    title, told, failed = one_line(item.title[:400]), " · ".join(facts), item.outcome in ("error", "denied")
+    head = Content.styled(glyph + " ", colour)
+    blocks = [Block(lambda width: _head(title, told, width, failed), first=head, rest=INDENT)]
     if item.diff and (item.open or item.diff.count("\n") <= SHORT_DIFF):
         blocks += [_inset(block) for block in diff_blocks(item.diff)]
     if item.open and item.text.strip():
         shown = cut(item.text.rstrip("\n"), MAX_OUTPUT, MAX_LINES)
         blocks += [Block(Content(clean(shown.text)), first=BAR, rest=BAR, copied=0), *shown.note(rest=BAR)]
     return blocks
+
+
+def _head(title: str, facts: str, width: int, failed: bool) -> Content:
+    """What is called and what came of it, on one line. A long title gives way to the facts; those of a failure get a line of their own."""
+    said, told = Content(title), Content.styled(facts, FAINT)
+    if said.cell_length + 2 + told.cell_length <= width or not facts:
+        return said.truncate(max(1, width), ellipsis=True) + (Content.styled(f"  {facts}", FAINT) if facts else "")
+    if failed:
+        return Content("\n").join(
+            [said.truncate(max(1, width), ellipsis=True), told.truncate(max(1, width), ellipsis=True)]
+        )
+    room = max(1, width - 2 - min(told.cell_length, width // 2))
+    return Content("  ").join(
+        [
+            said.truncate(room, ellipsis=True),
+            told.truncate(max(1, width - 2 - min(room, said.cell_length)), ellipsis=True),
+        ]
+    )
 
 
 def _inset(block: Block) -> Block:

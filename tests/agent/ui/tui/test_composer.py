@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import base64
 import sys
+import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from textual import events
@@ -23,6 +25,7 @@ from agent.files.deny_paths import DenyPaths
 from agent.llm.messages import ImagePart
 from agent.ui.file_index import FileIndex
 from agent.ui.history import History
+from agent.ui.tui.composer import completion
 from agent.ui.tui.composer.composer import Composer
 from agent.ui.tui.composer.editor import Editor
 from agent.ui.tui.composer.field import Field
@@ -88,6 +91,9 @@ class Bench(App[None]):
         self.said.append(message)
 
     def on_composer_quit_requested(self, message: Composer.QuitRequested) -> None:
+        self.said.append(message)
+
+    def on_composer_page_requested(self, message: Composer.PageRequested) -> None:
         self.said.append(message)
 
     def on_composer_recall_requested(self, message: Composer.RecallRequested) -> None:
@@ -319,6 +325,37 @@ def test_arguments_have_a_hint_and_a_menu(bench: Bench) -> None:
         assert editor.text == "/moa ask @quality"
         await pilot.press("enter")
         assert app.sent == ["/moa ask @quality"]
+
+    drive(bench, script)
+
+
+def test_enter_takes_nothing_of_a_menu_that_keys_have_overtaken(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine under load: the arguments are still being looked up when Enter comes."""
+    lookup = threading.Event()
+
+    def slow(*args: Any) -> list[completion.Choice]:
+        lookup.wait(5)
+        return []
+
+    async def script(app: Bench, pilot: Pilot[None]) -> None:
+        await pilot.press("/", "m", "o", "a")
+        assert [choice.label.split()[0] for choice in app.composer.menu.choices] == ["/moa"]
+        monkeypatch.setattr(completion, "choices", slow)
+        await pilot.press("space", *"status", "enter")
+        assert (app.sent, app.composer.text) == (["/moa status"], "")
+        lookup.set()
+
+    drive(bench, script)
+
+
+def test_page_keys_are_the_transcripts_until_the_text_is_longer_than_its_field(bench: Bench) -> None:
+    async def script(app: Bench, pilot: Pilot[None]) -> None:
+        await pilot.press("pageup", "pagedown")
+        assert [m.direction for m in app.said if isinstance(m, Composer.PageRequested)] == [-1, 1]
+        app.composer.set_text("\n".join(f"line {number}" for number in range(40)))
+        await pilot.pause()
+        await pilot.press("pageup")
+        assert len(app.said) == 2 and app.composer.editor.cursor_location[0] < 39
 
     drive(bench, script)
 

@@ -142,6 +142,22 @@ def test_a_turn() -> None:
     ]
 
 
+def test_a_long_title_hides_nothing_of_what_came_of_it() -> None:
+    long = "shell pytest " + "--strict " * 20
+    events = [
+        TurnStarted(session="s", turn="t", prompt=user("go")),
+        ToolStarted(call=call("1"), title=long),
+        ToolFinished(call=call("1"), outcome="error", text="E  no option\n[exit code 4]", duration_s=1.2),
+        ToolStarted(call=call("2"), title=long),
+        ToolFinished(call=call("2"), outcome="ok", text="one\ntwo\n", duration_s=0.5),
+    ]
+    assert shown(events, size=(50, 12)).split("\n")[2:] == [
+        "✗ shell pytest --strict --strict --strict --st…",
+        "failed · 1.2 s · exit code 4: E no option",
+        "✓ shell pytest --strict --str…  0.5 s · 2 lines",
+    ]
+
+
 def test_what_was_stopped_says_so() -> None:
     error = ErrorInfo(kind="interrupted", message="stopped by the user", remedy="what was done so far is kept")
     events = [
