@@ -81,6 +81,15 @@ def _existing(name: str, root: Path) -> Path | None:
         return None
 
 
+def media_type_of(data: str) -> str | None:
+    """What an image is that comes as base64; None where it is none that can be sent."""
+    try:
+        head = base64.b64decode(data[:64] + "=" * (-len(data[:64]) % 4), validate=True)
+    except ValueError:
+        return None
+    return _media_type(head)
+
+
 def _media_type(data: bytes) -> str | None:
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
         return "image/png"

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from agent.admin.report import Report
     from agent.approval.approval import Mode
     from agent.host import Host, Options
-    from agent.ui.run.headless import Output
-    from agent.ui.run.interrupts import Interrupts
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -134,7 +132,7 @@ def _demo(arguments: argparse.Namespace) -> int:
     import asyncio
 
     from agent.process import depth
-    from moa.cli import outputs
+    from moa.cli import outputs, running
     from moa.demo.stage import opened
 
     with opened(still=not _at_terminal()) as stage:
@@ -144,7 +142,9 @@ def _demo(arguments: argparse.Namespace) -> int:
         output = outputs.output("text")
         output.say(f"· {stage.recording.told}\n\n{stage.recording.prompt}\n")
         console.hold()
-        return asyncio.run(_run_async(stage.options, stage.options.first, output, None, typed=False, build=stage.build))
+        return asyncio.run(
+            running.run_async(stage.options, stage.options.first, output, None, typed=False, build=stage.build)
+        )
 
 
 def _at_terminal() -> bool:
@@ -230,124 +230,15 @@ def _build_host(note: str | None, options: Options, **outside: Any) -> Host:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    import asyncio
+    from moa.cli import running
 
-    from agent.errors import UsageError
-    from agent.text.encodable import whole
-    from moa.cli import outputs
-
-    at_terminal = sys.stdin.isatty() and sys.stderr.isatty() and arguments.output_format == "text"
-    options = _agent_options(arguments, "ask" if at_terminal else "deny")
-    output = outputs.output(arguments.output_format, quiet=arguments.quiet, raw=arguments.raw)
-    console.hear()  # while standard input is waited for
-    prompt, piped = console.read_prompt(arguments.prompt)
-    console.hold()
-    if piped is None:
-        output.say(f"· nothing came on standard input within {console.PIPE_S:g} s: continuing without it")
-    prompt = whole(f"{prompt}\n\n{piped}" if prompt and piped else prompt or piped or "")
-    if not prompt.strip():
-        raise UsageError("the prompt is empty", remedy="give it in quotes, or - to read standard input")
-    prompt = f"/goal set {prompt}" if arguments.goal else prompt
-    typed = arguments.prompt not in ("", "-") or bool(arguments.goal)
-    return asyncio.run(_run_async(options, prompt, output, arguments.max_iterations, typed=typed))
+    return running.run(arguments)
 
 
 def _agent_options(arguments: argparse.Namespace, approve: Mode) -> Options:
-    """What the command line says of the agent. `approve` is the mode where it says none."""
-    from pathlib import Path
+    from moa.cli import running
 
-    from agent.errors import UsageError
-    from agent.host import Options
-    from moa.cli.options import goal_options
-
-    for option in ("model", "preset", "session", "cwd"):
-        if getattr(arguments, option) == "":
-            name = "resume" if option == "session" and arguments.handler != "run" else option
-            raise UsageError(f"--{name} is empty", remedy="give it a value, or leave it out")
-    if arguments.preset and arguments.no_moa:
-        raise UsageError("--preset and --no-moa contradict each other", remedy="give one of them")
-    counsel = {"preset": arguments.preset} if arguments.preset else {"off": True} if arguments.no_moa else {}
-    return Options(
-        model=arguments.model,
-        effort=arguments.effort,
-        cwd=Path(arguments.cwd).expanduser() if arguments.cwd else None,
-        session=arguments.session,
-        resume_latest=arguments.resume_latest,
-        approve=arguments.approve or approve,
-        budget_usd=arguments.budget,
-        max_iterations=arguments.max_iterations or 90,
-        plugins={"moa": counsel, "goal": goal_options(arguments)},
-    )
-
-
-async def _run_async(
-    options: Options,
-    prompt: str,
-    output: Output,
-    most_calls: int | None,
-    *,
-    typed: bool,
-    build: Callable[..., Host] | None = None,
-) -> int:
-    import asyncio
-
-    from agent.ui.run import headless
-    from agent.ui.run.interrupts import Interrupts
-
-    task = asyncio.current_task()
-    assert task is not None
-    interrupts = Interrupts(task, lambda: headless.last_words(output))
-    interrupts.listen(held=console.held)
-    try:
-        return await _run_host(options, prompt, output, most_calls, interrupts, typed=typed, build=build)
-    except asyncio.CancelledError:  # stopped before there was a turn
-        if not interrupts.stopped:
-            raise
-        return headless.stopped(output)
-
-
-async def _run_host(
-    options: Options,
-    prompt: str,
-    output: Output,
-    most_calls: int | None,
-    interrupts: Interrupts,
-    *,
-    typed: bool,
-    build: Callable[..., Host] | None,
-) -> int:
-    import asyncio
-
-    from agent.process import depth
-    from agent.ui.run import headless
-    from agent.ui.run.ask import TerminalApprover, can_ask
-    from agent.ui.run.progress import FetchBar
-
-    if build is None:
-        from agent.build import build as make
-    else:
-        make = build
-    depth.mark()
-    approver = TerminalApprover() if options.approve in ("ask", "edits") and can_ask() else None
-    bar = FetchBar(output.err)
-    host = make(
-        options,
-        approver=approver,
-        notice=lambda _code, text: output.say(f"· {text}"),
-        progress=(lambda _progress: None) if output.quiet else bar.update,
-    )
-    for _code, text in host.found:
-        output.say(f"· {text}")
-    beside = asyncio.create_task(host.reconcile())
-    try:
-        code = await headless.run(host, prompt, output, most_calls=most_calls, interrupts=interrupts, typed=typed)
-        interrupts.deadline.code = code
-        return code
-    finally:
-        interrupts.over()
-        beside.cancel()
-        await asyncio.gather(beside, return_exceptions=True)
-        await host.aclose()
+    return running.agent_options(arguments, approve)
 
 
 def _report(report: Report, as_json: bool) -> int:

@@ -142,6 +142,14 @@ def _run_options(parser: argparse.ArgumentParser) -> None:
     )
     _agent_options(parser)
     add("--output-format", choices=("text", "json", "stream-json"), default="text")
+    add(
+        "--input-format",
+        choices=("text", "stream-json"),
+        default="text",
+        help="stream-json: one message a line on standard input, each a turn",
+    )
+    add("--image", action="append", default=[], metavar="FILE", help="an image that goes with the prompt (repeatable)")
+    add("--output-schema", metavar="FILE", help="the answer holds to this JSON schema, and is that JSON alone")
     add("--goal", action="store_true", help="PROMPT is a goal: work on it, turn after turn, until a judge finds it met")
     add(
         "--gate", action="append", metavar="CMD", help="with --goal: a command that must exit with 0 first (repeatable)"

@@ -6,8 +6,11 @@ import asyncio
 import sys
 import threading
 import time
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from agent.chat.outgoing import Redaction
@@ -31,6 +34,7 @@ from agent.events import (
     TurnFinished,
     TurnStatus,
 )
+from agent.llm.messages import ImagePart, Message, TextPart
 from agent.loop.turn import Turn
 from agent.text.cleaning import harmless
 from agent.text.numbers import plural
@@ -41,6 +45,7 @@ from agent.ui.text import render
 
 if TYPE_CHECKING:
     from agent.host import Host
+    from agent.loop.answer_schema import AnswerSchema
 
 Format = Literal["text", "json", "stream-json"]
 
@@ -104,6 +109,15 @@ class Output:
         return self._ended.locked()
 
 
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What a run is given beside its prompt. `stream`: each message that it brings is a turn of its own."""
+
+    images: tuple[Path, ...] = ()
+    schema: AnswerSchema | None = None
+    stream: TextIO | None = None
+
+
 async def run(
     host: Host,
     prompt: str,
@@ -112,6 +126,7 @@ async def run(
     most_calls: int | None = None,
     interrupts: Interrupts | None = None,
     typed: bool = True,
+    beside: Beside = Beside(),
 ) -> int:
     """Run a prompt, or a slash command, to its end. Returns the exit code. `interrupts` (the caller has them listen) stop it in order.
 
@@ -124,7 +139,12 @@ async def run(
     interrupts = interrupts or Interrupts(task)
     output.redaction = host.config.redaction()
     try:
-        return await _run(host, prompt, output, interrupts, most_calls, typed=typed)
+        if beside.schema is not None:
+            host.agent.plugins = (beside.schema, *host.agent.plugins)
+            output.live = False  # what is written on the way is not the answer yet
+        if beside.stream is not None:
+            return await _stream(host, prompt, output, interrupts, most_calls, beside)
+        return await _run(host, prompt, output, interrupts, most_calls, beside, typed=typed)
     except asyncio.CancelledError:
         if not interrupts.stopped:
             raise
@@ -134,7 +154,14 @@ async def run(
 
 
 async def _run(
-    host: Host, prompt: str, output: Output, interrupts: Interrupts, most_calls: int | None, *, typed: bool
+    host: Host,
+    prompt: str,
+    output: Output,
+    interrupts: Interrupts,
+    most_calls: int | None,
+    beside: Beside,
+    *,
+    typed: bool,
 ) -> int:
     records: list[Record] = []
     options: dict[str, Any] = {}
@@ -158,15 +185,97 @@ async def _run(
             prompt, options = answer.prompt, dict(answer.options)
         if host.model_error:
             raise host.model_error
+        message = await _message(host, prompt, beside)
     except UsageError as error:
         problem = ErrorInfo(kind=error.kind, message=error.message, remedy=error.remedy)
         return fail("usage", problem, output, session=_session_id(host))
-    finished = await _turns(Turn(host.agent, prompt, options=options), output, records, interrupts, most_calls)
+    finished = await _turns(Turn(host.agent, message, options=options), output, records, interrupts, most_calls)
+    finished = _as_asked(finished, beside)
+    _answered(finished, output)
+    return _end(host, finished, records, output)
+
+
+async def _stream(
+    host: Host, prompt: str, output: Output, interrupts: Interrupts, most_calls: int | None, beside: Beside
+) -> int:
+    """A turn for the prompt, where there is one, and for each message of the stream; one ending for all."""
+    from agent.ui.run.stream_input import FORM, StreamInput
+
+    assert beside.stream is not None
+    records: list[Record] = []
+    finished: TurnFinished | None = None
+
+    def stop() -> None:
+        if interrupts.turn is not None:
+            interrupts.turn.cancel()
+
+    async def messages() -> AsyncIterator[Message]:
+        if prompt:
+            yield await _message(host, prompt, beside)
+        first = not prompt
+        async for message in StreamInput(beside.stream, stop).messages():  # type: ignore[arg-type]
+            asked = beside.schema.ask if beside.schema is not None else ""
+            parts = (*message.parts, TextPart(text=f"\n\n{asked}")) if asked else message.parts
+            yield replace(message, parts=(*parts, *(await _images(host, beside) if first else ())))
+            first = False
+
+    try:
+        if host.model_error:
+            raise host.model_error
+        async for message in messages():
+            turn = Turn(host.agent, message)
+            finished = _as_asked(await _turns(turn, output, records, interrupts, most_calls), beside)
+            _answered(finished, output)
+            if interrupts.stopped or finished.status in ("usage", "budget"):
+                break
+        if finished is None:
+            raise UsageError("nothing came on standard input", remedy=FORM)
+    except UsageError as error:
+        problem = ErrorInfo(kind=error.kind, message=error.message, remedy=error.remedy)
+        calls, cost = _booked(host, run=host.agent.run)
+        return fail("usage", problem, output, session=_session_id(host), calls=calls, cost=cost)
+    calls, cost = _booked(host, run=host.agent.run)
+    return _end(host, replace(finished, cost=cost), records, output)
+
+
+async def _message(host: Host, prompt: str, beside: Beside) -> Message:
+    """The prompt with what goes with it. Raises UsageError for an image that can't be sent."""
+    text = f"{prompt}\n\n{beside.schema.ask}" if beside.schema is not None else prompt
+    return Message(role="user", parts=(TextPart(text=text), *await _images(host, beside)))
+
+
+async def _images(host: Host, beside: Beside) -> tuple[ImagePart, ...]:
+    if not beside.images:
+        return ()
+    from agent.ui.mentions import load_image
+
+    agent = host.agent
+    if agent.client.facts(agent.model).images is False:
+        raise UsageError(f"{agent.model} takes no images", remedy="leave --image out, or choose another model")
+    context = agent.tools.context
+    paths = [context.cwd / path.expanduser() for path in beside.images]
+    load = partial(load_image, root=context.cwd, deny=context.deny_paths)
+    return tuple([await asyncio.to_thread(load, path) for path in paths])
+
+
+def _as_asked(finished: TurnFinished, beside: Beside) -> TurnFinished:
+    """The answer as the schema wants it: the JSON alone."""
+    found = beside.schema.read(finished.text)[0] if beside.schema is not None and finished.text else None
+    return finished if found is None else replace(finished, text=found)
+
+
+def _answered(finished: TurnFinished, output: Output) -> None:
+    if output.format != "text":
+        return
+    if finished.error is not None:
+        output.problem(finished.error)
+    if not output.live and finished.text:
+        output.answer(finished.text)
+
+
+def _end(host: Host, finished: TurnFinished, records: list[Record], output: Output) -> int:
+    """The end of a run: its cost, or the one object. Returns the exit code."""
     if output.format == "text":
-        if finished.error is not None:
-            output.problem(finished.error)
-        if not output.live and finished.text:
-            output.answer(finished.text)
         _say_cost(host, finished, output)
     else:
         calls, _cost = _booked(host, run=host.agent.run)
