@@ -191,7 +191,7 @@ class Record(Event):
     """Something durable that a plugin did for one request: kept in the session off the message path, and part of the JSON result.
 
     `kind` is a key of that result (`counsel`); `data` is plain JSON that only its plugin reads. `line` says it to people, in one line of
-    plain text (empty: it is not told), `level` how it went. `group` is that of the side work which it sums up, where there was some.
+    plain text (empty: it is not told), `level` how it went. `group` is that of the side work which it summarizes, where there was some.
     What there is to see beside the line, the plugin shows (`Plugin.view`).
     """
 

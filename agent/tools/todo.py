@@ -27,7 +27,7 @@ class Todo:
     spec: ClassVar[ToolSpec] = ToolSpec(
         name="todo",
         description=(
-            "Keep a list of the steps of a longer task, for yourself and for the user who watches. Each call gives the whole list anew, in "
+            "Keep a list of the steps of a longer task, for yourself and for the user who watches. Each call gives the whole list again, in "
             "order. Use it for work of three steps or more; keep one item in_progress, and mark an item done as soon as it is."
         ),
         parameters={

@@ -104,7 +104,7 @@ class FileIndex:
         if self.complete_listing or self._remarked:
             return ""
         self._remarked = True
-        return f"only {plural(len(self.entries), 'file')} and folders are offered behind @, there are more: type a folder to look into it"
+        return f"only {plural(len(self.entries), 'file')} and folders are offered behind @, there are more: type a folder to see what it has"
 
     def _outside(self, query: str, limit: int) -> list[Found]:
         folder, slash, typed = query.rpartition("/")

@@ -251,7 +251,7 @@ def _replay_options(parser: argparse.ArgumentParser) -> None:
     add("run", metavar="RUN", help="a conversation's id (its last counsel), ID/N (its Nth), or a counsel's own id")
     add("--aggregator", metavar="REF", help="who compares the answers now, ENDPOINT:MODEL")
     add("--member", action="append", default=[], metavar="SLOT=REF", help="ask this one instead (repeatable)")
-    add("--budget", type=_usd, metavar="USD", help="maximum cost of this pilot, in US dollars")
+    add("--budget", type=_usd, metavar="USD", help="maximum cost, in US dollars")
     add("--json", action="store_true")
     parser.set_defaults(handler="replay")
 
@@ -315,7 +315,7 @@ def _bench_options(parser: argparse.ArgumentParser) -> None:
     add("--model", metavar="REF", help="the main model, ENDPOINT:MODEL")
     add("--limit", type=_count, default=50, metavar="N", help="maximum number of pairs (default 50)")
     add("--seed", type=int, default=7, metavar="N", help="seed of the sample (default 7)")
-    add("--budget", type=_usd, metavar="USD", help="maximum cost of this pilot, in US dollars")
+    add("--budget", type=_usd, metavar="USD", help="maximum cost, in US dollars")
     add("--data", metavar="DIR", help="where the suite's data is (default: $MOA_DATA)")
     add("--yes", action="store_true", help="agree to the quoted price")
     sub.set_defaults(arms="solo,counsel:turn", resume=None, judge=None, passes=1)
@@ -324,9 +324,9 @@ def _bench_options(parser: argparse.ArgumentParser) -> None:
     add("--judge", metavar="REF[,REF]", help="who is checked, ENDPOINT:MODEL")
     add("--limit", type=_count, default=200, metavar="N", help="how many criteria (default 200)")
     add("--seed", type=int, default=7, metavar="N", help="seed of the sample (default 7)")
-    add("--budget", type=_usd, metavar="USD", help="maximum cost of this pilot, in US dollars")
+    add("--budget", type=_usd, metavar="USD", help="maximum cost, in US dollars")
     add("--data", metavar="DIR", help="where the stored verdicts are (default: $MOA_DATA)")
-    add("--resume", metavar="ID", help="go on with a check that was stopped")
+    add("--resume", metavar="ID", help="resume a check that was stopped")
     add("--yes", action="store_true", help="agree to the quoted price")
     sub.set_defaults(suite="verdicts", arms="", preset=None, model=None, passes=1)
     verb("list", "all runs, newest first")
@@ -420,7 +420,7 @@ COMMANDS: dict[str, tuple[str, Any]] = {
     "models": ("what the endpoints offer; fetch a local model", _models_options),
     "activity": ("every call, who asked for it, what it cost", _activity_options),
     "session": ("conversations", _session_options),
-    "replay": ("judge a counsel that was kept anew, without its panel", _replay_options),
+    "replay": ("compare the answers of a stored counsel again, without its panel", _replay_options),
     "diff": ("two counsels side by side: points won, lost, turned; cost", _diff_options),
     "web": ("the chat in a browser on this machine", _web_options),
     "bench": ("evidence: does counsel help, and what does it cost", _bench_options),

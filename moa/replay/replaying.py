@@ -73,7 +73,7 @@ async def _again(host: Host, run: Run, aggregator: str | None, members: Mapping[
         earlier = restore.counsel(run.data, preset, account=account, history=run.history, main=main)
     except (KeyError, ValueError, TypeError) as error:
         raise UsageError(
-            f"{run.name} can't be judged anew: its record lacks {error}", remedy="an older version kept less of it"
+            f"{run.name} can't be replayed: its record lacks {error}", remedy="an older version kept less of it"
         ) from None
     if not earlier.answers and not exchanged:
         raise UsageError(f"nobody answered in {run.name}", remedy="exchange a member: --member SLOT=REF")

@@ -14,6 +14,7 @@ from agent.errors import UsageError
 from agent.files.own_files import make_folder, write_atomically
 from agent.session.session import Session
 from agent.text import foreign_json
+from agent.text.numbers import plural
 from moa.counsel.record import KIND, REPLAYED, CounselRecord
 
 if TYPE_CHECKING:
@@ -60,7 +61,8 @@ def find(config: Config, name: str) -> Run:
     elif number is not None:
         if not 1 <= number <= len(kept):
             raise UsageError(
-                f"{session} has {len(kept)} counsels, and no {number}", remedy=f"a number from 1 to {len(kept)}"
+                f"{session} has {plural(len(kept), 'counsel')}, and no {number}",
+                remedy=f"a number from 1 to {len(kept)}",
             )
         chosen = kept[number - 1]
     data = dict(chosen.record.data)
@@ -86,7 +88,7 @@ def _replayed(config: Config, name: str) -> Run:
     except OSError:
         raise UsageError(f"there is no run {name}", remedy=f"RUN is {HOW}", kind="unknown_run") from None
     except (ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"{path} can't be read: {error}", remedy="make it anew with moa replay") from None
+        raise UsageError(f"{path} can't be read: {error}", remedy="make it again with moa replay") from None
 
 
 def _parts(name: str) -> tuple[str, int | None, bool]:

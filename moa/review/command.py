@@ -24,9 +24,9 @@ _MARKS: dict[str, Mark] = {"agreed": "agreed", "disputed": "disputed", "alone": 
 _HELD = {
     "agreed": "all agree",
     "disputed": "disputed",
-    "some": "seen by some",
-    "alone": "seen by one",
-    "unseen": "seen by nobody but the aggregator",
+    "some": "raised by some",
+    "alone": "raised by one",
+    "unseen": "raised by the aggregator alone",
 }
 
 

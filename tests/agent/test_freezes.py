@@ -129,7 +129,7 @@ def test_a_block_that_is_given_back_in_parts_is_whole() -> None:
     ],
 )
 def test_what_no_system_takes_is_refused_before_anybody_looks_at_it(name: str, arguments: dict[str, str]) -> None:
-    with pytest.raises(ToolError, match="is the most that the system takes"):
+    with pytest.raises(ToolError, match="is the limit of the system"):
         validate(json.dumps(arguments), tool(name).spec)
 
 

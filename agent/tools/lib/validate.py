@@ -37,9 +37,7 @@ def validate(text: str, spec: ToolSpec) -> dict[str, Any]:
         raise ToolError(f"{spec.name}: {'; '.join(problems)}. Expected: {_signature(spec.parameters)}")
     for name, most in LONGEST.items():
         if isinstance(value := checked.get(name), str) and len(value) > most:
-            raise ToolError(
-                f"{spec.name}: {name} has {len(value):,} characters; {most:,} is the most that the system takes"
-            )
+            raise ToolError(f"{spec.name}: {name} has {len(value):,} characters; {most:,} is the limit of the system")
     return checked
 
 

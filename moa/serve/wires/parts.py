@@ -16,7 +16,7 @@ from agent.llm.messages import ReasoningPart, TextPart, ToolCallPart
 from agent.llm.stream import ReasoningDelta, Reply, Retrying, StreamEvent, TextDelta, ToolCallDelta
 
 Kind = Literal["text", "reasoning", "call"]
-BEGAN_TWICE = "the provider could not use what its model wrote, and the answer began anew when part of it was sent"
+BEGAN_TWICE = "the provider could not use what its model wrote, and the answer began again when part of it was sent"
 
 
 @dataclass(slots=True)
