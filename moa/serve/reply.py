@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -70,12 +70,13 @@ class Reply:
     async def waiting(self, after_s: float, sign: Callable[[], bytes]) -> AsyncIterator[None]:
         """While something is waited for: after so many seconds the head of a stream, then signs of life. Ends with the context."""
         ticker = asyncio.create_task(self._tick(after_s, sign), name="keep-alives")
+        ticker.add_done_callback(lambda done: done.cancelled() or done.exception())
         try:
             yield
         finally:
             ticker.cancel()
-            with suppress(asyncio.CancelledError, OSError, TimeoutError):
-                await ticker
+            # Not the ticker itself: that the request is stopped at this moment would look as if the ticker had been.
+            await asyncio.wait([ticker])
 
     async def _tick(self, after_s: float, sign: Callable[[], bytes]) -> None:
         await asyncio.sleep(after_s)

@@ -21,12 +21,17 @@ KEEP_S = 600.0
 @dataclass(slots=True)
 class Advice:
     """What came of a counsel: `facts` as rows keep them, the guidance (None: nothing is sent), under which `conversation` it was taken, and
-    the panel, where some are still at work."""
+    the panel, where some are still at work. It belongs to whoever takes it from here, with `claim`."""
 
     facts: Mapping[str, Any]
     text: str | None
     conversation: str
     council: Council | None = None
+
+    def claim(self) -> Council | None:
+        """The panel, for the first who asks."""
+        council, self.council = self.council, None
+        return council
 
 
 @dataclass(slots=True)
@@ -53,24 +58,23 @@ class Panels:
     _behind: dict[str, _Behind] = field(default_factory=dict)
     _ending: set[asyncio.Task[None]] = field(default_factory=set)
 
-    async def share(self, key: Hashable, take: Callable[[], Awaitable[Advice]]) -> tuple[Advice, bool]:
-        """The advice for all who ask with the same key at the same time, and whether somebody else had asked first. When the last of them
-        has gone, the panel is stopped."""
+    async def share(self, key: Hashable, take: Callable[[], Awaitable[Advice]]) -> tuple[Advice, bool, Council | None]:
+        """The advice for all who ask with the same key at the same time, whether somebody else had asked first, and for one of them the panel
+        whose members are still at work. When the last of them has gone, the panel is stopped."""
         work = self._open.get(key)
         first = work is None
         if work is None:
             work = self._open[key] = _Work(asyncio.create_task(_run(take), name="counsel for a request"))
         work.waiting += 1
         try:
-            return await asyncio.shield(work.task), not first
+            advice = await asyncio.shield(work.task)
+            return advice, not first, advice.claim()
         finally:
             work.waiting -= 1
             if not work.waiting:
                 if self._open.get(key) is work:
                     del self._open[key]
-                if not work.task.done():
-                    work.task.cancel()
-                    await asyncio.wait([work.task])
+                await _let_go(work.task)
 
     # What goes on behind a counsel. `taken` names it (see `moa.serve.guidance.rows.Row`).
 
@@ -127,6 +131,15 @@ class Panels:
         task = asyncio.create_task(self.drop(taken))
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
+
+
+async def _let_go(task: asyncio.Task[Advice]) -> None:
+    """Nobody waits any more. A panel that nobody has claimed is ended: whoever asked first may have left as the advice came."""
+    if not task.done():
+        task.cancel()
+        await asyncio.wait([task])
+    if not task.cancelled() and task.exception() is None and (council := task.result().claim()) is not None:
+        await council.close()
 
 
 async def _run(take: Callable[[], Awaitable[T]]) -> T:

@@ -7,6 +7,7 @@ the counsel. A branch goes back in the session to where it left the other. The l
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,19 +29,18 @@ class Saving:
     folder: Path
     redact: Callable[[str], str] = lambda text: text
     tell: Callable[[str, str], None] = lambda _code, _text: None
-    _one: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _one: threading.Lock = field(default_factory=threading.Lock)
     _failed: bool = False
 
     async def keep(self, messages: Sequence[Message], record: Record, context: CallContext) -> bool:
         """Keep a counsel on `messages`. Whether it is kept: an answer never fails for it."""
-        async with self._one:
-            try:
-                await asyncio.to_thread(self._keep, tuple(messages), record, context)
-            except (OSError, StateError, UsageError) as error:
-                if not self._failed:
-                    self._failed = True
-                    self.tell("not_saved", f"counsels are not kept: {error}")
-                return False
+        try:
+            await asyncio.to_thread(self._keep, tuple(messages), record, context)
+        except (OSError, StateError, UsageError) as error:
+            if not self._failed:
+                self._failed = True
+                self.tell("not_saved", f"counsels are not kept: {error}")
+            return False
         return True
 
     def _keep(self, messages: tuple[Message, ...], record: Record, context: CallContext) -> None:
@@ -48,15 +48,16 @@ class Saving:
 
         name = context.session
         path = self.folder / f"{name}.jsonl"
-        if path.exists():
-            session = Session.open(self.folder, name, redact=self.redact, claim=True)
-        else:
-            session = Session(path, redact=self.redact)
-        try:
-            _go_to(session, messages, context)
-            session.add_record(record, turn=context.turn, iteration=context.iteration)
-        finally:
-            session.close()
+        with self._one:  # a thread goes on where its request is stopped
+            if path.exists():
+                session = Session.open(self.folder, name, redact=self.redact, claim=True)
+            else:
+                session = Session(path, redact=self.redact)
+            try:
+                _go_to(session, messages, context)
+                session.add_record(record, turn=context.turn, iteration=context.iteration)
+            finally:
+                session.close()
 
 
 def _go_to(session: Session, messages: Sequence[Message], context: CallContext) -> None:

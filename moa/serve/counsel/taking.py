@@ -101,15 +101,19 @@ async def _counsel(served: Served, preset: Preset, decision: Decision, context: 
     panels, rows = served.serving.panels, served.rows
     key = (rows.key, rows.upstream, served.path.node, served.reading.place, preset.name)
     last = served.path.rows[-1].taken if served.path.rows else ""
-    advice, shared = await panels.share(
+    advice, shared, council = await panels.share(
         key, lambda: _advice(served, panels.council(preset, last), decision, served.context(context), emit)
     )
     served.conversation = advice.conversation
     served.said = "reused" if shared else told(advice.facts)
     taken = str(advice.facts["id"])
-    await served.begin({**advice.facts, "begun": True}, advice.text, taken=taken)
-    if advice.council is not None and not shared:
-        panels.keep(taken, advice.council)
+    if council is not None:
+        panels.keep(taken, council)
+    try:
+        await served.begin({**advice.facts, "begun": True}, advice.text, taken=taken)
+    except BaseException:  # there is no row, with whose end they would be ended
+        await panels.drop(taken)
+        raise
 
 
 async def _look_ahead(served: Served, preset: Preset, decision: Decision, context: CallContext, emit: Emit) -> None:
@@ -136,10 +140,10 @@ async def _look_ahead(served: Served, preset: Preset, decision: Decision, contex
 
     async def ahead() -> None:
         advice = await _advice(served, council, decision, served.context(context), emit, own=own)
+        if (running := advice.claim()) is not None:
+            panels.keep(taken, running)
         kept = {**advice.facts, "text": advice.text}
         await ledger.patiently(partial(served.rows.came_ahead, taken, kept))
-        if advice.council is not None:
-            panels.keep(taken, advice.council)
 
     panels.look_ahead(taken, ahead)
 
@@ -148,6 +152,16 @@ async def _advice(
     served: Served, panel: Council, decision: Decision, context: CallContext, emit: Emit, *, own: Row | None = None
 ) -> Advice:
     """Ask the panel, and decide what of its words goes out. `own`: the row of this very request, whose guidance is in force already."""
+    try:
+        return await _asked(served, panel, decision, context, emit, own)
+    except BaseException:  # nobody gets the panel, whose late members would go on
+        await panel.close()
+        raise
+
+
+async def _asked(
+    served: Served, panel: Council, decision: Decision, context: CallContext, emit: Emit, own: Row | None
+) -> Advice:
     main, preset, now = served.asked.main, panel.preset, served.standing
     messages, starts = history(served.reading, served.serving.redact)
     if served.asked.fuse:
