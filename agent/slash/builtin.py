@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.slash import context, effort, face, mcp, model, money, overview, sandbox, session, share
+from agent.slash import context, effort, face, mcp, model, money, overview, project, sandbox, session, share
 
 if TYPE_CHECKING:
     from agent.commands import Command
@@ -21,6 +21,7 @@ def builtin_commands(host: Host) -> tuple[Command, ...]:
         *money.commands(host),
         *context.commands(host),
         *overview.commands(host),
+        *project.commands(host),
         *session.commands(host),
         *share.commands(host),
         *sandbox.commands(host),

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 
 PROBE_TOKENS = 256
+PROBE_S = 45.0
+"""Seconds that a member has for its tiny question: a program that waits for a login would wait for ever."""
 
 
 def list_all() -> Report:
@@ -200,7 +202,10 @@ async def _probe(client: ModelClient, where: str, model: ModelRef) -> dict[str, 
     }
     ask = Request(model=model, messages=(user("Answer with the word: ready"),), max_tokens=PROBE_TOKENS)
     try:
-        reply = await client.complete(ask, CallContext("probe"))
+        async with asyncio.timeout(PROBE_S):
+            reply = await client.complete(ask, CallContext("probe"))
+    except TimeoutError:
+        return {**probe, "state": _no_answer(client, model)}
     except EmptyAnswer:
         return {**probe, "state": f"answers, but spent {PROBE_TOKENS} tokens without a word: give it more max_tokens"}
     except (ModelError, UsageError) as error:
@@ -214,6 +219,14 @@ async def _probe(client: ModelClient, where: str, model: ModelRef) -> dict[str, 
         "cost_usd": None if reply.cost_nano is None else reply.cost_nano / NANO,
         "price": sessions.facts_json(client.facts(model))["price"],
     }
+
+
+def _no_answer(client: ModelClient, model: ModelRef) -> str:
+    """What to do about a member that says nothing."""
+    told = f"no answer within {PROBE_S:g} s, stopped"
+    if command := client.endpoint(model.endpoint).command:
+        return f"{told}: start {command[0]} once by itself; it may be waiting for you to log in"
+    return f"{told}: is the server at work on something else, or loading a model?"
 
 
 def _row(probe: dict[str, Any]) -> tuple[str, ...]:

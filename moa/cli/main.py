@@ -365,7 +365,13 @@ def _doctor(arguments: argparse.Namespace) -> int:
     from agent.admin.doctor import doctor
     from moa.admin.presets import examined
 
-    return _report(asyncio.run(doctor(examined())), arguments.json)
+    more = examined()
+    if arguments.check_update:  # nothing else in this program asks for that
+        from agent.admin import update
+        from moa import DISTRIBUTION, __version__
+
+        more.append(asyncio.run(update.check(DISTRIBUTION, __version__)))
+    return _report(asyncio.run(doctor(more)), arguments.json)
 
 
 HANDLERS: dict[str, Callable[[argparse.Namespace], int]] = {

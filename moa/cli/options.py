@@ -348,6 +348,9 @@ def _worth_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _doctor_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--check-update", action="store_true", help="ask the package index whether there is a newer version"
+    )
     parser.add_argument("--json", action="store_true")
     parser.set_defaults(handler="doctor")
 

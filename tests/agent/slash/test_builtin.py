@@ -36,6 +36,17 @@ def test_help_is_made_from_the_table(tmp_path: Path) -> None:
     assert refusals(bench) == ["there is no command /undoo — did you mean /undo?"]
 
 
+def test_init_asks_for_instructions_and_keeps_what_is_there(tmp_path: Path) -> None:
+    bench = ChatBench(tmp_path)
+    bench.run("/init mind the tests")
+    assert bench.texts[0].startswith("Write AGENTS.md for this repository") and "mind the tests" in bench.texts[0]
+    (bench.work / "AGENTS.md").write_text("Be brief.")
+    again = ChatBench(tmp_path)
+    again.run("/init")
+    asked = next(text for text in again.texts if "for this repository" in text)
+    assert asked.startswith("Improve AGENTS.md") and "Keep what is right in it" in asked
+
+
 @pytest.mark.parametrize(
     ("typed", "leads_to"),
     [("/usage", "this conversation"), ("/permissions", "approv"), ("/status", "approval mode"), ("/models", "fake")],
