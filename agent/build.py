@@ -20,12 +20,12 @@ from agent.delegate.tool import delegates
 from agent.errors import UsageError
 from agent.files.deny_paths import DenyPaths
 from agent.files.fence import Fence
+from agent.hooks import ask_all
 from agent.host import Host, Options
 from agent.installed import plugin_makers
 from agent.ledger.book import Ledger
 from agent.llm.accounting import CallContext
 from agent.loop.agent import Agent, refused_now
-from agent.loop.hooks import ask_all
 from agent.loop.main_model import compact_model, effort_remark, main_model
 from agent.loop.tool_runner import ToolRunner
 from agent.plugin import Plugin, PluginHost, Registry
@@ -40,13 +40,13 @@ if TYPE_CHECKING:
     import httpx
 
     from agent.commands import Command
+    from agent.config.domains import Domains
     from agent.events import ErrorInfo
     from agent.llm.request import Request
     from agent.llm.stream import Reply
     from agent.local.source import Progress
     from agent.mcp.servers import Servers
     from agent.userhooks import UserHooks
-    from agent.web.domains import Domains
     from agent.within import Within
 
 
@@ -297,7 +297,7 @@ class _Assembly:
             effort=self.main.effort,
             composed=self.main.composed,
             models=self.registry.models,
-            servers=servers,
+            late_tools=servers,
         )
         self.agent.adopt_tools()
         if servers is not None:
@@ -316,7 +316,7 @@ class _Assembly:
             later=lambda: _more_commands(host, self.given.notice),
             redact=self.config.redact,
         )
-        host = Host(self.config, self.agent, commands, self.plugins, self.main.error, closers, self.found)
+        host = Host(self.config, self.agent, commands, self.plugins, self.main.error, closers, self.found, self.servers)
         return host
 
 
@@ -337,7 +337,7 @@ def _servers(
     """The foreign MCP servers, none of them started; None where none is configured. Raises UsageError for a wrong setting."""
     if not config.mcp and (project is None or not (project / "config.toml").is_file()):
         return None
-    from agent.mcp.settings import configured
+    from agent.config.mcp import configured
 
     settings = configured(config.mcp, config.paths.config_file, project)
     if not settings.running():
@@ -371,7 +371,7 @@ def _speaks(config: Config, path: Path) -> bool:
 
 
 def _crashed(config: Config, error: BaseException) -> ErrorInfo:
-    from agent.process.crash import crashed
+    from agent.loop.crash import crashed
 
     return crashed(error, config.paths.state, redact=config.redact)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent.errors import StateError
-from agent.loop.hooks import ask_all
+from agent.hooks import ask_all
 
 if TYPE_CHECKING:
     from agent.approval.approval import Mode
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from agent.errors import UsageError
     from agent.llm.request import Effort
     from agent.loop.agent import Agent
+    from agent.mcp.servers import Servers
     from agent.plugin import Plugin
 
 
@@ -54,6 +55,8 @@ class Host:
     _closers: list[Callable[[], Any]]
     found: Sequence[tuple[str, str]] = ()
     """What was found while it was put together and the user should know: (code, text)."""
+    servers: Servers | None = None
+    """The foreign MCP servers; None where none is configured."""
 
     def records(self) -> tuple[str, ...]:
         """The kinds of records that plugins make; each is a list in the JSON result."""

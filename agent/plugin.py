@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from agent.approval.approval import Approvals
     from agent.commands import Command
+    from agent.config.domains import Domains
     from agent.events import Emit, ErrorInfo, Record, RecordLevel, TurnStatus
     from agent.forms import Ask
     from agent.ledger.book import Ledger
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from agent.session.session import Session
     from agent.tools.base import Tool, ToolResult
     from agent.views import View
-    from agent.web.domains import Domains
 
 T = TypeVar("T")
 

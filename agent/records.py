@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from agent.loop.hooks import ask_all
+from agent.hooks import ask_all
 from agent.session.tree import PlacedRecord
 from agent.views import TreeView, View
 

@@ -1,1 +1,1 @@
-"""What the subcommands answer from outside of a conversation: `moa doctor`, `moa models`, `moa session`."""
+"""What the subcommands answer from outside of a conversation (`moa doctor`, `moa models`, `moa session`, `moa mcp`), and the first set-up."""

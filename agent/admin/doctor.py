@@ -152,7 +152,7 @@ def _servers(config: Config) -> list[Row]:
     """The foreign MCP servers that would start here; whether one works, `moa mcp test` says."""
     if not config.mcp:
         return []
-    from agent.mcp.settings import configured
+    from agent.config.mcp import configured
 
     try:
         found = configured(config.mcp, config.paths.config_file, config.trusted_project(here()))

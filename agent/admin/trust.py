@@ -74,7 +74,7 @@ def look(folder: Path, *, presets: Callable[[Path], list[str]] = lambda _folder:
 
 def _runs(inside: Path) -> Iterator[str]:
     """What of a project is started or reached when the agent works. Raises UsageError for settings that are wrong."""
-    from agent.mcp.settings import read_project
+    from agent.config.mcp import read_project
     from agent.userhooks import project_hooks
 
     for server in read_project(inside).values():

@@ -16,9 +16,9 @@ from agent.chat.questions import Inquiries, Questions
 from agent.commands import Act, CommandContext, Result, RunTurn, Said
 from agent.errors import StateError, UsageError
 from agent.events import Notice, Steered, TurnFinished
+from agent.hooks import ask_all
 from agent.llm.errors import ModelError
 from agent.llm.messages import ImagePart, Message, TextPart, user
-from agent.loop.hooks import ask_all
 from agent.loop.turn import Turn
 from agent.records import told_in_place, view_of
 from agent.session.tree import NAME
@@ -241,7 +241,7 @@ class Chat:
         except (UsageError, StateError, ModelError) as problem:
             self._refuse(entry, problem.message, problem.remedy)
         except Exception as problem:
-            from agent.process.crash import crashed
+            from agent.loop.crash import crashed
 
             kept = self._host.agent.crashed if self._host else crashed
             info = await asyncio.to_thread(kept, problem)

@@ -1,1 +1,1 @@
-"""The user's settings: config.toml and how it is read and edited, keys, trust in projects, what was disclosed, and the first set-up."""
+"""The user's settings: config.toml and how it is read and edited, keys, servers, domains, trust in projects."""

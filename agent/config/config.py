@@ -15,11 +15,11 @@ from agent.llm.dialects.registry import DIALECTS
 from agent.llm.models.endpoint import WELL_KNOWN, Endpoint, ModelFacts, Price, key_variables
 from agent.llm.models.families import EFFORTS
 from agent.llm.request import Effort
-from agent.llm.secrets import plain_url, redact, spellings
+from agent.text.secrets import plain_url, redact, spellings
 
 if TYPE_CHECKING:
-    from agent.chat.outgoing import Redaction
     from agent.config.keys import StoredKey
+    from agent.outgoing import Redaction
 
 # What a newcomer who has set one key, and nothing else, talks to. The alias follows OpenRouter's newest Opus.
 DEFAULT_MODELS = {
@@ -74,7 +74,7 @@ class Config:
     hooks: tuple[dict[str, Any], ...] = ()
     """`[[hooks]]`, unread: `agent.userhooks` checks them."""
     mcp: dict[str, Any] = field(default_factory=dict, repr=False)
-    """`[mcp]`, unread: `agent.mcp.settings` checks it."""
+    """`[mcp]`, unread: `agent.config.mcp` checks it."""
     serve: dict[str, Any] = field(default_factory=dict)
     """`[serve]`, unread: `moa.serve.settings` checks it."""
     stored_keys: tuple[str, ...] = field(default=(), repr=False)
@@ -102,7 +102,7 @@ class Config:
 
     def redaction(self) -> Redaction:
         """The same for whole events and for texts that come in pieces."""
-        from agent.chat.outgoing import Redaction
+        from agent.outgoing import Redaction
 
         return Redaction.of(self._spelled)
 
@@ -199,13 +199,13 @@ def _effort(text: str) -> str:
 
 
 def _check_mcp(section: Mapping[str, Any], file: Path) -> None:
-    from agent.mcp.settings import read
+    from agent.config.mcp import read
 
     read(section, file)
 
 
 def _mcp_secrets(section: Mapping[str, Any], env: Mapping[str, str]) -> Iterable[str]:
-    from agent.mcp.settings import secrets
+    from agent.config.mcp import secrets
 
     return secrets(section, env)
 

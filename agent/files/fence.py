@@ -10,13 +10,10 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
+from agent.files.project import project_root
 from agent.files.protected import spelled
-from agent.process.children import project_root
-
-if TYPE_CHECKING:
-    from agent.config.paths import Paths
 
 Parts = tuple[str, ...]
 
@@ -99,6 +96,18 @@ _SHELL_FILES = re.compile(
 _MAYBE_PRIVATE = re.compile(rf"(?:^|/)(?:{_PRIVATE_NAMES.pattern}|{_SHELL_FILES.pattern})\Z", re.DOTALL)
 
 
+class OwnFolders(Protocol):
+    """Where this program keeps what is its own."""
+
+    @property
+    def config(self) -> Path:
+        """The user's settings."""
+
+    @property
+    def state(self) -> Path:
+        """Conversations, and what was called."""
+
+
 class Fence:
     """The lists for one session. `root` is the project, `own` this program's folders, `scratch` what of them this session reads.
 
@@ -107,7 +116,7 @@ class Fence:
     """
 
     def __init__(
-        self, root: Path, *, own: Paths | None = None, scratch: Path | None = None, open_to: Iterable[Path] = ()
+        self, root: Path, *, own: OwnFolders | None = None, scratch: Path | None = None, open_to: Iterable[Path] = ()
     ) -> None:
         home = Path(os.path.expanduser("~"))  # noqa: PTH111 - Path.home() raises where there is none
         self._homes = {_spelled(form) for form in (home, home.resolve())}
@@ -127,7 +136,7 @@ class Fence:
         self._folders: dict[Parts, tuple[Parts, str | None]] = {}
 
     @classmethod
-    def of(cls, cwd: Path, own: Paths, sandbox: Mapping[str, Any], *, scratch: Path) -> Fence:
+    def of(cls, cwd: Path, own: OwnFolders, sandbox: Mapping[str, Any], *, scratch: Path) -> Fence:
         """The fence of a session that works in `cwd`; folders that `[sandbox]` names are the user's word that they may be looked at."""
         named = (name for key in ("read", "write") for name in sandbox.get(key, ()) if isinstance(name, str))
         folders = [Path(name).expanduser() for name in named]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from agent.files import text_file
 from agent.files.deny_paths import BUILT_IN
-from agent.ledger.in_use import in_use
+from agent.files.in_use import in_use
 
 if TYPE_CHECKING:
     from agent.files.deny_paths import DenyPaths

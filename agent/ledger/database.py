@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from agent.errors import StateError
+from agent.files import in_use
 from agent.files.own_files import make_folder
-from agent.ledger import in_use
 from agent.ledger.schema import MIGRATIONS
 from agent.text.encodable import whole_value
 

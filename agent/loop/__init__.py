@@ -1,1 +1,1 @@
-"""One turn: the main model's calls, its tools, the hooks around them, and how it ends."""
+"""One turn: the main model's calls, its tools, how full the window is, compaction, and how it ends."""

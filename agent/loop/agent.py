@@ -4,32 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from agent.chat.outgoing import Redaction
 from agent.context.opening import keep_tools, list_tools
-from agent.loop.hooks import ask_all
+from agent.hooks import ask_all
+from agent.outgoing import Redaction
 from agent.plugin import ComposedModel, Offers
 from agent.tools.base import reaches_out
 
 if TYPE_CHECKING:
     from agent.context.opening import Opening
-    from agent.events import ErrorInfo
+    from agent.events import Emit, ErrorInfo
     from agent.ledger.book import Ledger
     from agent.llm.accounting import Cap
     from agent.llm.client import ModelClient
     from agent.llm.messages import Message
     from agent.llm.request import Effort, ModelRef
     from agent.loop.tool_runner import ToolRunner
-    from agent.mcp.servers import Servers
     from agent.plugin import Plugin
     from agent.session.session import Session
 
 
 def _crashed(error: BaseException) -> ErrorInfo:
-    from agent.process.crash import crashed
+    from agent.loop.crash import crashed
 
     return crashed(error, None)
+
+
+class LateTools(Protocol):
+    """Who has tools that are found only while a conversation runs."""
+
+    async def before_request(self, emit: Emit) -> None:
+        """Before a turn's first request; `emit` is the turn's stream."""
+
+    def turn_over(self) -> None:
+        """The turn's stream is closed."""
 
 
 @dataclass(slots=True)
@@ -51,7 +60,7 @@ class Agent:
     max_iterations: int = 90
     max_tokens: int = 16_000
     compact_at: float = 0.8
-    """How full the window may be before the conversation is compacted (`agent.context.compaction.compact`); 1: not before it overflows."""
+    """How full the window may be before the conversation is compacted (`agent.loop.compaction.compact`); 1: not before it overflows."""
     compact_model: ModelRef | None = None
     """Who sums it up; None: the main model."""
     redaction: Redaction = Redaction()  # noqa: RUF009 - frozen
@@ -62,12 +71,12 @@ class Agent:
     """The models that are more than one."""
     effort: Effort | None = None
     """How deep the main model thinks; None: its own default."""
-    servers: Servers | None = None
-    """The foreign MCP servers; None where none is configured."""
+    late_tools: LateTools | None = None
+    """Who has tools that come late (foreign MCP servers); None where nobody has."""
     left: tuple[str, ...] = ()
     """Why thoughts were left behind in the last request (see `agent.llm.binding`)."""
     crashed: Callable[[BaseException], ErrorInfo] = _crashed
-    """Keeps the traceback of a mistake of ours and says what to tell the user (`agent.process.crash`)."""
+    """Keeps the traceback of a mistake of ours and says what to tell the user (`agent.loop.crash`)."""
 
     @property
     def books(self) -> str:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from agent.context.prompt import build_request
-from agent.context.window import counted, nearly_full
 from agent.events import (
     AgentEvent,
     Cost,
@@ -24,14 +23,15 @@ from agent.events import (
 from agent.llm.errors import ContextOverflow, ModelError
 from agent.llm.messages import Message, Part, ReasoningPart, TextPart, user
 from agent.llm.stream import Finished, ReasoningDelta, Reply, Retrying, TextDelta
+from agent.loop.window import counted, nearly_full
 from agent.plugin import ModelCall
 from agent.text.numbers import plural
 
 if TYPE_CHECKING:
+    from agent.hooks import Given, Hooks
     from agent.llm.accounting import CallContext
     from agent.llm.request import Request
     from agent.loop.agent import Agent
-    from agent.loop.hooks import Given, Hooks
     from agent.plugin import TurnState
     from agent.session.sent import Guidance
 
@@ -206,7 +206,7 @@ class MainModel:
         """Compact the conversation where the window is nearly full, or has overflowed. Whether that was done."""
         if reason == "threshold" and not nearly_full(self._agent):
             return False
-        from agent.context.compaction.compact import compact
+        from agent.loop.compaction.compact import compact
 
         done = await compact(self._agent, context, self._emit, reason=reason)
         self._state.history = self._agent.session.history()

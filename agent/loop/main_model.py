@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 from agent.config.config import Config, require_model
 from agent.errors import UsageError
+from agent.hooks import ask_all
 from agent.llm.models.effort import check, remark
 from agent.llm.models.families import EFFORTS
 from agent.llm.request import Effort, ModelRef
-from agent.loop.hooks import ask_all
 from agent.plugin import ComposedModel, Offers
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from agent.tools.lib.validate import validate
 if TYPE_CHECKING:
     from agent.approval.approval import Approvals
     from agent.events import Emit
+    from agent.hooks import Hooks
     from agent.llm.request import ToolSpec
-    from agent.loop.hooks import Hooks
 
 
 class ToolRunner:

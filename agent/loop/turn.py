@@ -8,7 +8,6 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing, suppress
 from typing import Any, Literal
 
-from agent.chat.outgoing import Outgoing
 from agent.errors import StateError, UsageError
 from agent.events import (
     AgentEvent,
@@ -21,14 +20,15 @@ from agent.events import (
     TurnStarted,
     TurnStatus,
 )
+from agent.hooks import Hooks
 from agent.llm.accounting import CallContext
 from agent.llm.errors import EmptyAnswer, ModelError
 from agent.llm.messages import Message, user
 from agent.llm.stream import Usage
 from agent.loop.agent import Agent
 from agent.loop.ending import INTERRUPTED, Rest, ending_of
-from agent.loop.hooks import Hooks
 from agent.loop.main_call import MainModel
+from agent.outgoing import Outgoing
 from agent.plugin import Continue, Ending, TurnState
 from agent.session.seen import Watcher
 from agent.text.numbers import plural
@@ -146,8 +146,8 @@ class Turn:
             self._stop = "too late"
             self.state.ending = ending
             await self._hooks.after_turn()
-            if self.agent.servers is not None:
-                self.agent.servers.turn_over()
+            if self.agent.late_tools is not None:
+                self.agent.late_tools.turn_over()
         self.emit(self._finished(ending.status, ending.error, time.monotonic() - started))
 
     async def _ended(self) -> Ending:
@@ -198,8 +198,8 @@ class Turn:
             text = f"the program was killed in mid-counsel; what was in by then is kept ({lost}): moa session show {session.id}"
             self.emit(Notice(level="info", code="side_work_kept", text=text))
         await self._hooks.before_turn()
-        if agent.servers is not None:
-            await agent.servers.before_request(self.emit)
+        if agent.late_tools is not None:
+            await agent.late_tools.before_request(self.emit)
         for notice in agent.begin(state.prompt, turn=self.id):
             self.emit(Notice(level="info", code="circumstances", text=notice))
         state.history, state.number = session.history(), session.turn_count()

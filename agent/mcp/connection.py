@@ -11,9 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from agent.config.mcp import ServerSettings, filled
 from agent.errors import UsageError
 from agent.mcp.names import RemoteTool, remote_tools
-from agent.mcp.settings import ServerSettings, filled
 from agent.process import children, depth
 from agent.text.cleaning import last_words
 from agent.text.numbers import plural

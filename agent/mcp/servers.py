@@ -11,9 +11,9 @@ from agent.mcp.connection import START_S, Connection, Place
 from agent.mcp.tools import MCP, ForeignTool, Mcp
 
 if TYPE_CHECKING:
+    from agent.config.mcp import ServerSettings
     from agent.events import AgentEvent
     from agent.loop.tool_runner import ToolRunner
-    from agent.mcp.settings import ServerSettings
 
 MOST_DIRECT = 96
 """Tools of servers that requests list one by one. Endpoints take 128; the others are reached through `mcp`."""

@@ -1,1 +1,1 @@
-"""What this program starts and how it ends itself: children, commands and their output, jobs, what a dead run left, deadlines."""
+"""What this program starts and how it ends itself: children and their output, what a dead run left, deadlines."""

@@ -17,6 +17,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Literal
 
+from agent.files.project import roots_around
 from agent.process.depth import VARIABLE as DEPTH
 
 Stream = IO[bytes] | int | None
@@ -79,31 +80,9 @@ def program(name: str, *, project: Path | None = None, env: Mapping[str, str] = 
 
 def program_path(project: Path | None = None, env: Mapping[str, str] = os.environ) -> list[str]:
     """The folders of PATH that have a place of their own, outside of the project."""
-    roots = {root for start in (project, None) for root in _roots_around(start)}
+    roots = {root for start in (project, None) for root in roots_around(start)}
     folders = (folder for folder in env.get("PATH", os.defpath).split(os.pathsep) if os.path.isabs(folder))  # noqa: PTH117
     return [folder for folder in folders if roots.isdisjoint((real := Path(folder).resolve(), *real.parents))]
-
-
-def _roots_around(start: Path | None) -> list[Path]:
-    """`project_root`, and the repositories around it: one that was planted below must not hide the project that it lies in."""
-    if (root := project_root(start)) is None:
-        return []
-    home = Path.home().resolve()
-    around = [folder for folder in root.parents if os.path.lexists(folder / ".git") and not home.is_relative_to(folder)]
-    return [root, *around]
-
-
-def project_root(start: Path | None = None) -> Path | None:
-    """The repository around a folder, else the folder; None where that is the home folder or holds it: programs are installed there."""
-    try:
-        here = (start or Path.cwd()).resolve()
-    except OSError:  # the current folder is gone
-        return None
-    root = next((folder for folder in (here, *here.parents) if os.path.lexists(folder / ".git")), here)
-    home = Path.home().resolve()
-    if home.is_relative_to(root):
-        root = here
-    return None if home.is_relative_to(root) else root
 
 
 async def start(

@@ -11,8 +11,8 @@ import os
 import sys
 from collections.abc import Collection
 
-from agent.llm.secrets import SHORTEST
 from agent.process.depth import VARIABLE, depth
+from agent.text.secrets import SHORTEST
 
 PR_SET_DUMPABLE = 4
 _hidden = False

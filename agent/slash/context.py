@@ -8,19 +8,19 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from agent.commands import Command, CommandContext, Result, Said
-from agent.context.window import limit, measure
 from agent.errors import UsageError
 from agent.llm.accounting import CallContext
 from agent.llm.messages import ImagePart, ReasoningPart, TextPart, ToolCallPart
 from agent.llm.tokens import IMAGE, estimate_tokens
+from agent.loop.window import limit, measure
 from agent.slash.arguments import code, nothing, said
 from agent.text.numbers import plural
 from agent.views import PlotView, TableView, TabsView, View
 
 if TYPE_CHECKING:
-    from agent.context.window import Gauge
     from agent.host import Host
     from agent.llm.messages import Message
+    from agent.loop.window import Gauge
     from agent.session.session import Session
 
 
@@ -47,7 +47,7 @@ def commands(host: Host) -> tuple[Command, ...]:
 
 
 async def _compact(host: Host, context: CommandContext, args: str) -> Result:
-    from agent.context.compaction.compact import compact
+    from agent.loop.compaction.compact import compact
     from agent.session.export import fenced
 
     if host.model_error:

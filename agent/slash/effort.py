@@ -69,7 +69,7 @@ def _set(host: Host, context: CommandContext, args: str) -> Result:
 def _cost_of_change(host: Host) -> str:
     """The level is part of what the vendors' caches compare (platform.claude.com, build-with-claude/effort-per-message;
     developers.openai.com, guides/keep-prefix-unchanged); of other models nobody knows."""
-    from agent.context.window import measure
+    from agent.loop.window import measure
 
     used = measure(host.agent).used
     reads = "reads" if family_of(host.agent.model.model) is not None else "may read"

@@ -18,7 +18,7 @@ STATES = {"idle": "not started yet", "starting": "is being started", "ready": "w
 
 def commands(host: Host) -> tuple[Command, ...]:
     """The one of them; it is there where servers are configured."""
-    servers = host.agent.servers
+    servers = host.servers
     if servers is None:
         return ()
     names = list(servers.connections)

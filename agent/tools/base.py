@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from agent.files.deny_paths import denial
-from agent.ledger.in_use import in_use
+from agent.files.in_use import in_use
 from agent.llm.request import ToolSpec
 
 if TYPE_CHECKING:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from agent.files.deny_paths import denial
 from agent.llm.request import ToolSpec
-from agent.llm.secrets import SHORTEST
+from agent.text.secrets import SHORTEST
 from agent.tools.base import ToolContext, ToolError, ToolResult
 
 if TYPE_CHECKING:
-    from agent.process.jobs import ShellJobs
+    from agent.tools.lib.jobs import ShellJobs
 
 DEFAULT_S = 120.0
 MAX_S = 600.0
@@ -65,7 +65,7 @@ class Shell:
     def jobs(self) -> ShellJobs:
         """The background jobs. What runs commands is loaded with the first one, since every turn pays for what loads at its start."""
         if self._jobs is None:
-            from agent.process.jobs import ShellJobs
+            from agent.tools.lib.jobs import ShellJobs
 
             self._jobs = ShellJobs()
         return self._jobs
@@ -89,7 +89,7 @@ class Shell:
             raise ToolError("the command is empty" if not command else "the command has a NUL character in it")
         if found := context.deny_paths.match_command(command, context.cwd):
             raise ToolError(f"the command names a denied file: {denial(*found)}")
-        from agent.process.command import run_command
+        from agent.tools.lib.command import run_command
 
         return await run_command(self.jobs, context, command, timeout_s, self._environment())
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from agent.errors import UsageError
 from agent.files.deny_paths import denial
-from agent.ledger.in_use import in_use
+from agent.files.in_use import in_use
 from agent.llm.messages import ImagePart
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agent.config.domains import canonical
 from agent.files import own_files
 from agent.text import foreign_json
-from agent.web.domains import canonical
 
 if TYPE_CHECKING:
     from agent.web.download import Download

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING
 
+from agent.config.domains import canonical, host_of
 from agent.llm.net.http import load_httpx, proxy_of
 from agent.web.addresses import Guard
-from agent.web.domains import canonical, host_of
 from agent.web.errors import BadPage, Refused, TooLong, Unreachable
 
 if TYPE_CHECKING:

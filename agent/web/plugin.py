@@ -13,12 +13,12 @@ from agent.web.sources import KIND
 from agent.web.web import Asker, Web
 
 if TYPE_CHECKING:
+    from agent.config.domains import Domains
     from agent.events import Emit
     from agent.llm.accounting import CallContext
     from agent.plugin import ModelCall, PluginHost, TurnState
     from agent.tools.base import Tool
     from agent.views import View
-    from agent.web.domains import Domains
     from agent.web.engines.base import SearchEngine
 
 NAMES = ("web_search", "web_fetch")
@@ -51,13 +51,13 @@ class WebTools(Plugin):
         return self._pair(Asker())
 
     def _for_member(self, context: CallContext, domains: Domains | None) -> Sequence[Tool]:
-        from agent.web.domains import Domains
+        from agent.config.domains import Domains
 
         return self._pair(Asker(context.slot or "member", domains or Domains(), context))
 
     def _pair(self, asker: Asker) -> Sequence[Tool]:
-        from agent.tools.web_fetch import WebFetch
-        from agent.tools.web_search import WebSearch
+        from agent.web.fetch_tool import WebFetch
+        from agent.web.search_tool import WebSearch
 
         return WebSearch(self.web, asker), WebFetch(self.web, asker)
 

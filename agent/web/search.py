@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from agent.web.domains import Domains, canonical, host_of
+from agent.config.domains import Domains, canonical, host_of
 from agent.web.engines.base import MOST_RESULTS, Found, Hit, SearchEngine
 from agent.web.errors import SearchFailed
 from agent.web.settings import Engine, WebSettings

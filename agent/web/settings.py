@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
+from agent.config.domains import Domains, check_domain
 from agent.config.toml import Table
-from agent.web.domains import Domains, check_domain
 
 Engine = Literal["exa", "tavily", "brave", "searxng", "ddgs", "native"]
 Choice = Literal["auto", "exa", "tavily", "brave", "searxng", "ddgs", "native"]

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from agent.config.domains import canonical, host_of, urls_in
 from agent.text.numbers import plural
-from agent.web.domains import canonical, host_of, urls_in
 
 MAIN = "main"
 KIND = "sources"

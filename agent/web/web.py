@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
+from agent.config.domains import Domains, canonical, host_of, urls_in
 from agent.tools.base import ToolError
-from agent.web.domains import Domains, canonical, host_of, urls_in
 from agent.web.errors import Refused, SearchFailed, WebError
 from agent.web.sources import KIND, MAIN, Sources
 

@@ -10,8 +10,8 @@ TYPE_CHECKING = False  # as typing's, whose import takes long enough for a Ctrl+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from agent.chat.outgoing import Redaction
     from agent.events import ErrorInfo, TurnStatus
+    from agent.outgoing import Redaction
     from agent.ui.run.headless import Output
 
 RECORDS = ("counsel", "goal", "sources")
@@ -60,9 +60,9 @@ def redaction() -> Redaction:
     """What takes configured keys out of what is said; nothing where the settings can't be read, since then no key was."""
     import os
 
-    from agent.chat.outgoing import Redaction
     from agent.config.config import load_config
     from agent.errors import UsageError
+    from agent.outgoing import Redaction
 
     try:
         return load_config(os.environ, plugins=frozenset({"goal", "moa"})).redaction()
@@ -90,7 +90,7 @@ def internal(error: Exception) -> ErrorInfo:
     import os
 
     from agent.config.paths import Paths
-    from agent.process.crash import crashed
+    from agent.loop.crash import crashed
 
     return crashed(error, Paths.from_env(os.environ).state, redact=redaction().whole)
 

@@ -6,9 +6,9 @@ import asyncio
 import os
 from typing import TYPE_CHECKING
 
+from agent.admin import mcp as admin
+from agent.config.mcp import require_sdk
 from agent.errors import UsageError
-from agent.mcp import admin
-from agent.mcp.settings import require_sdk
 
 if TYPE_CHECKING:
     import argparse

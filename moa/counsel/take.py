@@ -366,7 +366,7 @@ def _within(run_member: MemberRunner | None, preset: Preset) -> seats.MemberRunn
     """How a preset's members look things up: on the sites that its `[web]` lets them reach."""
     if run_member is None or not (preset.excluded_domains or preset.allowed_domains):
         return run_member
-    from agent.web.domains import Domains
+    from agent.config.domains import Domains
 
     return partial(run_member, domains=Domains(preset.excluded_domains, preset.allowed_domains))
 

@@ -118,7 +118,7 @@ class Stage:
     def build(self, options: Options, **outside: Any) -> Host:
         """An agent on the recording; the arguments are those of `agent.build.build`."""
         from agent.build import build
-        from agent.config import disclosure
+        from agent.chat import disclosure
         from agent.installed import plugin_makers
 
         def demo(_host: PluginHost) -> Plugin:

@@ -60,7 +60,7 @@ class AtHand:
 
 async def look(client: ModelClient, config: Config, main: ModelRef | None) -> AtHand:
     """Ask every endpoint that is open, all at once, and the usual ports of this machine. Sends no words of the conversation."""
-    from agent.config import setup
+    from agent.admin import setup
     from agent.local.discover import discover
 
     running = [server for server in await discover(1.0) if server.models]
@@ -86,7 +86,7 @@ def _open(name: str, endpoint: Endpoint) -> bool:
 
 async def _listed(client: ModelClient, name: str, main: ModelRef | None) -> tuple[list[Offered], str]:
     """The chat models of an endpoint, the best first; where it gives no list, those that are known without one, and why."""
-    from agent.config import setup
+    from agent.admin import setup
     from agent.config.config import DEFAULT_MODELS
 
     problem, known = "", [str(main)] if main is not None and main.endpoint == name else []

@@ -214,8 +214,8 @@ def test_over_http_it_wants_its_key_and_looks_at_the_depth(panel: Program, endpo
 
 @pytest.mark.slow
 def test_an_address_as_a_foreign_server_may_go_and_come_back(panel: Program, tmp_path: Path) -> None:
+    from agent.config.mcp import ServerSettings
     from agent.mcp.connection import Connection, Place
-    from agent.mcp.settings import ServerSettings
     from agent.tools.base import ToolError
 
     with socket.socket() as free:

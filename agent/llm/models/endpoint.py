@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
 from agent.llm.request import Effort
-from agent.llm.secrets import plain_url, redact, secrets_of, spellings
+from agent.text.secrets import plain_url, redact, secrets_of, spellings
 
 
 @dataclass(frozen=True, slots=True)

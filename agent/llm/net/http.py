@@ -156,7 +156,7 @@ def proxy_of(url: str) -> str | None:
 
 def _through(proxy: str) -> httpx.AsyncClient:
     """A client that goes through this proxy. Raises ModelError where it can't."""
-    from agent.llm.secrets import plain_url
+    from agent.text.secrets import plain_url
 
     httpx = load_httpx()
     remedy = "correct HTTPS_PROXY or ALL_PROXY in the environment, or name the endpoint's host in NO_PROXY"

@@ -1,1 +1,1 @@
-"""What the tools share: files and listings, search, diffs, the check of a model's arguments."""
+"""What the tools share: files and listings, search, diffs, commands and their jobs, the check of a model's arguments."""

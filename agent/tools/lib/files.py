@@ -9,7 +9,7 @@ import stat
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from agent.ledger.in_use import in_use
+from agent.files.in_use import in_use
 from agent.tools.base import ToolContext, ToolError
 from agent.tools.lib import anchored
 

@@ -12,12 +12,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from agent.approval.approval import MODES, next_mode
+from agent.chat import disclosure, remember
 from agent.chat.chat import Chat
 from agent.chat.events import Action, Answered, Asked, ChatEvent, Inquired, Opened, Queued, Refused, Settled, Shown
 from agent.commands import CommandContext, Said
-from agent.config import disclosure
-from agent.context import remember
-from agent.context.window import measure
 from agent.errors import StateError, UsageError
 from agent.events import (
     Cost,
@@ -30,6 +28,7 @@ from agent.events import (
     TurnStarted,
 )
 from agent.forms import EditFile
+from agent.loop.window import measure
 from agent.process import deadline
 from agent.process.detach import detach
 from agent.text.cleaning import harmless

@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
-from agent.chat.outgoing import Redaction
 from agent.commands import Act, CommandContext, RunTurn, Said
 from agent.errors import StateError, UsageError
 from agent.events import (
@@ -36,6 +35,7 @@ from agent.events import (
 )
 from agent.llm.messages import ImagePart, Message, TextPart
 from agent.loop.turn import Turn
+from agent.outgoing import Redaction
 from agent.text.cleaning import harmless
 from agent.text.numbers import plural
 from agent.ui import words

@@ -307,7 +307,7 @@ def note(app: ChatApp, text: str) -> None:
 
 
 async def _note(app: ChatApp, text: str) -> None:
-    from agent.context.remember import add, places
+    from agent.chat.remember import add, places
     from agent.ui.tui.composer.composer import Composer
     from agent.ui.tui.dialogs.picker import Item, Picker
 
@@ -359,8 +359,8 @@ def fetching(app: ChatApp, progress: Progress) -> None:
 
 async def agreed(app: ChatApp, chat: Chat, line: str) -> bool:
     """Whether a line may be sent: what it discloses was seen and agreed to. Asks where it was not; to be awaited in a worker."""
+    from agent.chat.disclosure import agree, pending
     from agent.commands import CommandContext, Said
-    from agent.config.disclosure import agree, pending
 
     host, state = chat.host, chat.host.config.paths.state
     disclosure = await asyncio.to_thread(pending, host.plugins, line, state)

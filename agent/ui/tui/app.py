@@ -19,8 +19,8 @@ from agent.commands import CommandTable
 from agent.config.paths import Paths
 from agent.errors import StateError, UsageError
 from agent.events import Notice, TurnFinished, TurnStarted
+from agent.loop.crash import crashed
 from agent.process import deadline
-from agent.process.crash import crashed
 from agent.process.folder import here
 from agent.ui.file_index import FileIndex
 from agent.ui.history import History

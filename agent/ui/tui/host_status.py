@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agent.context.window import measure
 from agent.events import Cost
 from agent.llm.money import NANO
+from agent.loop.window import measure
 
 if TYPE_CHECKING:
     from agent.host import Host

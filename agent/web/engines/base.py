@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from agent.config.domains import Domains
 from agent.llm.net.http import load_httpx, proxy_of
 from agent.text import foreign_json
-from agent.web.domains import Domains
 from agent.web.errors import SearchFailed
 
 if TYPE_CHECKING:

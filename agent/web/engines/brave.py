@@ -7,7 +7,7 @@ from dataclasses import replace
 from html import unescape
 from typing import TYPE_CHECKING
 
-from agent.web.domains import Domains
+from agent.config.domains import Domains
 from agent.web.engines.base import MOST_RESULTS, Found, ask, hits_of
 
 if TYPE_CHECKING:

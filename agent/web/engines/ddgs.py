@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from agent.web.domains import Domains
+from agent.config.domains import Domains
 from agent.web.engines.base import MOST_RESULTS, SEARCH_S, Found, hits_of
 from agent.web.errors import SearchFailed
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from agent.web.domains import Domains
+from agent.config.domains import Domains
 from agent.web.engines.base import MOST_RESULTS, Found, ask, hits_of
 
 if TYPE_CHECKING:

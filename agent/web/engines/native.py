@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from agent.config.domains import Domains
 from agent.errors import UsageError
 from agent.llm.errors import BudgetReached, ModelError
 from agent.llm.messages import user
 from agent.llm.request import ModelRef, ProviderSearch, Request
-from agent.web.domains import Domains
 from agent.web.engines.base import EXCERPT, Found, Hit
 from agent.web.errors import SearchFailed
 

@@ -15,13 +15,13 @@ from agent.web.web import Asker, Web
 
 if TYPE_CHECKING:
     from agent.config.config import Config
+    from agent.config.domains import Domains
     from agent.llm.accounting import CallContext
     from agent.llm.client import ModelClient
     from agent.llm.messages import Message
     from agent.llm.request import ModelRef, Request
     from agent.llm.stream import Reply
     from agent.loop.tool_runner import ToolRunner
-    from agent.web.domains import Domains
     from agent.web.engines.base import SearchEngine
     from agent.web.settings import WebSettings
     from moa.preset.preset import Preset
@@ -83,10 +83,10 @@ class Lookup:
         domains: Domains | None = None,
     ) -> Reply:
         """A member's call, with those of its tools that there are here."""
+        from agent.config.domains import Domains
         from agent.loop.side_loop import SideLoop
-        from agent.tools.web_fetch import WebFetch
-        from agent.tools.web_search import WebSearch
-        from agent.web.domains import Domains
+        from agent.web.fetch_tool import WebFetch
+        from agent.web.search_tool import WebSearch
 
         given = [name for name in tools if name in TOOLS]
         if not given:

@@ -36,13 +36,13 @@ from moa.serve.fusion.panel import preset_for, slug_of
 from moa.serve.fusion.results import CAPPED, UNEXPECTED, Fused, unique
 
 if TYPE_CHECKING:
+    from agent.config.domains import Domains
     from agent.llm.accounting import CallContext
     from agent.llm.client import ModelClient
     from agent.llm.messages import ToolCallPart
     from agent.llm.request import ModelRef, Request
     from agent.llm.stream import Reply, StreamEvent
     from agent.plugin import MemberRunner
-    from agent.web.domains import Domains
     from moa.counsel.counsel import Counsel
     from moa.preset.preset import Preset
     from moa.serve.counsel.lookups import Lookup, Lookups

@@ -11,9 +11,9 @@ from random import Random
 
 import pytest
 
+from agent.files.in_use import in_use
 from agent.ledger.book import Ledger
 from agent.ledger.database import Database
-from agent.ledger.in_use import in_use
 from agent.ledger.rows import sums_query
 from agent.ledger.schema import MIGRATIONS, NOBODY
 from agent.llm.accounting import Bound, CallContext, Cap, Settlement

@@ -1,7 +1,7 @@
 """What was sent once is sent again byte for byte: the invariant that a provider's prompt cache, and so the bill, depends on.
 
 The histories here only grow. What makes one begin anew is named: an undo, another model or other tools, and a compaction
-(tests/agent/context/test_compaction.py holds the same invariant on both sides of one).
+(tests/agent/loop/test_compaction.py holds the same invariant on both sides of one).
 """
 
 from __future__ import annotations

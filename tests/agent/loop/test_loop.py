@@ -349,7 +349,7 @@ class Buggy(ScriptedClient):
 def test_a_mistake_of_ours_ends_the_turn_in_order(tmp_path: Path) -> None:
     from functools import partial
 
-    from agent.process.crash import crashed
+    from agent.loop.crash import crashed
 
     bench = Bench(tmp_path, ["x"])
     bench.agent.client = Buggy({})

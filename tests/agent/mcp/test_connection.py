@@ -15,13 +15,13 @@ from typing import Any, ClassVar
 import pytest
 
 from agent.approval.approval import ApprovalRequest, Approvals, UserAnswer
+from agent.config.mcp import ServerSettings
 from agent.files.deny_paths import DenyPaths
 from agent.llm.messages import ToolCallPart
 from agent.loop.tool_runner import ToolRunner
 from agent.mcp.connection import Connection, Place
 from agent.mcp.names import safe_name
 from agent.mcp.servers import Servers
-from agent.mcp.settings import ServerSettings
 from agent.tools.base import ToolContext
 
 SERVER = Path(__file__).parents[2] / "support" / "foreign_server.py"

@@ -125,7 +125,7 @@ def test_a_key_that_is_a_word_of_the_format_harms_no_session(tmp_path: Path) -> 
 
 
 def test_a_key_with_quotes_is_found_in_texts_and_in_json_within_them(tmp_path: Path) -> None:
-    from agent.llm.secrets import redact, spellings
+    from agent.text.secrets import redact, spellings
 
     key = 'sk-"quoted"\\slashed'
     session = Session.create(tmp_path, redact=lambda text: redact(text, spellings([key])))

@@ -13,9 +13,9 @@ import agent.ui
 from agent.approval.approval import UserAnswer
 from agent.build import build
 from agent.events import Record, TurnStarted
+from agent.hooks import ask_all
 from agent.host import Options
 from agent.llm.messages import assistant, user
-from agent.loop.hooks import ask_all
 from agent.records import told_in_place, view_of
 from agent.session.session import Session
 from agent.session.tree import PlacedRecord

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
+from agent.config.domains import Domains
 from agent.events import Record
 from agent.llm.messages import user
 from agent.session.session import Session
 from agent.tools.base import ToolError
-from agent.web.domains import Domains
 from agent.web.download import MAX_BYTES
 from agent.web.settings import WebSettings
 from agent.web.web import Asker, Web

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from agent.config.domains import Domains
 from agent.errors import UsageError
-from agent.web.domains import Domains
 from agent.web.errors import SearchFailed
 from agent.web.search import Outcome, maker, search
 from agent.web.settings import WebSettings, read

@@ -15,8 +15,8 @@ from textual.reactive import reactive
 from textual.widget import Widget
 from textual.widgets import TextArea
 
+from agent.chat.remember import is_note
 from agent.commands import CommandTable
-from agent.context.remember import is_note
 from agent.errors import UsageError
 from agent.llm.messages import ImagePart
 from agent.ui.file_index import FileIndex

@@ -13,7 +13,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Center
 from textual.screen import Screen
 
-from agent.config import setup
+from agent.admin import setup
 from agent.errors import StateError, UsageError
 from agent.llm.errors import AuthError, ConnectionFailed, ModelError
 from agent.local.discover import Found, discover

@@ -12,7 +12,7 @@ import pytest
 from textual.app import App
 from textual.widgets import Input, OptionList, ProgressBar, Static
 
-from agent.config import setup
+from agent.admin import setup
 from agent.config.config import Config, load_config
 from agent.config.keys import KeyStore
 from agent.errors import UsageError

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from agent.files.own_files import make_folder
-from agent.loop.hooks import ask_all
+from agent.hooks import ask_all
 from agent.plugin import Disclosure, Plugin
 
 

@@ -11,9 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.chat.events import Shown
-from agent.context.compaction.plan import MOST_TAIL, head_and_tail, is_typed, plan
-from agent.context.compaction.summary import mechanical, record
-from agent.context.window import estimate, limit, measure
 from agent.errors import UsageError
 from agent.events import Compacted, ModelRetrying, Notice, SideFinished, SideStarted, TurnFinished
 from agent.llm.errors import ContextOverflow, Overloaded
@@ -21,6 +18,9 @@ from agent.llm.messages import ImagePart, Message, TextPart, ToolCallPart, assis
 from agent.llm.models.endpoint import ModelFacts
 from agent.llm.stream import Reply, Usage
 from agent.llm.tokens import estimate_message, estimate_tokens
+from agent.loop.compaction.plan import MOST_TAIL, head_and_tail, is_typed, plan
+from agent.loop.compaction.summary import mechanical, record
+from agent.loop.window import estimate, limit, measure
 from agent.plugin import Plugin
 from agent.session.session import Session
 from tests.support.chatbench import CONFIG, ChatBench, calls

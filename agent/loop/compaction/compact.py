@@ -9,15 +9,15 @@ import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
-from agent.context.compaction.plan import plan
-from agent.context.compaction.summary import frame, mechanical, summarise
-from agent.context.window import estimate, measure
 from agent.errors import UsageError
 from agent.events import Compacted, Notice
+from agent.hooks import compaction_refused
 from agent.llm.errors import BudgetReached, ModelError
 from agent.llm.messages import user
 from agent.llm.tokens import estimate_tokens
-from agent.loop.hooks import compaction_refused
+from agent.loop.compaction.plan import plan
+from agent.loop.compaction.summary import frame, mechanical, summarise
+from agent.loop.window import estimate, measure
 
 if TYPE_CHECKING:
     from agent.events import Emit

@@ -8,10 +8,10 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from agent.process.jobs import Job, ShellJobs, ended
 from agent.process.output import Output, harmless
 from agent.process.process import Child, new_mark
 from agent.tools.base import ToolContext, ToolError, ToolResult
+from agent.tools.lib.jobs import Job, ShellJobs, ended
 
 LEFTOVER_S = 0.15
 """Seconds that what a command left behind gets to end by itself, before it counts as a background job."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from agent.build import build
-from agent.config.disclosure import agree, pending
+from agent.chat.disclosure import agree, pending
 from agent.host import Host, Options
 from agent.plugin import Disclosure, Plugin
 from tests.support.program import endpoint_config, preset_text

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from agent.admin.report import Report
 from agent.admin.sessions import configuration
 from agent.config.edit import remove_table, update
+from agent.config.mcp import NAME, McpSettings, ServerSettings, configured, read, require_sdk
 from agent.errors import UsageError
-from agent.mcp.settings import NAME, McpSettings, ServerSettings, configured, read, require_sdk
 from agent.process.folder import here
 from agent.text.cleaning import visible
 from agent.views import MarkdownView, TableView

@@ -7,22 +7,22 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from agent.context.compaction.plan import head_and_tail, shorten
 from agent.events import ErrorInfo
+from agent.hooks import ask_all
 from agent.llm.errors import BudgetReached, ModelError
 from agent.llm.messages import ImagePart, system, user
 from agent.llm.request import Request
 from agent.llm.tokens import SAFETY, estimate_tokens
-from agent.loop.hooks import ask_all
+from agent.loop.compaction.plan import head_and_tail, shorten
 from agent.side_work import SideWork
 
 if TYPE_CHECKING:
-    from agent.context.compaction.plan import Plan
     from agent.events import Emit
     from agent.llm.accounting import CallContext
     from agent.llm.client import ModelClient
     from agent.llm.messages import Message
     from agent.llm.request import ModelRef
+    from agent.loop.compaction.plan import Plan
     from agent.plugin import Plugin
     from agent.session.session import Session
 

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.chat.outgoing import Outgoing
 from agent.config.config import load_config
 from agent.events import (
     ErrorInfo,
@@ -26,6 +25,7 @@ from agent.events import (
     TurnFinished,
 )
 from agent.llm.messages import ImagePart, Message, ToolCallPart, assistant, user
+from agent.outgoing import Outgoing
 from agent.serialize import dumps, to_plain
 from agent.session.export import export
 from agent.session.session import Session

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 from agent.events import AgentEvent, ReasoningDeltaEvent, SideProgress, TextDeltaEvent, ToolProgress
 from agent.llm.messages import ImagePart
-from agent.llm.secrets import redact, unfinished
 from agent.text.cleaning import harmless
+from agent.text.secrets import redact, unfinished
 
 # What a field of these names holds is a word of ours, whatever somebody's key may be.
 _OURS = frozenset({"type", "role", "source", "kind", "state", "status", "outcome", "level", "code", "session", "turn"})
