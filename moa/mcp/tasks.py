@@ -49,7 +49,9 @@ class _Task:
     error: dict[str, Any] | None = None
 
     def set(self, status: Status, message: str) -> None:
-        if self.status != "working":  # an end stays: a panel that is being stopped still has words on how its members end
+        if (
+            self.status != "working"
+        ):  # an end stays: a panel that is being stopped still has words on how its members end
             return
         self.status, self.message, self.updated = status, message, datetime.now(UTC)
 

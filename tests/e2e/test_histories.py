@@ -130,7 +130,7 @@ def test_each_request_begins_with_the_one_before_it(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("wire", WIRES)
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(history=HISTORIES, points=POINTS, joined=st.booleans())
 def test_each_request_begins_with_the_one_before_it_at_length(
     wire: str, history: list[Step], points: list[str], joined: bool

@@ -127,7 +127,7 @@ def test_histories(wire: str, ops: list[tuple[str, object]], stream: bool) -> No
 
 @pytest.mark.slow
 @pytest.mark.parametrize("wire", WIRES)
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
 @given(ops=st.lists(OPS, min_size=1, max_size=25), stream=st.booleans())
 def test_many_histories(wire: str, ops: list[tuple[str, object]], stream: bool) -> None:
     went_as_they_should(wire, ops, stream)
