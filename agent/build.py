@@ -233,7 +233,9 @@ class _Assembly:
         return frozenset(tool.spec.name for tool in (*self.looking.tools.values(), *more))
 
     async def _run_shell(self, command: str, timeout_s: float) -> ToolResult:
-        shell = next(tool for tool in self.builtin if tool.spec.name == "shell")
+        from agent.tools.shell import Shell
+
+        shell = next(tool for tool in self.builtin if isinstance(tool, Shell))
         return await shell.run(self.context, {"command": command, "timeout_s": max(1.0, timeout_s)})
 
     def _choose_model(self) -> None:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from agent.llm.messages import ToolCallPart
     from agent.plugin import ModelCall, TurnState
     from agent.session.session import Session
-    from agent.tools.base import ToolContext, ToolResult
+    from agent.tools.base import Subject, ToolContext, ToolResult
 
 EVENTS = ("session_start", "before_turn", "before_tool", "after_tool", "before_stop", "turn_end", "compaction")
 OF_TOOLS = ("before_tool", "after_tool")
@@ -211,32 +211,30 @@ class ToolHooks:
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
 
-    async def before_tool(
-        self, call: ToolCallPart, arguments: Mapping[str, Any], context: ToolContext, emit: Emit
-    ) -> str | None:
+    async def before_tool(self, call: ToolCallPart, subject: Subject, context: ToolContext, emit: Emit) -> str | None:
         """The first refusal."""
-        about = {"tool": call.name, "arguments": dict(arguments), "call": call.id}
-        for hook in self._of("before_tool", call, arguments, context):
+        about = {"tool": call.name, "arguments": dict(subject.arguments), "call": call.id}
+        for hook in self._of("before_tool", subject, context):
             said = await self._runner.run(hook, about, emit)
             if said.code == REFUSES:
                 return f"Refused by a check that the user has set up: {_words(said)}"
         return None
 
     async def after_tool(
-        self, call: ToolCallPart, arguments: Mapping[str, Any], result: ToolResult, context: ToolContext, emit: Emit
+        self, call: ToolCallPart, subject: Subject, result: ToolResult, context: ToolContext, emit: Emit
     ) -> str:
         """What refusing hooks say of a result, to stand behind it."""
         told = {"text": result.text, "is_error": result.is_error, "exit_code": result.exit_code, "diff": result.diff}
-        about = {"tool": call.name, "arguments": dict(arguments), "call": call.id, "result": told}
+        about = {"tool": call.name, "arguments": dict(subject.arguments), "call": call.id, "result": told}
         words = []
-        for hook in self._of("after_tool", call, arguments, context):
+        for hook in self._of("after_tool", subject, context):
             said = await self._runner.run(hook, about, emit)
             if said.code == REFUSES:
                 words.append(f"[A check that the user has set up says: {_words(said)}]")
         return "\n".join(words)
 
-    def _of(self, event: str, call: ToolCallPart, arguments: Mapping[str, Any], context: ToolContext) -> list[Hook]:
-        return [hook for hook in self._runner.of(event) if _matches(hook.match, call.name, arguments, context.cwd)]
+    def _of(self, event: str, subject: Subject, context: ToolContext) -> list[Hook]:
+        return [hook for hook in self._runner.of(event) if _matches(hook.match, subject, context.cwd)]
 
 
 class Runner:
@@ -306,11 +304,11 @@ def tell(emit: Emit, hook: Hook, what: str) -> None:
     emit(Notice(level="warning", code="hook", text=f"your hook at {hook.event} ({visible(hook.command)}) {what}"))
 
 
-def _matches(rule: Rule | None, tool: str, arguments: Mapping[str, Any], cwd: Path) -> bool:
+def _matches(rule: Rule | None, subject: Subject, cwd: Path) -> bool:
     """Whether a hook wants to see a call. Of a command that has more than one in it nobody can say what it is: the hook sees it."""
-    if rule is None or rule.covers(tool, arguments, cwd):
+    if rule is None or rule.covers(subject, cwd):
         return True
-    return tool == rule.tool == "shell" and not is_simple(str(arguments.get("command", "")))
+    return subject.tool == rule.tool and subject.sort == "command" and not is_simple(subject.value or "")
 
 
 def _words(said: Said) -> str:

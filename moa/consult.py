@@ -6,12 +6,13 @@ from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar
 
 from agent.llm.request import ToolSpec
-from agent.tools.base import ToolContext, ToolResult
+from agent.tools.base import Kind, Tool, ToolContext, ToolResult
 
 
-class Consult:
+class Consult(Tool):
     """`consult(question)`: one counsel on a question, as text. Looks only, so it needs no approval; what it costs is the panel's."""
 
+    kind: ClassVar[Kind] = "think"
     read_only: ClassVar[bool] = True
     spec: ClassVar[ToolSpec] = ToolSpec(
         name="consult",

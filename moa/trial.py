@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.events import Record
-from moa.counsel.turn import LOOKING
 
 if TYPE_CHECKING:
     from agent.llm.messages import ToolCallPart
@@ -33,7 +32,7 @@ class Trial:
     def after_tool(self, call: ToolCallPart, result: ToolResult) -> None:
         """Count what went wrong; whether the turn wrote is what kind of work it was."""
         self._errors += result.is_error or bool(result.exit_code)
-        if call.name not in LOOKING and not result.could_not_run:
+        if result.may_change and not result.could_not_run:
             self._wrote = True
 
     def record(self, turn: TurnState) -> Record:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, cast, get_args
@@ -15,17 +15,7 @@ from agent.errors import StateError, UsageError
 from agent.files import text_file
 from agent.files.deny_paths import BUILT_IN, DenyPaths, denial
 from agent.files.protected import why_protected
-from agent.tools.base import (
-    Place,
-    Tool,
-    ToolContext,
-    ToolError,
-    approved_as,
-    is_read_only,
-    named_by_user,
-    place_of,
-    reaches_out,
-)
+from agent.tools.base import Place, Subject, Tool, ToolContext, ToolError, place_of
 from agent.tools.lib.files import content_mark
 
 if TYPE_CHECKING:
@@ -59,8 +49,6 @@ MODES: Mapping[Mode, str] = {
     "all": "Everything runs without asking.",
 }
 """What each mode does, for the user, in the order in which a key goes through them."""
-
-WRITERS = frozenset({"write", "edit"})
 
 
 def parse_mode(text: str, *, source: str = "--approve") -> Mode:
@@ -148,9 +136,9 @@ class Approvals:
     async def decide(self, tool: Tool, call: ToolCallPart, arguments: dict[str, Any], context: ToolContext) -> Decision:
         """May this call run? Asks the user where the mode says so. `arguments` are the validated ones."""
         place = place_of(tool, arguments, context.cwd)
-        if denied := self._denied(tool.spec.name, arguments, context.cwd, place):
+        if denied := self._denied(tool.subject(arguments), context.cwd, place):
             return Decision(False, "deny_paths", denied)
-        if is_read_only(tool, arguments) and not reaches_out(tool):
+        if tool.reads_only(arguments) and not tool.reaches_out:
             decision = await self._look(tool, call, arguments, context, place)
         else:
             decision = await self._change(tool, call, arguments, context)
@@ -160,8 +148,8 @@ class Approvals:
         self, tool: Tool, call: ToolCallPart, arguments: dict[str, Any], context: ToolContext
     ) -> Decision:
         """May a call run that changes something?"""
-        name, about = approved_as(tool, arguments)
-        protected = self._why_protected(name, about, context.cwd)
+        subject = tool.subject(arguments)
+        name, protected = subject.tool, self._why_protected(subject, context.cwd)
         if self.mode == "all" and protected is None:
             return Decision(True, "mode all")
         if self.mode == "deny":
@@ -171,21 +159,21 @@ class Approvals:
                 f"{name} was not run: only tools that change nothing and reach nobody are allowed here (approval mode deny). Don't try again; go on without it, or "
                 "say what you would have done. The user can allow it with --approve edits, --approve all, or --approve ask in a terminal.",
             )
-        if self.mode == "plan" and not is_read_only(tool, arguments):
+        if self.mode == "plan" and not tool.reads_only(arguments):
             return Decision(
                 False,
                 "mode plan",
                 f"{name} was not run: nothing is changed until the user has approved a plan. Don't try again; look around with the tools "
                 "that only read, and answer with the plan. The user allows it by approving the plan, or with /plan off.",
             )
-        if allowed := self._settled(name, about, context.cwd):
+        if allowed := self._settled(subject, context.cwd):
             return allowed
-        if named_by_user(tool, arguments):
+        if tool.named_by_user(arguments):
             return Decision(True, "the user's words")
         if protected is not None and (self.approver is None or (self.mode == "all" and self.alone())):
             by = "nobody to ask" if self.approver is None else "protected"
             return Decision(False, by, _unasked(name, protected))
-        return await self._ask(tool, call, arguments, context, lambda: self._settled(name, about, context.cwd))
+        return await self._ask(tool, call, arguments, context, lambda: self._settled(subject, context.cwd))
 
     async def _look(
         self, tool: Tool, call: ToolCallPart, arguments: dict[str, Any], context: ToolContext, place: Place | None
@@ -202,12 +190,13 @@ class Approvals:
         if private is None and not fence.is_outside(place.path):
             return Decision(True, "read-only")
         looked = {**arguments, "path": place.asked}
-        name, about = approved_as(tool, looked)
+        subject = tool.subject(looked)
+        name = subject.tool
 
         def settled() -> Decision | None:
-            if private is not None and about is not looked:
+            if private is not None and subject.path is None:
                 return None  # a rule on a server's tool names no file
-            return self._by_rule(name, about, context.cwd, exactly=private is not None)
+            return self._by_rule(subject, context.cwd, exactly=private is not None)
 
         if allowed := settled():
             return allowed
@@ -219,26 +208,26 @@ class Approvals:
             return Decision(True, "read-only", told=f"{name}: {place.path} lies outside of the project")
         return await self._ask(tool, call, looked, context, settled)
 
-    def _by_rule(self, name: str, arguments: Mapping[str, Any], cwd: Path, *, exactly: bool) -> Decision | None:
+    def _by_rule(self, subject: Subject, cwd: Path, *, exactly: bool) -> Decision | None:
         """A yes by a remembered rule; `exactly`: by one without a star, which says what it means."""
         for rule in (*self.session_rules, *self.rules):
             if exactly and (rule.pattern is None or re.search(r"(?<!\[)\*", rule.pattern)):
                 continue
-            if rule.covers(name, arguments, cwd):
+            if rule.covers(subject, cwd):
                 return Decision(True, f"rule {rule}")
         return None
 
-    def _why_protected(self, name: str, arguments: Mapping[str, Any], cwd: Path) -> str | None:
+    def _why_protected(self, subject: Subject, cwd: Path) -> str | None:
         """Why a file that is to be changed runs later, or what a command names that no tool reads; None for other calls."""
-        if name == "shell":
-            named = self.deny_paths.match_command(str(arguments.get("command", "")), cwd, built_in=True)
+        if subject.sort == "command":
+            named = self.deny_paths.match_command(subject.value or "", cwd, built_in=True)
             return f"it names {named[0]} ({named[1].removeprefix(BUILT_IN)})" if named else None
-        if name not in WRITERS:
+        if subject.sort != "change":
             return None
         try:
-            asked = cwd / Path(str(arguments.get("path", ""))).expanduser()
-            # What a failed edit says of a file is a way to read it.
-            if name == "edit" and (private := self.deny_paths.fence.why_private(asked.resolve())):
+            asked = cwd / Path(subject.value or "").expanduser()
+            # What a failed change says of a file is a way to read it.
+            if subject.reveals and (private := self.deny_paths.fence.why_private(asked.resolve())):
                 return private
             found = why_protected(asked.resolve(), cwd, self._protected)
             # By the name that was asked for, too: what a link called .envrc leads to runs as .envrc.
@@ -246,27 +235,27 @@ class Approvals:
         except (OSError, RuntimeError, ValueError):
             return None  # no path at all; the tool says so
 
-    def _denied(self, name: str, arguments: Mapping[str, Any], cwd: Path, place: Place | None) -> str | None:
-        if name == "shell":
-            found = self.deny_paths.match_command(str(arguments.get("command", "")), cwd)
+    def _denied(self, subject: Subject, cwd: Path, place: Place | None) -> str | None:
+        if subject.sort == "command":
+            found = self.deny_paths.match_command(subject.value or "", cwd)
             return f"the command names a denied file: {denial(*found)}" if found else None
         if place is None:
             return None
         found_by = self.deny_paths.match(cwd / Path(place.asked).expanduser())
         return denial(place.asked, found_by) if found_by else None
 
-    def _settled(self, name: str, arguments: Mapping[str, Any], cwd: Path) -> Decision | None:
+    def _settled(self, subject: Subject, cwd: Path) -> Decision | None:
         """A yes that needs no question."""
-        inside, sensitive = False, self._why_protected(name, arguments, cwd) is not None
-        if name in WRITERS:
+        inside, sensitive = False, self._why_protected(subject, cwd) is not None
+        if subject.sort == "change":
             try:
-                target = (cwd / Path(str(arguments.get("path", ""))).expanduser()).resolve()
+                target = (cwd / Path(subject.value or "").expanduser()).resolve()
             except (OSError, RuntimeError, ValueError):
                 return None
             inside = target.is_relative_to(cwd.resolve())
         if self.mode == "edits" and inside and not sensitive:
             return Decision(True, "mode edits")
-        return self._by_rule(name, arguments, cwd, exactly=sensitive)
+        return self._by_rule(subject, cwd, exactly=sensitive)
 
     async def _ask(
         self,
@@ -276,7 +265,8 @@ class Approvals:
         context: ToolContext,
         settled: Callable[[], Decision | None],
     ) -> Decision:
-        name, about = approved_as(tool, arguments)
+        subject = tool.subject(arguments)
+        name = subject.tool
         if self.approver is None:
             reason = (
                 f"{name} was not run: it needs the user's approval and nobody can be asked here. Don't try again; go on without it, or say "
@@ -287,7 +277,7 @@ class Approvals:
             # Somebody may have answered for this one, too, while it waited.
             if allowed := settled():
                 return allowed
-            suggested = suggest_rule(name, about, context.cwd)
+            suggested = suggest_rule(subject, context.cwd)
             # Looked up here: what was shown is what runs.
             place = place_of(tool, arguments, context.cwd)
             diff, digest = await _preview(tool, context, arguments, place)
@@ -330,12 +320,10 @@ async def _preview(
     tool: Tool, context: ToolContext, arguments: dict[str, Any], place: Place | None
 ) -> tuple[str | None, str | None]:
     """The change as a diff, from a tool that can show it without doing it (`preview`), and the digest of what it would change."""
-    preview: Callable[[ToolContext, dict[str, Any]], Awaitable[str | None]] | None = getattr(tool, "preview", None)
-    if preview is None:
-        return None, None
-    digest = None if place is None else await asyncio.to_thread(content_mark, place.path)
+    changes = place is not None and tool.subject(arguments).sort == "change"
+    digest = await asyncio.to_thread(content_mark, place.path) if place is not None and changes else None
     try:
-        return await preview(context, arguments), digest
+        return await tool.preview(context, arguments), digest
     except ToolError:
         return None, digest  # the call will fail by itself, and tell the model why
 

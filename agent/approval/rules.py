@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from agent.errors import UsageError
 from agent.files.globs import Glob, escape, matches_text
+
+if TYPE_CHECKING:
+    from agent.tools.base import Subject
 
 # Programs that only look, whatever their options and arguments are. `git diff` is not among them, because --output writes any file.
 LOOKING = ("git status", "ls")
@@ -53,7 +56,9 @@ class Rule(NamedTuple):
                 remedy="write TOOL or TOOL(PATTERN), for example shell(git status*) or edit(src/**)",
             )
         tool, pattern = found[1], found[2]
-        if pattern is not None and tool != "shell":
+        from agent.tools.shell import Shell
+
+        if pattern is not None and tool != Shell.spec.name:  # of a command, not of a path
             try:
                 Glob(pattern)
             except (ValueError, re.error) as error:
@@ -63,18 +68,19 @@ class Rule(NamedTuple):
     def __str__(self) -> str:
         return self.tool if self.pattern is None else f"{self.tool}({self.pattern})"
 
-    def covers(self, tool: str, arguments: Mapping[str, Any], cwd: Path) -> bool:
+    def covers(self, subject: Subject, cwd: Path) -> bool:
         """True where the rule allows this call."""
-        if tool != self.tool:
+        if subject.tool != self.tool:
             return False
         if self.pattern is None:
             return True
-        if tool == "shell":
-            return _covers_command(self.pattern, str(arguments.get("command", "")), cwd)
-        if tool != "mcp" and isinstance(path := arguments.get("path"), str):
-            return _covers_path(self.pattern, path, cwd)
-        value = subject(arguments) if tool == "mcp" else first_text(arguments)
-        return value is not None and matches_text(self.pattern, value)
+        if subject.value is None:
+            return False
+        if subject.sort == "command":
+            return _covers_command(self.pattern, subject.value, cwd)
+        if subject.path is not None:
+            return _covers_path(self.pattern, subject.path, cwd)
+        return matches_text(self.pattern, subject.value)
 
 
 def is_simple(command: str) -> bool:
@@ -99,48 +105,43 @@ def is_simple(command: str) -> bool:
     return not quote
 
 
-def first_text(arguments: Mapping[str, Any]) -> str | None:
-    """The first argument that is text: a URL, a question, a query."""
-    return next((value for value in arguments.values() if isinstance(value, str)), None)
-
-
-def subject(arguments: Mapping[str, Any]) -> str | None:
-    """What a call of a foreign server's tool is about: SERVER/TOOL."""
-    server, name = arguments.get("server"), arguments.get("tool")
-    return f"{server}/{name}" if isinstance(server, str) and isinstance(name, str) else None
-
-
-def suggest_rule(tool: str, arguments: Mapping[str, Any], cwd: Path) -> str:
+def suggest_rule(subject: Subject, cwd: Path) -> str:
     """What "session" or "always" would allow, as a rule: as narrow as is still of use.
 
     Commands: this text exactly, options and all, but for a few programs whose paths may vary. Files: those in the same folder; in the
     working folder itself, and outside it, that file alone. Pages: the same host. Calls of foreign servers: that tool of that server.
     """
-    if tool == "shell":
-        return f"shell({_suggest_command(str(arguments.get('command', '')).strip(), cwd)})"
-    if tool == "mcp" and (named := subject(arguments)):
-        return f"{tool}({named.replace('*', chr(92) + '*')})"
-    if isinstance(path := arguments.get("path"), str):
-        target = (cwd / Path(path).expanduser()).resolve()
-        folder = cwd.resolve()
-        if not target.is_relative_to(folder):
-            return f"{tool}({_outside(tool, target)})"
-        relative = target.relative_to(folder)
-        below = relative.parent
-        if below == Path():
-            return f"{tool}(./{escape(relative.name)})"
-        return f"{tool}({escape(below.as_posix())}/*)"
-    if isinstance(url := arguments.get("url"), str) and (host := re.match(r"https?://[^/?#\s]+", url)):
-        return f"{tool}({host[0]}/*)"
-    return tool
+    pattern = _pattern(subject, cwd)
+    return subject.tool if pattern is None else f"{subject.tool}({pattern})"
 
 
-def _outside(tool: str, target: Path) -> str:
+def _pattern(subject: Subject, cwd: Path) -> str | None:
+    if subject.value is None:
+        return None
+    if subject.sort == "command":
+        return _suggest_command(subject.value.strip(), cwd)
+    if subject.sort == "name":
+        return subject.value.replace("*", "\\*")
+    if subject.sort == "page":
+        host = re.match(r"https?://[^/?#\s]+", subject.value)
+        return f"{host[0]}/*" if host else None
+    if subject.path is None:
+        return None
+    target = (cwd / Path(subject.path).expanduser()).resolve()
+    folder = cwd.resolve()
+    if not target.is_relative_to(folder):
+        return _outside(target, looks=subject.sort == "look")
+    relative = target.relative_to(folder)
+    below = relative.parent
+    return f"./{escape(relative.name)}" if below == Path() else f"{escape(below.as_posix())}/*"
+
+
+def _outside(target: Path, *, looks: bool) -> str:
     """Outside of the project: a change of that file alone; to look at, all of its folder, unless that is the home folder or above it."""
     place = escape(str(target))
-    if tool not in ("read", "glob", "grep"):
+    if not looks:
         return place
-    folder = target if tool != "read" or target.is_dir() else target.parent
+    folder = target if target.is_dir() else target.parent
     home = Path.home().resolve()
     return place if home.is_relative_to(folder) else f"{escape(str(folder))}/**"
 

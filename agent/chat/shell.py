@@ -15,6 +15,7 @@ from agent.events import ToolFinished, ToolProgress, ToolStarted
 from agent.files.deny_paths import DenyPaths
 from agent.llm.messages import ToolCallPart, user
 from agent.tools.base import ToolError, ToolResult
+from agent.tools.shell import Shell
 
 if TYPE_CHECKING:
     from agent.chat.events import ChatEvent
@@ -39,11 +40,13 @@ async def run(agent: Agent, line: str, listen: Callable[[ChatEvent], None]) -> N
     command, shared = split(line)
     if not command:
         raise UsageError("there is no command after the !", remedy="!COMMAND, or !!COMMAND to keep it from the model")
-    shell = agent.tools.tools.get("shell")
+    shell = agent.tools.tools.get(Shell.spec.name)
     if shell is None:
         raise UsageError("there is no shell here", remedy="say it in words")
     arguments = {"command": command, "timeout_s": TIMEOUT_S}
-    call = ToolCallPart(id=f"user-{secrets.token_hex(4)}", name="shell", arguments=json.dumps({"command": command}))
+    call = ToolCallPart(
+        id=f"user-{secrets.token_hex(4)}", name=Shell.spec.name, arguments=json.dumps({"command": command})
+    )
     context = replace(
         agent.tools.context,
         progress=lambda text: listen(ToolProgress(id=call.id, text=text, source=SOURCE)),

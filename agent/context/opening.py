@@ -93,9 +93,11 @@ class Opening:
 
     def readings(self) -> list[Message]:
         """Instructions of a project that is not trusted, as what a read of them brought: a call and its results. Empty where there are none."""
+        from agent.tools.read import Read
+
         found = [source for source in self._sources() if source.text and not self._speaks(source)]
         calls = [
-            ToolCallPart(id=f"read{number:05d}", name="read", arguments=json.dumps({"path": str(source.path)}))
+            ToolCallPart(id=f"read{number:05d}", name=Read.spec.name, arguments=json.dumps({"path": str(source.path)}))
             for number, source in enumerate(found)
         ]
         results = [

@@ -14,7 +14,7 @@ from agent.llm.accounting import CallContext, Cap
 from agent.llm.request import ModelRef, ToolSpec
 from agent.process.depth import depth
 from agent.text.numbers import plural
-from agent.tools.base import Tool, ToolContext, ToolError, ToolResult
+from agent.tools.base import Kind, Tool, ToolContext, ToolError, ToolResult
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,11 +72,11 @@ def delegates(
     settings = read_settings(config.delegate, file)
     if not settings.enabled or depth() or (model.endpoint == "local" and settings.model is None):
         return ()
-    given = [tool for tool in tools if tool.spec.name != "todo"]
+    given = [tool for tool in tools if not tool.of_session]
     return (Delegate(settings, file, leader=leader, tools=given, profiles=profiles),)
 
 
-class Delegate:
+class Delegate(Tool):
     """Hands a task to a sub-agent.
 
     `leader` is the agent whose tool this is, `tools` what a sub-agent may be given, `profiles` who plugins offer. It counts as
@@ -86,6 +86,7 @@ class Delegate:
     Only a model that the user has named can be asked for: the leader's own, those of `[delegate]`, and a preset that is armed.
     """
 
+    kind: ClassVar[Kind] = "other"
     read_only: ClassVar[bool] = True
     spec: ClassVar[ToolSpec] = ToolSpec(
         name="delegate",
@@ -131,6 +132,10 @@ class Delegate:
         self._room = asyncio.Semaphore(settings.parallel)
         self._group = ""
         self._at_work = 0
+
+    def may_change(self, arguments: dict[str, Any]) -> bool:
+        """A helper that may write: each of its own calls was approved, but something may be different now."""
+        return bool(arguments.get("may_write"))
 
     def title(self, arguments: dict[str, Any]) -> str:
         """One line for people."""

@@ -34,7 +34,7 @@ class TurnWatch:
         """A tool call has ended."""
         self._calls += 1
         self.evidence.add(call, result)
-        sign = self._watch.saw(call.name, call.arguments, result.text, is_error=result.is_error)
+        sign = self._watch.saw(call.name, call.arguments, result.text, is_error=result.is_error, change=result.change)
         if sign is not None and (sign.kind != "same_result" or sign.times >= SAME_RESULT):
             self._sign = sign
 

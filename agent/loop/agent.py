@@ -10,7 +10,6 @@ from agent.context.opening import keep_tools, list_tools
 from agent.hooks import ask_all
 from agent.outgoing import Redaction
 from agent.plugin import ComposedModel, Offers
-from agent.tools.base import reaches_out
 
 if TYPE_CHECKING:
     from agent.context.opening import Opening
@@ -120,11 +119,7 @@ class Agent:
             return []
         # A foreign tool that came after the conversation began joins no list: another one reaches it.
         kept = {each.get("name") for each in (self.session.kept("tools") or {}).get("list", ())}
-        own = tuple(
-            tool.spec
-            for name, tool in self.tools.tools.items()
-            if name in kept or not getattr(tool, "from_server", False)
-        )
+        own = tuple(tool.spec for name, tool in self.tools.tools.items() if name in kept or not tool.from_server)
         self.tools.listed, news = list_tools(self.session, own)
         return news
 
@@ -135,7 +130,7 @@ def refused_now(agent: Agent) -> dict[str, str]:
     refused: dict[str, str] = {}
     if tools.approvals.mode == "deny":
         why = "only tools that look may run (the user can allow more with --approve, or /approve in the chat)"
-        refused = {name: why for name, tool in tools.tools.items() if not tool.read_only or reaches_out(tool)}
+        refused = {name: why for name, tool in tools.tools.items() if not tool.read_only or tool.reaches_out}
     elif tools.approvals.mode == "plan":
         why = "nothing is changed until the user has approved a plan"
         refused = {name: why for name, tool in tools.tools.items() if not tool.read_only}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from agent.text import foreign_json
+if TYPE_CHECKING:
+    from agent.tools.base import Change
 from agent.text.numbers import plural
 
 Kind = Literal["same_result", "edit_redone", "same_error"]
@@ -40,10 +41,13 @@ class Watch:
         self._errors: dict[tuple[str, int], int] = {}
         self._edits: dict[str, list[tuple[int, int]]] = {}
 
-    def saw(self, name: str, arguments: str, text: str, *, is_error: bool = False) -> Stuck | None:
-        """Take in a call: `arguments` as the model wrote them, `text` its result. Returns the gravest sign that it gives, if any."""
+    def saw(
+        self, name: str, arguments: str, text: str, *, is_error: bool = False, change: Change | None = None
+    ) -> Stuck | None:
+        """Take in a call: `arguments` as the model wrote them, `text` its result, `change` what it made of a file. Returns the gravest sign
+        that it gives, if any."""
         times = self._same_result(name, arguments, text)
-        redone = 0 if is_error else self._redone(name, arguments)
+        redone = 0 if is_error or change is None else self._redone(change)
         failed = self._same_error(name, text) if is_error else 0
         if redone:
             return _sign("edit_redone", redone + 1, name)
@@ -69,15 +73,13 @@ class Watch:
             del self._errors[next(iter(self._errors))]
         return self._errors[key]
 
-    def _redone(self, name: str, arguments: str) -> int:
+    def _redone(self, change: Change) -> int:
         """How often a change of a file was made again after it had been taken back."""
-        change = _change(name, arguments)
-        if change is None:
-            return 0
-        path, before, after = change
+        path, after = change.path, hash(change.after)
         made = self._edits.setdefault(path, [])
-        if before is None:  # a whole file was written: it came from whatever was written before
-            before = made[-1][1] if made else 0
+        # Where a whole file was written, it came from whatever was written before.
+        last = made[-1][1] if made else 0
+        before = last if change.before is None else hash(change.before)
         redone = sum(
             earlier == (before, after) and (after, before) in made[at + 1 :] for at, earlier in enumerate(made)
         )
@@ -86,22 +88,6 @@ class Watch:
         if len(self._edits) > REMEMBERED:
             del self._edits[next(iter(self._edits))]
         return redone
-
-
-def _change(name: str, arguments: str) -> tuple[str, int | None, int] | None:
-    """The path that an edit or a write changes, and hashes of what was there and of what is. None for any other call."""
-    if name not in ("edit", "write"):
-        return None
-    try:
-        given: Any = foreign_json.loads(arguments)
-    except ValueError:
-        return None
-    if not isinstance(given, dict):
-        return None
-    path = str(given.get("path", ""))
-    if name == "write":
-        return path, None, hash(str(given.get("content", "")))
-    return path, hash(str(given.get("old", ""))), hash(str(given.get("new", "")))
 
 
 def _sign(kind: Kind, times: int, name: str) -> Stuck:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from agent import events
 from agent.errors import StateError
 from agent.llm.messages import Message, ToolCallPart, tool_result
-from agent.tools.base import Tool, ToolContext, ToolError, ToolResult, approved_as
+from agent.tools.base import Tool, ToolContext, ToolError, ToolResult
 from agent.tools.lib.validate import validate
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from agent.events import Emit
     from agent.hooks import Hooks
     from agent.llm.request import ToolSpec
+    from agent.tools.base import Kind
 
 
 class ToolRunner:
@@ -68,6 +69,11 @@ class ToolRunner:
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
+
+    def kind(self, name: str) -> Kind:
+        """How calls of a tool are drawn, whether or not it is still there."""
+        tool = self.tools.get(name)
+        return "other" if tool is None else tool.kind
 
     def _missing(self, name: str) -> str:
         if any(spec.name == name for spec in self.listed):
@@ -121,9 +127,9 @@ class ToolRunner:
             return "denied", ToolResult(verdict.deny, is_error=True), 0.0
         guard = self.context.guard
         # A foreign tool has one name for rules, whichever way it is called.
-        name, about = approved_as(tool, arguments)
-        named = call if name == call.name else replace(call, name=name)
-        if guard is not None and (why := await guard.before_tool(named, about, self.context, emit)) is not None:
+        subject = tool.subject(arguments)
+        named = call if subject.tool == call.name else replace(call, name=subject.tool)
+        if guard is not None and (why := await guard.before_tool(named, subject, self.context, emit)) is not None:
             return "denied", ToolResult(why, is_error=True), 0.0
         decision = await self.approvals.decide(tool, call, arguments, self.context)
         if not decision.allowed:
@@ -150,8 +156,9 @@ class ToolRunner:
         except OSError as error:
             result = ToolResult(f"{call.name} failed: {error}", is_error=True)
         took = time.monotonic() - started
-        if guard is not None and (said := await guard.after_tool(named, about, result, self.context, emit)):
+        if guard is not None and (said := await guard.after_tool(named, subject, result, self.context, emit)):
             result = replace(result, text=f"{result.text}\n{said}")
+        result = replace(result, may_change=tool.may_change(arguments), change=tool.change(arguments))
         return "error" if result.is_error else "ok", result, took
 
 

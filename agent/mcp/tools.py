@@ -14,7 +14,7 @@ from agent.llm.request import ToolSpec
 from agent.mcp.results import rendered
 from agent.text.cleaning import harmless, visible
 from agent.text.numbers import plural
-from agent.tools.base import ToolContext, ToolError, ToolResult, encodable
+from agent.tools.base import Kind, Subject, Tool, ToolContext, ToolError, ToolResult, encodable
 from agent.tools.lib.validate import validate
 
 if TYPE_CHECKING:
@@ -26,9 +26,10 @@ MOST_LISTED = 40_000
 """Characters of a listing."""
 
 
-class ForeignTool:
-    """One tool of a server, under a name that requests can have. Approval sees `mcp(server, tool)`, as for `Mcp`."""
+class ForeignTool(Tool):
+    """One tool of a server, under a name that requests can have. Approval sees `mcp(SERVER/TOOL)`, as for `Mcp`."""
 
+    kind: ClassVar[Kind] = "other"
     from_server: ClassVar[bool] = True
     """It may come and go: a conversation that was begun without it does not list it."""
 
@@ -46,9 +47,10 @@ class ForeignTool:
         """Only by the user's word: what a server says of its own tools is a claim."""
         return only_looks(self.connection, self.remote.name)
 
-    def approved_as(self, arguments: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        """The name and the arguments that rules are held against."""
-        return MCP, {"server": self.connection.name, "tool": self.remote.name, "arguments": arguments}
+    def subject(self, arguments: dict[str, Any]) -> Subject:
+        """The tool by its server's name for it."""
+        about = {"server": self.connection.name, "tool": self.remote.name, "arguments": arguments}
+        return Subject(MCP, "name", f"{self.connection.name}/{self.remote.name}", about)
 
     def title(self, arguments: dict[str, Any]) -> str:
         """One line for people."""
@@ -59,9 +61,10 @@ class ForeignTool:
         return await _call(self.connection, self.remote.name, arguments, context)
 
 
-class Mcp:
+class Mcp(Tool):
     """`mcp(server, tool, arguments)`: what the foreign servers have, and a call of it, whenever it came."""
 
+    kind: ClassVar[Kind] = "other"
     read_only: ClassVar[bool] = False
     spec: ClassVar[ToolSpec] = ToolSpec(
         name=MCP,
@@ -93,11 +96,14 @@ class Mcp:
         found = connection.find(str(tool)) if connection is not None else None
         return connection is not None and found is not None and only_looks(connection, found.name)
 
-    def approved_as(self, arguments: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    def subject(self, arguments: dict[str, Any]) -> Subject:
         """The tool by its server's name for it, whichever name was used."""
-        connection = self._connections.get(str(arguments.get("server")))
-        found = connection.find(str(arguments.get("tool"))) if connection is not None else None
-        return MCP, {**arguments, "tool": found.name if found is not None else arguments.get("tool")}
+        server, tool = arguments.get("server"), arguments.get("tool")
+        connection = self._connections.get(str(server))
+        found = connection.find(str(tool)) if connection is not None else None
+        tool = found.name if found is not None else tool
+        named = f"{server}/{tool}" if isinstance(server, str) and isinstance(tool, str) else None
+        return Subject(MCP, "text" if named is None else "name", named, {**arguments, "tool": tool})
 
     def title(self, arguments: dict[str, Any]) -> str:
         """One line for people."""

@@ -16,7 +16,6 @@ from agent.views import MarkdownView, TableView
 
 if TYPE_CHECKING:
     from agent.host import Host
-    from agent.llm.messages import Message
     from agent.session.session import Session
 
 Files = Literal["back", "keep", "conversation"]
@@ -132,7 +131,9 @@ async def _undo(host: Host, context: CommandContext, number: int, files: Files) 
     todo.rewind(session, undone)
     show = host.agent.tools.context.show
     restored = [show(change.path) for change in found.restore] if found else []
-    told = _told(undone, number, restored, [show(change.path) for change in left], files)
+    ran = [call for message in undone for call in message.tool_calls if host.agent.tools.kind(call.name) == "execute"]
+    commands = len(ran) + sum(message.synthetic == "shell" for message in undone)
+    told = _told(commands, number, restored, [show(change.path) for change in left], files)
     return Act("undone", undone[0].text, MarkdownView(text=told))
 
 
@@ -166,7 +167,7 @@ def _says_something(session: Session, entry: str | None) -> bool:
     return entry is not None and session.parent(entry) is not None
 
 
-def _told(undone: Sequence[Message], number: int, restored: Sequence[str], left: Sequence[str], files: Files) -> str:
+def _told(commands: int, number: int, restored: Sequence[str], left: Sequence[str], files: Files) -> str:
     what = "The last message is" if number == 1 else f"The last {plural(number, 'turn')} are"
     lines = [f"{what} taken back; you can change {'it' if number == 1 else 'the first of them'} and send it again."]
     if files == "conversation":
@@ -175,8 +176,6 @@ def _told(undone: Sequence[Message], number: int, restored: Sequence[str], left:
         lines.append(f"Restored: {', '.join(map(code, restored))}.")
     if left:
         lines.append(f"Not changed: {', '.join(map(code, left))}.")
-    shells = sum(call.name == "shell" for message in undone for call in message.tool_calls)
-    shells += sum(message.synthetic == "shell" for message in undone)
-    if shells:
-        lines.append(f"**Not undone:** what {plural(shells, 'shell command')} may have changed.")
+    if commands:
+        lines.append(f"**Not undone:** what {plural(commands, 'shell command')} may have changed.")
     return "\n\n".join(lines)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 
 from agent.files.deny_paths import denial
 from agent.files.in_use import in_use
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from agent.llm.messages import ToolCallPart
     from agent.process.leftovers import RunningCommands
     from agent.sandbox.sandbox import Sandbox
+
+
+Kind = Literal["read", "search", "edit", "execute", "fetch", "think", "other"]
 
 
 class Place(NamedTuple):
@@ -37,6 +40,7 @@ class ToolResult:
     """`text` goes to the model; `diff` (unified) and `full_output` are for the user.
 
     `is_error`: it did not come out as it was meant to. `exit_code`: what a command ended with by itself, so that it ran, whatever it says.
+    `may_change` and `change` are what the tool says of the call (see Tool); whoever runs it sets them.
     """
 
     text: str
@@ -44,6 +48,8 @@ class ToolResult:
     exit_code: int | None = None
     diff: str | None = None
     full_output: Path | None = None
+    may_change: bool = True
+    change: Change | None = None
 
     @property
     def could_not_run(self) -> bool:
@@ -55,7 +61,7 @@ class ToolGuard(Protocol):
     """What stands around every tool call of every agent in here: the main model's, members' and sub-agents'."""
 
     async def before_tool(
-        self, call: ToolCallPart, arguments: Mapping[str, Any], context: ToolContext, emit: Callable[[AgentEvent], None]
+        self, call: ToolCallPart, subject: Subject, context: ToolContext, emit: Callable[[AgentEvent], None]
     ) -> str | None:
         """A text refuses the call, and is what the model is told."""
         ...
@@ -63,7 +69,7 @@ class ToolGuard(Protocol):
     async def after_tool(
         self,
         call: ToolCallPart,
-        arguments: Mapping[str, Any],
+        subject: Subject,
         result: ToolResult,
         context: ToolContext,
         emit: Callable[[AgentEvent], None],
@@ -146,65 +152,111 @@ def encodable(text: str) -> str:
     return text
 
 
-def is_read_only(tool: Tool, arguments: dict[str, Any]) -> bool:
-    """Whether this very call changes nothing. A tool whose calls differ (`shell` with `:jobs`) has a method `reads_only(arguments)`."""
-    reads_only: Callable[[dict[str, Any]], bool] | None = getattr(tool, "reads_only", None)
-    return tool.read_only or (reads_only is not None and reads_only(arguments))
+class Subject(NamedTuple):
+    """What a call is about, as approval's rules and the user's hooks see it: whose call, and of which sort.
+
+    `command`: `value` is a shell command. `change`, `look`, `path`: it is the path of a file whose text is changed, of one that is only
+    looked at, or of one with which anything else is done. `page`: an address. `name`: what a rule names as it stands. `text`: any other
+    text, or none. `arguments` are what a hook is told. `reveals`: what a failed change says of a file is a way to read it.
+    """
+
+    tool: str
+    sort: Literal["command", "change", "look", "path", "page", "name", "text"]
+    value: str | None
+    arguments: Mapping[str, Any]
+    reveals: bool = False
+
+    @property
+    def path(self) -> str | None:
+        """The path that it is about, as it was asked for."""
+        return self.value if self.sort in ("change", "look", "path") else None
 
 
-def reaches_out(tool: Tool) -> bool:
-    """Whether it sends something of the conversation to somebody else: then it is asked about like a change, though it changes nothing."""
-    return bool(getattr(tool, "reaches_out", False))
+class Change(NamedTuple):
+    """What a call makes of a passage of a file. `before` None: the whole file is written."""
+
+    path: str
+    before: str | None
+    after: str
 
 
-def named_by_user(tool: Tool, arguments: dict[str, Any]) -> bool:
-    """Whether the user's own words ask for this very call, by what a method `named_by_user(arguments)` of the tool says."""
-    own: Callable[[dict[str, Any]], bool] | None = getattr(tool, "named_by_user", None)
-    return own is not None and own(arguments)
+class Tool:
+    """One tool: a file of its own in this folder, a subclass of this.
 
+    What a tool is, it says here, and nobody else knows its name. `run` takes arguments that were validated against `spec.parameters`,
+    raises ToolError for what the model can mend, and must end its children when its task is cancelled.
+    """
 
-def approved_as(tool: Tool, arguments: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The name and the arguments that approval's rules are held against: its own, or what a method `approved_as(arguments)` of it says."""
-    own: Callable[[dict[str, Any]], tuple[str, dict[str, Any]]] | None = getattr(tool, "approved_as", None)
-    return (tool.spec.name, arguments) if own is None else own(arguments)
+    kind: ClassVar[Kind] = "other"
+    """How its calls are drawn."""
+    from_server: ClassVar[bool] = False
+    """It may come and go: a conversation that was begun without it does not list it."""
+    of_session: ClassVar[bool] = False
+    """It belongs to the conversation with the user: no sub-agent gets it."""
+
+    @property
+    def spec(self) -> ToolSpec:
+        """As requests list it."""
+        raise NotImplementedError
+
+    @property
+    def read_only(self) -> bool:
+        """No call of it changes anything: its calls run in parallel and need no approval."""
+        return False
+
+    @property
+    def reaches_out(self) -> bool:
+        """It sends something of the conversation to somebody else: then it is asked about like a change, though it changes nothing."""
+        return False
+
+    def title(self, arguments: dict[str, Any]) -> str:
+        """One line for people: what this call does."""
+        raise NotImplementedError
+
+    async def run(self, context: ToolContext, arguments: dict[str, Any]) -> ToolResult:
+        """Do it."""
+        raise NotImplementedError
+
+    async def preview(self, context: ToolContext, arguments: dict[str, Any]) -> str | None:
+        """The change that `run` would make, as a diff, without making it; None where it makes none. Raises ToolError."""
+        return None
+
+    def reads_only(self, arguments: dict[str, Any]) -> bool:
+        """Whether this very call changes nothing and needs no approval."""
+        return self.read_only
+
+    def may_change(self, arguments: dict[str, Any]) -> bool:
+        """Whether something may be different after this very call, by whomever it was approved."""
+        return not self.reads_only(arguments)
+
+    def named_by_user(self, arguments: dict[str, Any]) -> bool:
+        """Whether the user's own words ask for this very call."""
+        return False
+
+    def subject(self, arguments: dict[str, Any]) -> Subject:
+        """What approval's rules are held against."""
+        path = arguments.get("path")
+        if isinstance(path, str):
+            return Subject(self.spec.name, "look" if self.read_only else "path", path, arguments)
+        text = next((value for value in arguments.values() if isinstance(value, str)), None)
+        return Subject(self.spec.name, "text", text, arguments)
+
+    def change(self, arguments: dict[str, Any]) -> Change | None:
+        """What this call makes of a file, so that it is noticed where the same is done and undone again and again."""
+        return None
+
+    def path(self, arguments: dict[str, Any]) -> str | None:
+        """The file or folder that this call is about, as it was asked for; None where it is about none."""
+        path = arguments.get("path")
+        return path if isinstance(path, str) else None
 
 
 def place_of(tool: Tool, arguments: dict[str, Any], cwd: Path) -> Place | None:
-    """The file or folder that a call is about; None where it is about none, and for what is not a path (the tool says so).
-
-    That is its argument `path`, or what a method `place(arguments)` of the tool says.
-    """
-    where: Callable[[dict[str, Any]], str] | None = getattr(tool, "place", None)
-    asked = arguments.get("path") if where is None else where(arguments)
-    if not isinstance(asked, str):
+    """Where the path of a call leads; None where it has none, and for what is no path (the tool says so)."""
+    asked = tool.path(arguments)
+    if asked is None:
         return None
     try:
         return Place(asked, (cwd / Path(asked).expanduser()).resolve())
     except (OSError, RuntimeError, ValueError):
         return None
-
-
-class Tool(Protocol):
-    """One tool: a file of its own in this folder.
-
-    `read_only` tools run in parallel and need no approval. `run` takes arguments that were validated against `spec.parameters`,
-    raises ToolError for what the model can mend, and must end its children when its task is cancelled.
-    """
-
-    @property
-    def read_only(self) -> bool:
-        """Whether no call of it changes anything."""
-        ...
-
-    @property
-    def spec(self) -> ToolSpec:
-        """As requests list it."""
-        ...
-
-    def title(self, arguments: dict[str, Any]) -> str:
-        """One line for people: what this call does."""
-        ...
-
-    async def run(self, context: ToolContext, arguments: dict[str, Any]) -> ToolResult:
-        """Do it."""
-        ...

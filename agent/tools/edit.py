@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 from agent.llm.request import ToolSpec
-from agent.tools.base import ToolContext, ToolError, ToolResult, encodable
+from agent.tools.base import Change, Kind, Subject, Tool, ToolContext, ToolError, ToolResult, encodable
 from agent.tools.lib.diffs import unified_diff
 from agent.tools.lib.files import TextFile, changed_since_seen, digest, load_text, save
 
@@ -19,9 +19,10 @@ SEARCH_S = 0.5
 """Seconds that looking for a near miss may take."""
 
 
-class Edit:
+class Edit(Tool):
     """Replaces a passage that occurs exactly once."""
 
+    kind: ClassVar[Kind] = "edit"
     read_only: ClassVar[bool] = False
     spec: ClassVar[ToolSpec] = ToolSpec(
         name="edit",
@@ -54,6 +55,14 @@ class Edit:
         path = context.resolve(arguments["path"], writes=True)
         change = await asyncio.to_thread(_plan, context, path, arguments)
         return await asyncio.to_thread(unified_diff, change.file.text, change.text, context.show(path))
+
+    def subject(self, arguments: dict[str, Any]) -> Subject:
+        """The file, whose text is changed."""
+        return Subject(self.spec.name, "change", str(arguments.get("path", "")), arguments, reveals=True)
+
+    def change(self, arguments: dict[str, Any]) -> Change:
+        """The passage."""
+        return Change(*(str(arguments.get(name, "")) for name in ("path", "old", "new")))
 
     async def run(self, context: ToolContext, arguments: dict[str, Any]) -> ToolResult:
         """Make the change. Raises ToolError where `old` is not there exactly once, with the nearest passages."""

@@ -10,16 +10,17 @@ from typing import Any, ClassVar
 
 from agent.files.globs import Glob
 from agent.llm.request import ToolSpec
-from agent.tools.base import ToolContext, ToolError, ToolResult
+from agent.tools.base import Kind, Tool, ToolContext, ToolError, ToolResult
 
 MATCH_S = 10.0
 """Seconds that comparing may take."""
 MAX_RESULTS = 500
 
 
-class GlobTool:
+class GlobTool(Tool):
     """Finds files whose path matches a pattern, sorted by path."""
 
+    kind: ClassVar[Kind] = "search"
     read_only: ClassVar[bool] = True
     spec: ClassVar[ToolSpec] = ToolSpec(
         name="glob",
@@ -43,7 +44,7 @@ class GlobTool:
         where = f" in {path}" if (path := arguments.get("path")) else ""
         return f"glob {arguments.get('pattern', '')}{where}"
 
-    def place(self, arguments: dict[str, Any]) -> str:
+    def path(self, arguments: dict[str, Any]) -> str:
         """The folder that is looked into."""
         return _split(arguments.get("path") or ".", arguments["pattern"])[0]
 

@@ -6,12 +6,13 @@ import asyncio
 from typing import Any, ClassVar
 
 from agent.llm.request import ToolSpec
-from agent.tools.base import ToolContext, ToolError, ToolResult
+from agent.tools.base import Kind, Tool, ToolContext, ToolError, ToolResult
 
 
-class Grep:
+class Grep(Tool):
     """Finds lines that match a regular expression, with ripgrep where it is installed, else with Python's `re`."""
 
+    kind: ClassVar[Kind] = "search"
     read_only: ClassVar[bool] = True
     spec: ClassVar[ToolSpec] = ToolSpec(
         name="grep",
@@ -39,7 +40,7 @@ class Grep:
         where = f" in {path}" if (path := arguments.get("path")) else ""
         return f"grep {arguments.get('pattern', '')}{where}"
 
-    def place(self, arguments: dict[str, Any]) -> str:
+    def path(self, arguments: dict[str, Any]) -> str:
         """The file or folder that is searched."""
         return arguments.get("path") or "."
 

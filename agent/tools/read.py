@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
 
 from agent.llm.request import ToolSpec
-from agent.tools.base import ToolContext, ToolError, ToolResult, encodable
+from agent.tools.base import Kind, Tool, ToolContext, ToolError, ToolResult, encodable
 from agent.tools.lib.files import MAX_HASHED, binary_kind, load_text, open_regular, stat_mark
 
 MAX_LINES = 2_000
@@ -20,9 +20,10 @@ MAX_ENTRIES = 1_000
 CHUNK = 256 * 1024
 
 
-class Read:
+class Read(Tool):
     """Reads a text file in windows of lines, or lists a folder. Remembers what the model saw."""
 
+    kind: ClassVar[Kind] = "read"
     read_only: ClassVar[bool] = True
     spec: ClassVar[ToolSpec] = ToolSpec(
         name="read",

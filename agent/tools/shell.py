@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from agent.files.deny_paths import denial
 from agent.llm.request import ToolSpec
 from agent.text.secrets import SHORTEST
-from agent.tools.base import ToolContext, ToolError, ToolResult
+from agent.tools.base import Kind, Subject, Tool, ToolContext, ToolError, ToolResult
 
 if TYPE_CHECKING:
     from agent.tools.lib.jobs import ShellJobs
@@ -18,7 +18,7 @@ MAX_S = 600.0
 """How many of our own programs are above this one. At 1 and more nothing fans out to a panel."""
 
 
-class Shell:
+class Shell(Tool):
     """Runs a command with bash where there is one, else sh, without standard input and without the user's API keys.
 
     `strip_env` names the environment variables that hold configured keys; any other in which such a key, or one of the `secrets`, is
@@ -27,6 +27,7 @@ class Shell:
     can do more.
     """
 
+    kind: ClassVar[Kind] = "execute"
     read_only: ClassVar[bool] = False
     spec: ClassVar[ToolSpec] = ToolSpec(
         name="shell",
@@ -78,6 +79,10 @@ class Shell:
     def reads_only(self, arguments: dict[str, Any]) -> bool:
         """Looking after jobs needs no approval: they were allowed when they began."""
         return str(arguments.get("command", "")).lstrip().startswith(":")
+
+    def subject(self, arguments: dict[str, Any]) -> Subject:
+        """The command."""
+        return Subject(self.spec.name, "command", str(arguments.get("command", "")), arguments)
 
     async def run(self, context: ToolContext, arguments: dict[str, Any]) -> ToolResult:
         """The output and how it ended. On cancellation the whole process group is ended within a second. Raises ToolError."""

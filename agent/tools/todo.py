@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from agent.events import TodoChanged, TodoItem
 from agent.llm.request import ToolSpec
-from agent.tools.base import ToolContext, ToolError, ToolResult
+from agent.tools.base import Kind, Tool, ToolContext, ToolError, ToolResult
 from agent.tools.lib.validate import validate
 
 if TYPE_CHECKING:
@@ -20,9 +20,11 @@ STATE = "todo"
 MARKS = {"pending": "☐", "in_progress": "◐", "done": "☑"}
 
 
-class Todo:
+class Todo(Tool):
     """Replaces the list. It changes nothing but what is shown, so it needs no approval."""
 
+    kind: ClassVar[Kind] = "think"
+    of_session: ClassVar[bool] = True
     read_only: ClassVar[bool] = True
     spec: ClassVar[ToolSpec] = ToolSpec(
         name="todo",

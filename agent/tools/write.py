@@ -8,14 +8,15 @@ from typing import Any, ClassVar
 
 from agent.llm.request import ToolSpec
 from agent.text.numbers import plural
-from agent.tools.base import ToolContext, ToolError, ToolResult
+from agent.tools.base import Change, Kind, Subject, Tool, ToolContext, ToolError, ToolResult
 from agent.tools.lib.diffs import unified_diff
 from agent.tools.lib.files import MAX_EDITABLE, changed_since_seen, digest, load_text, save
 
 
-class Write:
+class Write(Tool):
     """Makes a file or replaces one that the model has read."""
 
+    kind: ClassVar[Kind] = "edit"
     read_only: ClassVar[bool] = False
     spec: ClassVar[ToolSpec] = ToolSpec(
         name="write",
@@ -45,6 +46,14 @@ class Write:
         return await asyncio.to_thread(
             unified_diff, before or "", arguments["content"], context.show(path), created=before is None
         )
+
+    def subject(self, arguments: dict[str, Any]) -> Subject:
+        """The file, whose text is changed."""
+        return Subject(self.spec.name, "change", str(arguments.get("path", "")), arguments)
+
+    def change(self, arguments: dict[str, Any]) -> Change:
+        """The whole file."""
+        return Change(str(arguments.get("path", "")), None, str(arguments.get("content", "")))
 
     async def run(self, context: ToolContext, arguments: dict[str, Any]) -> ToolResult:
         """Write it. Raises ToolError where the model has not seen what it would overwrite."""

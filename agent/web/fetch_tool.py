@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from agent.llm.request import ToolSpec
-from agent.tools.base import ToolContext, ToolError, ToolResult
+from agent.tools.base import Kind, Subject, Tool, ToolContext, ToolError, ToolResult
 
 if TYPE_CHECKING:
     from agent.web.web import Asker, Web
 
 
-class WebFetch:
+class WebFetch(Tool):
     """Fetches a page for who asks. It changes nothing, but an address can carry something out: approval asks, unless the user wrote it."""
 
+    kind: ClassVar[Kind] = "fetch"
     read_only: ClassVar[bool] = True
     spec: ClassVar[ToolSpec] = ToolSpec(
         name="web_fetch",
@@ -51,6 +52,10 @@ class WebFetch:
     def named_by_user(self, arguments: dict[str, Any]) -> bool:
         """The user has written this very address, which is a word for fetching it."""
         return self._web.written(str(arguments.get("url", "")))
+
+    def subject(self, arguments: dict[str, Any]) -> Subject:
+        """The address."""
+        return Subject(self.spec.name, "page", str(arguments.get("url", "")), arguments)
 
     async def run(self, context: ToolContext, arguments: dict[str, Any]) -> ToolResult:
         """Fetch. Raises ToolError."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from agent.llm.request import ToolSpec
-from agent.tools.base import ToolContext, ToolError, ToolResult
+from agent.tools.base import Kind, Subject, Tool, ToolContext, ToolError, ToolResult
 
 if TYPE_CHECKING:
     from agent.web.web import Asker, Web
@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 LONGEST = 1_000
 
 
-class WebSearch:
+class WebSearch(Tool):
     """Searches the web for who asks. It changes nothing, but what is searched for goes out: approval asks, unless `granted`."""
 
+    kind: ClassVar[Kind] = "fetch"
     read_only: ClassVar[bool] = True
     spec: ClassVar[ToolSpec] = ToolSpec(
         name="web_search",
@@ -45,9 +46,9 @@ class WebSearch:
         """One line for people."""
         return f"search the web: {' '.join(str(arguments.get('query', '')).split())[:120]}"
 
-    def approved_as(self, arguments: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    def subject(self, arguments: dict[str, Any]) -> Subject:
         """A yes holds for the tool: no second query is the same."""
-        return self.spec.name, {}
+        return Subject(self.spec.name, "text", None, {})
 
     async def run(self, context: ToolContext, arguments: dict[str, Any]) -> ToolResult:
         """Search. Raises ToolError."""

@@ -49,7 +49,7 @@ class Conversation:
         self.id = ""
         self._conn = conn
         self._render = render
-        self._updates = Updates(options.cwd)
+        self._updates = Updates(options.cwd, lambda name: self.chat.host.agent.tools.kind(name))
         self._out: asyncio.Queue[Any] = asyncio.Queue()
         self._questions: dict[str, asyncio.Task[None]] = {}
         self._ended: events.TurnFinished | None = None

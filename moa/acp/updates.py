@@ -16,20 +16,8 @@ from agent.commands import Command
 from agent.llm.messages import Message, ToolCallPart
 from agent.text import foreign_json
 from agent.text.cleaning import harmless, visible
+from agent.tools.base import Kind
 
-KINDS: dict[str, schema.ToolKind] = {
-    "read": "read",
-    "glob": "search",
-    "grep": "search",
-    "write": "edit",
-    "edit": "edit",
-    "shell": "execute",
-    "web_search": "fetch",
-    "web_fetch": "fetch",
-    "consult": "think",
-    "delegate": "other",
-    "todo": "think",
-}
 STATES: dict[str, Literal["pending", "in_progress", "completed"]] = {
     "pending": "pending",
     "in_progress": "in_progress",
@@ -46,8 +34,10 @@ Update = Any
 class Updates:
     """Translates the events of one conversation. It remembers who is at work, because a plan is always told whole."""
 
-    def __init__(self, cwd: Path) -> None:
+    def __init__(self, cwd: Path, kind: Callable[[str], Kind]) -> None:
+        """`kind` says of a tool, by its name, how its calls are drawn."""
         self._cwd = cwd
+        self._kind = kind
         self._members: dict[str, tuple[str, str, bool]] = {}
         self._todo: tuple[events.TodoItem, ...] = ()
         self._asked: set[str] = set()
@@ -88,7 +78,7 @@ class Updates:
         update = schema.ToolCallUpdate(
             tool_call_id=call.id,
             title=request.title,
-            kind=KINDS.get(call.name, "other"),
+            kind=self._kind(call.name),
             status="pending",
             content=self._changes(call, request.diff) or [helpers.tool_content(helpers.text_block(said))],
             locations=self._places(call) or None,
@@ -145,7 +135,7 @@ class Updates:
         return helpers.start_tool_call(
             call.id,
             title or call.name,
-            kind=KINDS.get(call.name, "other"),
+            kind=self._kind(call.name),
             status="in_progress",
             locations=self._places(call),
             raw_input=_arguments(call),
@@ -161,7 +151,7 @@ class Updates:
             return known
         # Refused before it started: the editor has not heard of it.
         return helpers.start_tool_call(
-            event.call.id, event.call.name, kind=KINDS.get(event.call.name, "other"), status="failed", content=content
+            event.call.id, event.call.name, kind=self._kind(event.call.name), status="failed", content=content
         )
 
     def _places(self, call: ToolCallPart) -> list[schema.ToolCallLocation]:

@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from agent.tools.base import ToolResult
     from moa.counsel.delivery import Delivery, InForce, Withheld
 
-# Tools that change nothing. Any other counts as writing: a shell command or a foreign tool may, and one counsel too many before the end
-# of a turn costs less than one too few.
-LOOKING = frozenset({"read", "glob", "grep", "web_search", "web_fetch", "consult"})
 REPEATS = 3
 """So many times in a row the same call with the same result calls for counsel; twice is looking again."""
 
@@ -75,13 +72,14 @@ class TurnCounsel:
 
     def after_tool(self, call: ToolCallPart, result: ToolResult) -> None:
         """Note what happened, for the cadence `signal`."""
-        if call.name not in LOOKING and not result.could_not_run:
+        if result.may_change and not result.could_not_run:
             self._wrote = True
         if result.could_not_run and "tool_error" not in self._signals:
             self._signals.append("tool_error")
         if self._signals:
             self._quiet = 0  # something happened: the panel is asked at each step again
-        sign = self._watch.saw(call.name, call.arguments, result.text, is_error=result.could_not_run)
+        failed = result.could_not_run
+        sign = self._watch.saw(call.name, call.arguments, result.text, is_error=failed, change=result.change)
         if sign is not None and (sign.kind != "same_result" or sign.times >= REPEATS):
             self._in_circles(sign)
 

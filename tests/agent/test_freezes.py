@@ -28,7 +28,7 @@ from agent.tools.lib.validate import validate
 from agent.ui.line.blocks import Blocks, at_once
 from agent.ui.line.paint import Paint
 from moa.counsel.points import names
-from tests.agent.tools.support import make_context, refused, tool
+from tests.agent.tools.support import make_context, refused, subject, tool
 
 PAINT = Paint(colour=True, width=lambda: 80)
 
@@ -93,7 +93,7 @@ HOSTILE: dict[str, Callable[[int], object]] = {
     "what advice names": lambda n: names("a" * n),
     "a budget": lambda n: budget.parse("1" + "." * n, budget.Budget()),
     "a claim": lambda n: evidence.claimed("GOAL DONE" + " " * n + "x"),
-    "a command": lambda n: (is_simple("a " * n), suggest_rule("shell", {"command": "*" * n}, Path("/"))),
+    "a command": lambda n: (is_simple("a " * n), suggest_rule(subject("shell", {"command": "*" * n}), Path("/"))),
 }
 
 

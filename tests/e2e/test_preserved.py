@@ -20,7 +20,7 @@ import pytest
 from agent.events import SideStarted, TextDeltaEvent, TurnFinished
 from agent.llm.request import ToolSpec
 from agent.plugin import Plugin, PluginHost
-from agent.tools.base import ToolContext, ToolResult
+from agent.tools.base import Tool, ToolContext, ToolResult
 from tests.support.chatbench import ChatBench
 from tests.support.preserved import KEY, POINT, VENDORS, WIRES, World, adviser, point, sequence, texts
 from tests.support.script import ANALYSIS, Behaviour, Say, tool_loop
@@ -524,7 +524,7 @@ def story_a_new_version_with_the_same_tools(world: World) -> None:
 def counting(description: str, parameters: Mapping[str, Any] | None = None) -> Callable[[PluginHost], Any]:
     """A plugin with one tool, described in these words."""
 
-    class Count:
+    class Count(Tool):
         spec = ToolSpec("count", description, dict(parameters or {"type": "object", "properties": {}}))
         read_only = True
 

@@ -38,6 +38,7 @@ from agent.plugin import PluginHost, Registry
 from agent.session.session import Session
 from agent.tools.base import ToolContext
 from agent.tools.builtin import builtin_tools
+from agent.tools.todo import Todo
 from agent.views import MarkdownView, TableView, TabsView
 from moa.plugin import Moa
 from tests.support.opening import Plain
@@ -113,7 +114,7 @@ class Bench:
             session=self.session,
             model=MAIN,
             tools=ToolRunner(
-                [*builtin_tools(), *self.moa.tools()],
+                [*builtin_tools(), Todo(self.session), *self.moa.tools()],
                 ToolContext(cwd=self.folder, scratch=self.folder / "scratch", deny_paths=deny),
                 Approvals("all", deny_paths=deny),
             ),
@@ -244,6 +245,13 @@ def test_signal_holds_a_draft_back_once_where_the_turn_wrote_something(tmp_path:
     assert [message.text for message in bench.session.history() if message.draft] == ["my draft"]
     last = bench.seen[-1]
     assert isinstance(last, TurnFinished) and last.text == "the end"
+
+
+def test_signal_does_not_hold_back_what_only_kept_a_list(tmp_path: Path) -> None:
+    listing = tools(("todo", {"items": [{"text": "look", "status": "done"}]}))
+    bench = Bench(tmp_path, [listing, "my draft"], 'aggregate = "raw"\ncadence = "signal"')
+    run(lambda: _turn(bench))
+    assert bench.of(DraftSuperseded) == [] and [data["trigger"] for data in bench.records] == ["turn_start"]
 
 
 def test_the_aggregator_is_shown_the_draft_that_the_answers_are_about(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from agent.approval.rules import Rule, suggest_rule
 from agent.errors import UsageError
 from agent.files.deny_paths import DenyPaths
 from agent.llm.messages import ToolCallPart
-from tests.agent.tools.support import make_context, tool
+from tests.agent.tools.support import make_context, subject, tool
 
 
 class Scripted:
@@ -192,25 +192,25 @@ def test_session_and_always(tmp_path: Path) -> None:
     ],
 )
 def test_which_commands_a_rule_covers(tmp_path: Path, rule: str, command: str, covered: bool) -> None:
-    assert Rule.parse(rule).covers("shell", {"command": command}, tmp_path) is covered
+    assert Rule.parse(rule).covers(subject("shell", {"command": command}), tmp_path) is covered
 
 
 @given(st.text(), st.sampled_from(";&|<>\n$`(){}\\"), st.text())
 def test_no_wildcard_covers_a_second_command(before: str, special: str, after: str) -> None:
     command = f"git status {before}".replace("'", "").replace('"', "") + special + after + "x"
-    assert not Rule("shell", "git status*").covers("shell", {"command": command}, Path("/"))
+    assert not Rule("shell", "git status*").covers(subject("shell", {"command": command}), Path("/"))
 
 
 def test_which_files_a_rule_covers(tmp_path: Path) -> None:
     (tmp_path / "src").mkdir()
     (tmp_path / "src/out").symlink_to(tmp_path.parent)
     rule = Rule.parse("edit(src/**)")
-    assert rule.covers("edit", {"path": "src/a/b.py"}, tmp_path)
-    assert not rule.covers("write", {"path": "src/a/b.py"}, tmp_path)
+    assert rule.covers(subject("edit", {"path": "src/a/b.py"}), tmp_path)
+    assert not rule.covers(subject("write", {"path": "src/a/b.py"}), tmp_path)
     for path in ("a.py", "src/../a.py", "src/out/x", "other/src/a.py"):
-        assert not rule.covers("edit", {"path": path}, tmp_path), path
-    assert Rule.parse(f"edit({tmp_path.parent}/*)").covers("edit", {"path": "../x"}, tmp_path)
-    assert Rule.parse("web_fetch(https://a.org/*)").covers("web_fetch", {"url": "https://a.org/x"}, tmp_path)
+        assert not rule.covers(subject("edit", {"path": path}), tmp_path), path
+    assert Rule.parse(f"edit({tmp_path.parent}/*)").covers(subject("edit", {"path": "../x"}), tmp_path)
+    assert Rule.parse("web_fetch(https://a.org/*)").covers(subject("web_fetch", {"url": "https://a.org/x"}), tmp_path)
 
 
 @pytest.mark.parametrize("text", ["", "shell(", "shell()", "two words", "edit({a,b}{a,b}{a,b}{a,b}{a,b}{a,b}{a,b})", 7])
@@ -222,8 +222,8 @@ def test_a_rule_that_is_none_names_file_key_and_remedy(tmp_path: Path, text: str
 
 @given(st.text(st.characters(codec="utf-8"), min_size=1).filter(lambda text: text.strip()))
 def test_what_is_suggested_covers_the_call_and_is_a_rule(command: str) -> None:
-    suggested = suggest_rule("shell", {"command": command}, Path("/"))
-    assert Rule.parse(suggested).covers("shell", {"command": command}, Path("/"))
+    suggested = suggest_rule(subject("shell", {"command": command}), Path("/"))
+    assert Rule.parse(suggested).covers(subject("shell", {"command": command}), Path("/"))
 
 
 @pytest.mark.parametrize(
@@ -275,28 +275,28 @@ def test_a_suggested_rule_covers_nothing_that_runs_or_writes_elsewhere(
     (tmp_path / "tests/test_a.py").write_text("")
     (tmp_path / "@options").write_text("")
     (tmp_path / "out").symlink_to("/tmp")
-    rule = Rule.parse(suggest_rule("shell", {"command": asked}, tmp_path))
-    assert rule.covers("shell", {"command": asked}, tmp_path)
-    assert rule.covers("shell", {"command": other}, tmp_path) is covered, str(rule)
+    rule = Rule.parse(suggest_rule(subject("shell", {"command": asked}), tmp_path))
+    assert rule.covers(subject("shell", {"command": asked}), tmp_path)
+    assert rule.covers(subject("shell", {"command": other}), tmp_path) is covered, str(rule)
 
 
 def test_a_foreign_tool_is_allowed_by_its_server_and_name(tmp_path: Path) -> None:
     asked = {"server": "files", "tool": "look*", "arguments": {"path": "x"}}
-    rule = Rule.parse(suggest_rule("mcp", asked, tmp_path))
-    assert rule.covers("mcp", asked, tmp_path)
-    assert not rule.covers("mcp", {**asked, "tool": "remove"}, tmp_path)
-    assert not rule.covers("mcp", {**asked, "tool": "lookup"}, tmp_path)
+    rule = Rule.parse(suggest_rule(subject("mcp", asked), tmp_path))
+    assert rule.covers(subject("mcp", asked), tmp_path)
+    assert not rule.covers(subject("mcp", {**asked, "tool": "remove"}), tmp_path)
+    assert not rule.covers(subject("mcp", {**asked, "tool": "lookup"}), tmp_path)
 
 
 def test_suggestions_are_narrow(tmp_path: Path) -> None:
     suggestions = {
-        suggest_rule("shell", {"command": "git status -s"}, tmp_path): "shell(git status *)",
-        suggest_rule("shell", {"command": "git push --force"}, tmp_path): "shell(git push --force)",
-        suggest_rule("shell", {"command": "ls; rm *"}, tmp_path): "shell(ls; rm \\*)",
-        suggest_rule("edit", {"path": "src/a/b.py"}, tmp_path): "edit(src/a/*)",
-        suggest_rule("edit", {"path": "README.md"}, tmp_path): "edit(./README.md)",
-        suggest_rule("write", {"path": "/etc/x[1]"}, tmp_path): "write(/etc/x[[]1])",
-        suggest_rule("web_fetch", {"url": "https://a.org/b?c"}, tmp_path): "web_fetch(https://a.org/*)",
+        suggest_rule(subject("shell", {"command": "git status -s"}), tmp_path): "shell(git status *)",
+        suggest_rule(subject("shell", {"command": "git push --force"}), tmp_path): "shell(git push --force)",
+        suggest_rule(subject("shell", {"command": "ls; rm *"}), tmp_path): "shell(ls; rm \\*)",
+        suggest_rule(subject("edit", {"path": "src/a/b.py"}), tmp_path): "edit(src/a/*)",
+        suggest_rule(subject("edit", {"path": "README.md"}), tmp_path): "edit(./README.md)",
+        suggest_rule(subject("write", {"path": "/etc/x[1]"}), tmp_path): "write(/etc/x[[]1])",
+        suggest_rule(subject("web_fetch", {"url": "https://a.org/b?c"}), tmp_path): "web_fetch(https://a.org/*)",
     }
     assert list(suggestions) == list(suggestions.values())
 

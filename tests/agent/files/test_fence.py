@@ -17,7 +17,7 @@ from agent.files.fence import Fence
 from agent.llm.messages import ToolCallPart
 from agent.tools.base import ToolContext
 from tests.agent.approval.test_approval import Scripted
-from tests.agent.tools.support import call, refused, tool
+from tests.agent.tools.support import call, refused, subject, tool
 
 
 class World:
@@ -244,8 +244,8 @@ def test_what_is_suggested_for_reading_is_a_folder_but_never_the_home_folder(hom
         ("~/notes.txt", f"read({home / 'notes.txt'})"),
         ("../other/a.py", f"read({home / 'src/other'}/**)"),
     ):
-        assert suggest_rule("read", {"path": path}, world.cwd) == rule
-        assert Rule.parse(rule).covers("read", {"path": path}, world.cwd)
+        assert suggest_rule(subject("read", {"path": path}), world.cwd) == rule
+        assert Rule.parse(rule).covers(subject("read", {"path": path}), world.cwd)
 
 
 @pytest.mark.parametrize(

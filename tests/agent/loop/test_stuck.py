@@ -8,14 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.loop.stuck import REMEMBERED, Stuck, Watch
+from agent.tools.edit import Edit
+from agent.tools.write import Write
 
 
 def edit(watch: Watch, old: str, new: str, path: str = "a.py") -> Stuck | None:
-    return watch.saw("edit", json.dumps({"path": path, "old": old, "new": new}), f"changed {old} to {new} in {path}")
+    arguments = {"path": path, "old": old, "new": new}
+    text, change = f"changed {old} to {new} in {path}", Edit().change(arguments)
+    return watch.saw("edit", json.dumps(arguments), text, change=change)
 
 
 def write(watch: Watch, content: str) -> Stuck | None:
-    return watch.saw("write", json.dumps({"path": "a.py", "content": content}), f"wrote {len(content)}")
+    arguments = {"path": "a.py", "content": content}
+    return watch.saw("write", json.dumps(arguments), f"wrote {len(content)}", change=Write().change(arguments))
 
 
 def test_the_same_call_with_the_same_result_counts_up() -> None:

@@ -337,8 +337,8 @@ def test_a_users_hook_sees_one_name_whichever_way_a_tool_is_called(tmp_path: Pat
     class Guard:
         seen: ClassVar[list[Any]] = []
 
-        async def before_tool(self, call: Any, arguments: Any, _context: Any, _emit: Any) -> str | None:
-            self.seen.append((call.name, arguments["server"], arguments["tool"]))
+        async def before_tool(self, call: Any, subject: Any, _context: Any, _emit: Any) -> str | None:
+            self.seen.append((call.name, subject.arguments["server"], subject.arguments["tool"]))
             return "no"
 
     async def run() -> None:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, cast
+
+from agent.tools.web_fetch import WebFetch
 
 from agent.files.deny_paths import DenyPaths
-from agent.tools.base import Tool, ToolContext, ToolError, ToolResult
+from agent.mcp.tools import Mcp
+from agent.tools.base import Subject, Tool, ToolContext, ToolError, ToolResult
 from agent.tools.builtin import builtin_tools
 from agent.tools.lib.validate import validate
 
@@ -18,6 +23,14 @@ def make_context(cwd: Path, *deny: str) -> ToolContext:
 
 def tool(name: str) -> Tool:
     return next(one for one in builtin_tools() if one.spec.name == name)
+
+
+OFFERED = {one.spec.name: one for one in (*builtin_tools(), Mcp({}), WebFetch(cast("Any", None), cast("Any", None)))}
+
+
+def subject(name: str, arguments: Mapping[str, Any]) -> Subject:
+    """What a call of one of the agent's tools is about."""
+    return OFFERED[name].subject(dict(arguments))
 
 
 async def acall(context: ToolContext, what: str | Tool, **arguments: object) -> ToolResult:
