@@ -26,10 +26,24 @@ def count(votes: Sequence[str | None]) -> Count:
     return Count(ranked, tuple(vote for vote, number in ranked if number == ranked[0][1]))
 
 
-def winner(votes: Sequence[str | None]) -> str | None:
-    """The most frequent vote; a tie goes to whoever votes first, so the order of `votes` is the order of trust. None: nobody voted."""
+def winner(votes: Sequence[str | None], *, lot: str | None = None) -> str | None:
+    """The most frequent vote. None: nobody voted.
+
+    A tie is drawn by `lot` (the same for the same text and votes, whoever sits where); without one it goes to whoever votes first, so that
+    the order of `votes` has to be one of trust.
+    """
     leaders = count(votes).leaders
-    return leaders[0] if leaders else None
+    if lot is None or len(leaders) < 2:
+        return leaders[0] if leaders else None
+    from random import Random
+
+    return Random(lot).choice(sorted(leaders))
+
+
+def expected(votes: Sequence[str | None], truth: str) -> float:
+    """How often the winner is right if ties are drawn by lot: 1, 0, or the truth's share of the leaders."""
+    leaders = count(votes).leaders
+    return (truth in leaders) / len(leaders) if leaders else 0.0
 
 
 def decided(votes: Sequence[str | None], outstanding: int) -> bool:

@@ -213,7 +213,7 @@ def _scored(result: Result, item: Item, texts: Sequence[str]) -> Result:
         result.text = texts[0]
         return result
     result.votes = [vote(text, item.scorer) for text in texts]
-    won = winner(result.votes)
+    won = winner(result.votes, lot=item.id)
     result.text = next(text for text, form in zip(texts, result.votes, strict=True) if form == won)
     result.score = score(result.text, item.expected, item.scorer)
     return result

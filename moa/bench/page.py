@@ -8,23 +8,19 @@ from typing import Any
 
 from agent.llm.money import show_cost
 from agent.text.numbers import plural
+from moa.bench import plot
+from moa.bench.plot import Plot, Point, hidden
+from moa.bench.report import judging_lines, tables_of_tasks
 
 WIDTH, HEIGHT, EDGE = 640, 360, 56
+LINE, LABEL = 14, 90
+"""Height of a label, and how far apart two may lie beside each other."""
 
 _STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #1b1b1b; background: #fff }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; color: #1b1b1b; background: #fff }
 table { border-collapse: collapse; margin: 1rem 0 } th, td { padding: .25rem .75rem; text-align: right; border-bottom: 1px solid #ddd }
-th:first-child, td:first-child { text-align: left } td { white-space: nowrap } svg { width: 100%; height: auto } .front { fill: #b4400a } .dot { fill: #666 }
+th:first-child, td:first-child { text-align: left } td { white-space: nowrap } .wide { overflow-x: auto } svg { width: 100%; max-width: 56rem; height: auto } .front { fill: #b4400a } .dot { fill: #666 }
 """
-
-
-def front(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Which (cost, score) points are on the Pareto front: no other costs at most as much and scores at least as much, one of them better."""
-
-    def beaten(one: tuple[float, float], other: tuple[float, float]) -> bool:
-        return other[0] <= one[0] and other[1] >= one[1] and other != one
-
-    return [at for at, point in enumerate(points) if not any(beaten(point, other) for other in points)]
 
 
 def page(found: Mapping[str, Any]) -> str:
@@ -60,7 +56,9 @@ def page(found: Mapping[str, Any]) -> str:
         f"<p>{escape(found['date'])}, seed {found['seed']}, items {escape(found['digest'][:16])}</p>{simulated}"
         + _table(("arm", "score", "95 %", "items", "failed", "cost", "tokens"), arms)
         + _table(("pair", "both right", "harm", "help", "both wrong", "points", "95 %", "p"), pairs)
-        + _plot(found["arms"])
+        + "".join(_table(each.columns, each.rows) for each in tables_of_tasks(found))
+        + "".join(f"<p>{escape(line)}</p>" for line in judging_lines(found))
+        + _plot(plot.of(found["arms"]))
         + "</html>\n"
     )
 
@@ -70,41 +68,50 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         return ""
     head = "".join(f"<th>{escape(text)}</th>" for text in heads)
     body = "".join("<tr>" + "".join(f"<td>{escape(text)}</td>" for text in row) + "</tr>" for row in rows)
-    return f"<table><tr>{head}</tr>{body}</table>"
+    return f'<div class="wide"><table><tr>{head}</tr>{body}</table></div>'
 
 
-def _plot(arms: Sequence[Mapping[str, Any]]) -> str:
-    """Score over cost an item. Arms whose cost is not wholly known are left out, and named."""
-    shown = [arm for arm in arms if arm["score"] is not None and not arm["cost"]["lower_bound"] and arm["n"]]
-    hidden = [arm["name"] for arm in arms if arm not in shown]
-    if not shown:
+def _plot(found: Plot) -> str:
+    """Score over cost an item, with the front as a line. Labels that would lie over each other move down."""
+    if not found.points:
         return ""
-    points = [(arm["cost"]["usd"] / arm["n"], arm["score"]) for arm in shown]
-    most = max(cost for cost, _score in points) or 1.0
-    low, high = min(score for _cost, score in points), max(score for _cost, score in points)
-    span = max(high - low, 0.02)
+    low, high = found.scores
 
-    def place(cost: float, score: float) -> tuple[float, float]:
-        x = EDGE + (WIDTH - 3 * EDGE) * cost / most
-        return x, HEIGHT - EDGE - (HEIGHT - 2 * EDGE) * (score - low) / span
+    def place(point: Point) -> tuple[float, float]:
+        x = EDGE + (WIDTH - 3 * EDGE) * point.cost / found.most
+        return x, HEIGHT - EDGE - (HEIGHT - 2 * EDGE) * (point.score - low) / (high - low)
 
-    best = front(points)
-    line = " ".join("{:.1f},{:.1f}".format(*place(*points[at])) for at in sorted(best, key=lambda at: points[at]))
-    marks = ""
-    for at, (arm, point) in enumerate(zip(shown, points, strict=True)):
-        x, y = place(*point)
-        kind = "front" if at in best else "dot"
-        marks += f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="5"/><text x="{x + 8:.1f}" y="{y - 6:.1f}" font-size="12">{escape(arm["name"])}</text>'
+    front = sorted((point for point in found.points if point.best), key=lambda point: point.cost)
+    line = " ".join("{:.1f},{:.1f}".format(*place(point)) for point in front)
+    marks, taken = "", list[tuple[float, float]]()
+    for point in found.points:
+        x, y = place(point)
+        kind = "front" if point.best else "dot"
+        left = x > WIDTH - 3 * EDGE
+        at = y - 6
+        while any(abs(at - other) < LINE and abs(x - beside) < LABEL for beside, other in taken):
+            at += LINE
+        taken.append((x, at))
+        where = f'x="{x - 8:.1f}" text-anchor="end"' if left else f'x="{x + 8:.1f}"'
+        told = f"{point.name}: {_percent(point.score)}, {found.cost(point.cost)} an item"
+        marks += (
+            f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="5"><title>{escape(told)}</title></circle>'
+            f'<text {where} y="{at:.1f}" font-size="12">{escape(point.name)}</text>'
+        )
     axes = (
         f'<path d="M{EDGE} {EDGE / 2} V{HEIGHT - EDGE} H{WIDTH - EDGE}" fill="none" stroke="#999"/>'
-        f'<text x="{WIDTH / 2}" y="{HEIGHT - 12}" font-size="12" text-anchor="middle">cost an item, up to {escape(show_cost(most))}</text>'
-        f'<text x="8" y="{EDGE / 2 - 8}" font-size="12">score, {_percent(low)} to {_percent(low + span)}</text>'
+        f'<text x="{EDGE - 6}" y="{EDGE + 4}" font-size="12" text-anchor="end">{_percent(high)}</text>'
+        f'<text x="{EDGE - 6}" y="{HEIGHT - EDGE}" font-size="12" text-anchor="end">{_percent(low)}</text>'
+        f'<text x="{EDGE}" y="{HEIGHT - EDGE + 18}" font-size="12" text-anchor="middle">0</text>'
+        f'<text x="{WIDTH - 2 * EDGE}" y="{HEIGHT - EDGE + 18}" font-size="12" text-anchor="middle">{escape(found.cost(found.most))}</text>'
+        f'<text x="{WIDTH / 2}" y="{HEIGHT - 8}" font-size="12" text-anchor="middle">{found.unit} an item</text>'
+        f'<text x="8" y="{EDGE / 2 - 8}" font-size="12">score</text>'
     )
-    words = f"<p>Not shown, because a part of the cost is unknown: {escape(', '.join(hidden))}.</p>" if hidden else ""
+    words = f"<p>{escape(hidden(found))}</p>" if found.hidden else ""
     front_line = f'<polyline points="{line}" fill="none" stroke="#b4400a" stroke-dasharray="4 4"/>'
     return (
         f'<h2>What quality costs</h2><svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="score over cost">{axes}{front_line}{marks}</svg>'
-        "<p>On the dashed line: arms that no other beats in both score and cost.</p>" + words
+        "<p>On the dashed line: arms that no other beats in both score and cost (the Pareto front).</p>" + words
     )
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from agent.llm.money import NANO, show_cost
 from agent.text.numbers import plural
-from agent.views import MarkdownView, StackView, TableView, View
+from agent.views import MarkdownView, StackView, TableView, TreeView, View
+from moa.bench import plot
 from moa.bench.arms import Result
 from moa.bench.cells import RIGHT, Cells, compare
 from moa.bench.pilot import Verdict, judge
@@ -220,7 +221,10 @@ def view(found: Mapping[str, Any]) -> View:
                 align="llrrrrlll",
             )
         )
-    blocks += _of_tasks(found)
+    if len((drawing := plot.of(found["arms"])).points) > 1:
+        blocks.append(TreeView(label="What quality costs: score over cost an item", text=plot.drawn(drawing)))
+        blocks += [MarkdownView(text=plot.hidden(drawing))] if drawing.hidden else []
+    blocks += tables_of_tasks(found)
     blocks += _of_judges(found)
     if found["oracle"] is not None and len(found["alone"]) > 1:
         text = f"Best single {_percent(found['best'])} · at least one right {_percent(found['oracle'])}"
@@ -228,9 +232,9 @@ def view(found: Mapping[str, Any]) -> View:
     return StackView(views=tuple(blocks))
 
 
-def _of_tasks(found: Mapping[str, Any]) -> list[View]:
+def tables_of_tasks(found: Mapping[str, Any]) -> list[TableView]:
     """What there is to say of tasks alone."""
-    blocks: list[View] = []
+    blocks: list[TableView] = []
     if any(arm["loop"] for arm in found["arms"]):
         rows = []
         for arm in found["arms"]:
@@ -263,13 +267,20 @@ def _of_judges(found: Mapping[str, Any]) -> list[View]:
     if rows:
         columns = ("judge", "agrees", "kappa", "95 %", "says met", "stored: met", "quotes not in the text")
         blocks.append(TableView(columns=columns, rows=tuple(rows), align="lrrlrrr"))
-    if (judging := found["judging"]) is not None:
-        cost = show_cost(judging["cost"]["usd"], judging["cost"]["lower_bound"])
-        text = f"Judged by {', '.join(judging['judges'])}: {plural(judging['calls'], 'call')}, {cost}"
-        text += f" · quotes not in the text: {judging['unverified']}" if judging["unverified"] else ""
-        text += f" · preferences that changed with the order: {judging['swayed']}" if judging["swayed"] else ""
-        blocks.append(MarkdownView(text="\n\n".join([text, *judging["warnings"]])))
+    if lines := judging_lines(found):
+        blocks.append(MarkdownView(text="\n\n".join(lines)))
     return blocks
+
+
+def judging_lines(found: Mapping[str, Any]) -> list[str]:
+    """Who judged, at what cost, and what is to be known of it."""
+    if (judging := found["judging"]) is None:
+        return []
+    cost = show_cost(judging["cost"]["usd"], judging["cost"]["lower_bound"])
+    text = f"Judged by {', '.join(judging['judges'])}: {judging['calls']:,} calls, {cost}"
+    text += f" · quotes not in the text: {judging['unverified']}" if judging["unverified"] else ""
+    text += f" · preferences that changed with the order: {judging['swayed']}" if judging["swayed"] else ""
+    return [text, *judging["warnings"]]
 
 
 def _arm_row(arm: Mapping[str, Any]) -> tuple[str, ...]:

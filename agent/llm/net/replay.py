@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import threading
 from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -87,10 +87,16 @@ class ReplayFile:
         ]
 
 
-@lru_cache(maxsize=4)
+_files: dict[str, ReplayFile] = {}
+_reading = threading.Lock()
+
+
 def replay_file(path: str) -> ReplayFile:
-    """The answers of a file, read once a process. Raises UsageError where it can't be read."""
-    return ReplayFile(Path(path))
+    """The answers of a file, read once a process, however many ask for it at the same time. Raises UsageError where it can't be read."""
+    with _reading:
+        if path not in _files:
+            _files[path] = ReplayFile(Path(path))
+        return _files[path]
 
 
 class ReplayExchange:
@@ -112,7 +118,8 @@ class ReplayExchange:
         self.items = self._dialect.items(self._dialect.compose(request, self._endpoint, quirks, self.left))
         texts = [p.text for m in request.messages if m.role == "user" for p in m.parts if isinstance(p, TextPart)]
         texts += [request.tail] if request.tail else []
-        file = await asyncio.to_thread(replay_file, self._endpoint.answers)
+        path = self._endpoint.answers
+        file = _files[path] if path in _files else await asyncio.to_thread(replay_file, path)
         model = request.model.model
         found = file.find(model, texts)
         if found is None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from moa.aggregate.majority import asked_until_decided, decided, winner
+from moa.aggregate.majority import asked_until_decided, decided, expected, winner
 from moa.aggregate.reliability import learn
 from moa.aggregate.short_answer import find, normal
 from moa.bench.stored import DATA_ENV, Stored, load
@@ -153,8 +153,23 @@ def test_the_published_panels(suite: str, items: int, best: float, voted: float,
     print(f"{suite}: early stop saves {100 * saved / (5 * len(rows)):.1f} % of the calls")
 
 
+@given(st.lists(st.sampled_from(["a", "b", "c", None]), max_size=8), st.randoms())
+@settings(max_examples=100, deadline=None)
+def test_a_lot_does_not_look_at_seats(votes: list[str | None], chance: random.Random) -> None:
+    moved = chance.sample(votes, len(votes))
+    assert winner(votes, lot="item") == winner(moved, lot="item")
+    assert (winner(votes, lot="item") is None) == (winner(votes) is None)
+    assert expected(votes, "a") == expected(moved, "a")
+
+
+def test_a_tie_is_drawn_fairly() -> None:
+    drawn = [winner(("x", "y", "y", "x", "z"), lot=str(item)) for item in range(2_000)]
+    assert 900 < drawn.count("x") < 1_100 and "z" not in drawn
+    assert [expected(("x", "y"), truth) for truth in "xyz"] == [0.5, 0.5, 0.0] and expected((None,), "x") == 0.0
+
+
 def gains(stored: Stored, panels: int, seed: int) -> list[float]:
-    """Points that the weighted vote wins over the plain one, whose ties go to whoever sits first: neither has seen a label."""
+    """Points that the weighted vote wins over the plain one, whose ties are drawn by lot (their expected value): neither has seen a label."""
     chance, found = random.Random(seed), []
     for _ in range(panels):
         panel = chance.sample(sorted(stored.answers), 5)
@@ -162,7 +177,8 @@ def gains(stored: Stored, panels: int, seed: int) -> list[float]:
         weights, known = learn(rows), {}
         for row in rows:
             known.setdefault(row, weights.winner(row))
-        found.append(right([known[row] for row in rows], truths) - right([winner(row) for row in rows], truths))
+        plain = 100 * statistics.fmean(expected(row, truth) for row, truth in zip(rows, truths, strict=True))
+        found.append(right([known[row] for row in rows], truths) - plain)
     return found
 
 
