@@ -43,7 +43,7 @@ def test_a_conversation_its_end_and_how_it_goes_on(program: Program, endpoint: S
         terminal.wait_for("this conversation")
         terminal.send("/quit\r")
         assert terminal.end() == 0
-        again = re.search(r"go on with: (moa --resume \S+)", terminal.text)
+        again = re.search(r"resume with: (moa --resume \S+)", terminal.text)
     assert again is not None
     assert said(program)[0] == ("user", "hello there")
     assert "**" not in terminal.text, "Markdown is set, not printed as it is"
@@ -113,17 +113,33 @@ def test_a_closed_terminal_ends_it_in_order(program: Program, endpoint: Scripted
     assert said(program)[0] == ("user", "hello")
 
 
-def test_without_a_model_it_says_what_to_do(program: Program) -> None:
+@pytest.mark.parametrize("term", ["xterm-256color", "dumb"])
+def test_without_a_model_it_leads_to_one(program: Program, endpoint: ScriptedEndpoint, term: str) -> None:
+    """An address that wants a key: both are asked for, the key is not shown, and the chat works."""
+    endpoint.script = Script(
+        models={"worker": Behaviour(steps=(Say(text="Here I am."),)), "other": Behaviour()}, api_key="k-123"
+    )
     program.config("")
-    with start(program, "--plain") as terminal:
-        terminal.wait_for("✗")
-        told = terminal.text.count("✗")
-        terminal.send("hello\r")
-        while terminal.text.count("✗") == told:
-            terminal.wait_for("hello")
-        terminal.send("\x03")  # the line came back
+    with start(program, "--plain", "hello there", term=term) as terminal:
+        terminal.wait_for("Give an address")
+        terminal.send("2\r")
+        terminal.wait_for("address ›" if term != "dumb" else "goes back")
+        terminal.send(f"{endpoint.base_url}\r")
+        terminal.wait_for("no other address")
+        terminal.send("k-123\r")
+        terminal.wait_for("a part of a name narrows")
+        terminal.send("worker\r")
+        terminal.wait_for("1 worker", after=terminal.text.rindex("narrows"))
+        terminal.send("\r")
+        terminal.wait_for("the main model is mine:worker")
+        if term == "dumb":
+            terminal.send("hello there")
+        terminal.send("\r")  # what the chat was begun with came back
+        terminal.wait_for("Here I am.")
         terminal.send("/quit\r")
         assert terminal.end() == 0
+    assert "k-123" not in terminal.text
+    assert said(program)[0] == ("user", "hello there")
 
 
 @pytest.mark.parametrize("options", [(), ("--plain",), ("-c",)])

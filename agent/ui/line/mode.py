@@ -38,10 +38,12 @@ from agent.ui.asking import SILENCE_S, read_answer, too_long
 from agent.ui.file_index import FileIndex
 from agent.ui.history import History
 from agent.ui.line.forms import LineForm
+from agent.ui.line.leading import Leading, Quarters
 from agent.ui.line.paint import Paint, wants_colour
 from agent.ui.line.printer import Printer
 from agent.ui.line.status import Status, toolbar
 from agent.ui.mentions import load_images
+from agent.ui.ready import is_message, missing
 
 if TYPE_CHECKING:
     from prompt_toolkit.input import Input
@@ -54,10 +56,6 @@ if TYPE_CHECKING:
 QUIT_S = 2.0
 """Seconds in which a second Ctrl+C leaves."""
 TICK_S = 1.0
-SETUP = (
-    "a key: set one of OPENROUTER_API_KEY, ANTHROPIC_API_KEY, OPENAI_API_KEY … and start again; an address: describe it under "
-    "[endpoints.NAME] in config.toml; or start moa without --plain, which leads through both"
-)
 OFTEN = (TextDeltaEvent, ReasoningDeltaEvent, ToolProgress, SideProgress)
 """These come many times a second; the line at the bottom shows them at the next tick."""
 
@@ -83,18 +81,19 @@ class LineMode:
         self._window: int | None = None
         self._asked: list[Asked] = []
         self._form: LineForm | None = None
+        self._leading: Leading | None = None
         self._inquiry = ""
         self._asked_at = 0.0
         self._typing = False
         self._clock = clock
         self._choosing = False
-        self._fetched = ""
         self._interrupted = -QUIT_S
         self._leaving = False
         self._deadline = deadline.Deadline(1)
         self._tasks: set[asyncio.Task[None]] = set()
         self._files: FileIndex | None = None
         self.terminal = self._make_terminal(input, output)
+        self._quarters = Quarters(self.terminal)
         self.printer = Printer(Paint(colour=wants_colour(env), width=self.terminal.columns), self.terminal.out)
 
     def _make_terminal(self, input: Input | None, output: Output | None) -> Terminal:
@@ -110,7 +109,7 @@ class LineMode:
             prompt=self._prompt,
             toolbar=self._toolbar,
             completer=LineCompleter(lambda: self.chat.host.commands, self._index),
-            history=SharedHistory(self._history, wanted=lambda: not (self._asked or self._choosing or self._form)),
+            history=SharedHistory(self._history, wanted=lambda: not (self.answering or self._form)),
             input=input,
             output=output,
         )
@@ -131,8 +130,6 @@ class LineMode:
         """Until the user leaves. Returns the exit code. Raises UsageError, StateError where no session can be opened."""
         loop = asyncio.get_running_loop()
         self.chat.open()
-        if error := self.chat.host.model_error:
-            self.listen(Refused(text="", message=error.message, remedy=error.remedy))
         # With a prompt Ctrl+C is a key like any other; a terminal that edits lines itself sends the signal.
         deadline.listen(self._leave_in_order, self._deadline)
         if not self.terminal.toolbar:
@@ -140,7 +137,9 @@ class LineMode:
         loop.add_signal_handler(signal.SIGCONT, self.terminal.take_again)
         ticking = loop.create_task(self._tick())
         try:
-            if self._first and not self.chat.host.model_error:
+            if (why := missing(self.chat.host)) is not None:
+                self._lead(why, self._first)
+            elif self._first:
                 await self._entered(self._first)
             while not self._leaving and (line := await self.terminal.read()) is not None:
                 await self._entered(line)
@@ -169,6 +168,10 @@ class LineMode:
     # What is entered
 
     async def _entered(self, line: str) -> None:
+        if self._leading is not None and not line.startswith("/"):
+            if not self._leading.answer(line):
+                self.terminal.give_back(line)
+            return
         if self._asked and not line.startswith("/"):
             self._answer(line)
             return
@@ -189,10 +192,34 @@ class LineMode:
         except UsageError as error:
             self.listen(Refused(text=line, message=error.message, remedy=error.remedy))
             return
-        if await self._agreed(line):
+        if is_message(self.chat, line) and (why := missing(self.chat.host)) is not None:
+            self._lead(why, line)
+        elif await self._agreed(line):
             await self.chat.submit(line, images)
         else:
             self.terminal.give_back(line)
+
+    def _lead(self, why: str, then: str = "") -> None:
+        """Lead to a model, and open the chat anew with it. `then`: a command that is done after that, or a message that comes back."""
+        if self._leading is None:
+            self._in_background(self._lead_to_model(why, then))
+
+    async def _lead_to_model(self, why: str, then: str) -> None:
+        old = self.chat.host
+        self._leading = Leading(self.terminal)
+        try:
+            model = await self._leading.lead(old, why)
+        finally:
+            self._leading = None
+        if model is not None:
+            self.chat.open()
+            await old.aclose()
+            self.terminal.out(f"· the main model is {model}")
+        if then and not then.startswith("/"):
+            self.terminal.give_back(then)
+        elif then and model is not None:
+            await self.chat.submit(then)
+        self.terminal.refresh()
 
     async def _agreed(self, line: str) -> bool:
         """Whether the line may go out: who will receive the conversation is shown, and asked about, once for each panel."""
@@ -277,7 +304,7 @@ class LineMode:
     @property
     def answering(self) -> bool:
         """A question is open: what is typed is its answer."""
-        return bool(self._asked) or self._choosing
+        return bool(self._asked) or self._choosing or self._leading is not None
 
     def steer(self, text: str) -> None:
         """Say it to the running turn."""
@@ -340,6 +367,8 @@ class LineMode:
 
     def interrupt(self) -> None:
         """Ctrl+C with nothing typed: stop, or leave the second time."""
+        if self._leading is not None and self._leading.stop():
+            return
         if self.busy:
             self.stop()
             return
@@ -383,7 +412,7 @@ class LineMode:
                 if self._form is not None:
                     self._form = None
                     self.terminal.resume()
-            case Refused() if event.text and not self._is_order(event.text):
+            case Refused() if event.text and is_message(self.chat, event.text):
                 self.terminal.give_back(event.text)  # a command is one ↑ away, and must not stick to what is typed next
             case Queued() if event.texts and not self.terminal.toolbar:
                 self.terminal.out(f"queued: {harmless(event.texts[-1])}")
@@ -399,23 +428,13 @@ class LineMode:
         if not isinstance(event, OFTEN):
             self.terminal.refresh()
 
-    def _is_order(self, text: str) -> bool:
-        try:
-            return text.startswith("!") or self.chat.host.commands.parse(text) is not None
-        except UsageError:
-            return True
-
     def _outside(self, code: str, text: str) -> None:
         """What happens outside of a turn: a model being loaded, a quirk learned."""
         self.listen(Notice(level="info", code=code, text=text))
 
     def _fetching(self, progress: Progress) -> None:
         """A download: a line for each step, and each quarter of it."""
-        quarter = 4 * progress.done // progress.total if progress.total else 0
-        size = f" {25 * quarter} % of {progress.total / 1e6:.0f} MB" if progress.total else ""
-        if (text := progress.step + size) != self._fetched:
-            self._fetched = text
-            self.terminal.out(f"· {text}")
+        self._quarters.update(total=progress.total, progress=progress.done, step=progress.step)
 
     def _act(self, event: Action) -> None:
         match event.name:
@@ -431,7 +450,7 @@ class LineMode:
             case "compose":
                 self.terminal.give_back(event.text)
             case "setup":
-                self.terminal.out(SETUP)
+                self._lead(missing(self.chat.host) or "", event.text)
             case "quit":
                 self.leave()
 
@@ -460,6 +479,8 @@ class LineMode:
                 self.status.context = measure(agent).used
 
     def _prompt(self) -> str:
+        if self._leading is not None:
+            return self._leading.mark
         if self._form is not None and not self._asked:
             return f"0-{len(self._form.form.choices)} › "
         return "1-3 › " if self._choosing else "1-4 › " if self._asked else "› "

@@ -63,6 +63,10 @@ class Terminal(Protocol):
         """Whether the line that was entered last was typed, and nothing of it pasted."""
         ...
 
+    def hide(self, hidden: bool) -> None:
+        """What is typed is a secret, or is one no more."""
+        ...
+
     def set_aside(self) -> bool:
         """A question comes: what is being typed waits until `resume`. Whether somebody is typing, or was a moment ago."""
         ...
@@ -191,6 +195,11 @@ class PromptTerminal:
         self._put = self._put and bool(buffer.text)
         self._changed_at = time.monotonic()
 
+    def hide(self, hidden: bool) -> None:
+        """Stars in the place of what is typed."""
+        self._session.is_password = hidden
+        self._session.app.invalidate()
+
     def set_aside(self) -> bool:
         """Empty the prompt for an answer."""
         buffer = self._session.default_buffer
@@ -302,6 +311,15 @@ class DumbTerminal:
     def typed(self, line: str) -> bool:
         """False: a paste looks like typing here, and must not be asked about."""
         return False
+
+    def hide(self, hidden: bool) -> None:
+        """The terminal echoes nothing meanwhile."""
+        if os.isatty(self._source):
+            import termios
+
+            mode = termios.tcgetattr(self._source)
+            mode[3] = mode[3] & ~termios.ECHO if hidden else mode[3] | termios.ECHO
+            termios.tcsetattr(self._source, termios.TCSADRAIN, mode)
 
     def set_aside(self) -> bool:
         """Nothing: what is being typed is not known here, only what was entered and waits."""

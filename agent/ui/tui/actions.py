@@ -12,6 +12,7 @@ from agent.config.paths import Paths
 from agent.errors import StateError, UsageError
 from agent.forms import EditFile
 from agent.text.numbers import plural
+from agent.ui.ready import missing
 from agent.ui.settings import UiSettings, read, read_section
 
 if TYPE_CHECKING:
@@ -381,26 +382,6 @@ async def agreed(app: ChatApp, chat: Chat, line: str) -> bool:
     elif decision == "without":
         await chat.submit(disclosure.off)
     return decision != "back"
-
-
-def is_message(chat: Chat, line: str) -> bool:
-    """Whether a line is for the model: no command, and none of the user's own shell."""
-    try:
-        return not line.startswith("!") and chat.host.commands.parse(line) is None
-    except UsageError:
-        return False
-
-
-def missing(host: Host) -> str | None:
-    """Why there is no model to talk to, in words; empty where nothing is set up at all; None where there is one."""
-    error = host.model_error
-    if error is None:
-        try:
-            host.agent.client.require_key(host.agent.model.endpoint)
-        except UsageError as problem:
-            return f"{host.agent.model} can't be called yet: {problem.message}."
-        return None
-    return "" if error.kind == "no_model" else f"{error.message}."
 
 
 async def first_run(app: ChatApp, chat: Chat, why: str) -> bool:

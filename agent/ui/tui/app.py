@@ -24,6 +24,7 @@ from agent.process import deadline
 from agent.process.folder import here
 from agent.ui.file_index import FileIndex
 from agent.ui.history import History
+from agent.ui.ready import is_message, missing
 from agent.ui.tui import actions
 from agent.ui.tui.composer.composer import Composer
 from agent.ui.tui.counsel.panel import PanelView
@@ -139,7 +140,7 @@ class ChatApp(App[None]):
             self.exit(return_code=2 if isinstance(problem, UsageError) else 1)
             return
         first, self._options = self._options.first, replace(self._options, first="")
-        if (why := actions.missing(chat.host)) is not None:
+        if (why := missing(chat.host)) is not None:
             self.query_one(Composer).take_back([first] if first else [])
             self._first_run(why)
         elif first:
@@ -233,7 +234,7 @@ class ChatApp(App[None]):
         if not self.chat_is_open:
             self.query_one(Composer).take_back([event.text])
             return
-        if actions.is_message(self.chat, event.text) and (why := actions.missing(self.chat.host)) is not None:
+        if is_message(self.chat, event.text) and (why := missing(self.chat.host)) is not None:
             await actions.first_run(self, self.chat, why)
             self._refused(Refused(text=event.text, message="", images=event.images))
         elif not await actions.agreed(self, self.chat, event.text):

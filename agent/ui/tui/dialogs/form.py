@@ -11,6 +11,7 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Input, ProgressBar, Static
 
+from agent.forms import Choice
 from agent.text.cleaning import harmless
 from agent.ui.tui.dialogs.picker import Chooser, Item
 from agent.ui.tui.text.markdown import FAINT
@@ -29,6 +30,8 @@ class Form(Vertical):
     Form .line, Form .line:focus { border: none; height: 1; padding: 0 1; background: $boost; }
     """
 
+    stop_key = "Esc"
+
     def __init__(self) -> None:
         super().__init__()
         self._answer: asyncio.Future[str | None] | None = None
@@ -40,9 +43,9 @@ class Form(Vertical):
         yield Vertical(classes="question")
         yield Static(classes="error empty", markup=False)
 
-    async def choose(self, title: str, text: str, items: Sequence[Item], *, filter: bool = False) -> str | None:
+    async def choose(self, title: str, text: str, items: Sequence[Choice], *, filter: bool = False) -> str | None:
         """One of several, with a filter where the user may know what to look for; None for back. To be awaited in a worker, as all of these."""
-        chooser = Chooser(items, filter=filter)
+        chooser = Chooser([Item(each.id, each.label, each.note) for each in items], filter=filter)
         await self._show(title, text, chooser)
         chooser.focus_first()
         return await self._wait()

@@ -351,7 +351,7 @@ def test_without_a_model_a_message_leads_to_the_first_run_and_is_kept(
     async def nobody(*_args: object, **_more: object) -> list[object]:
         return []
 
-    monkeypatch.setattr("agent.ui.tui.dialogs.first_run.discover", nobody)
+    monkeypatch.setattr("agent.ui.first_run.discover", nobody)
 
     async def drive(stage: Stage) -> None:
         await stage.shows("Paste a key")

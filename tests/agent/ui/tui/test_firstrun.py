@@ -108,7 +108,7 @@ def two_models(**more: Any) -> Script:
 def test_the_choice_that_enter_would_take_is_seen_on_the_smallest_screen(bench: Bench) -> None:
     async def drive(bench: Bench, pilot: Any) -> None:
         await bench.until(lambda: "Paste a key" in dump(bench.app), "the first choice")
-        for label in ("Give an address", "Fetch a small", "Look around"):
+        for label in ("Give an address", "Fetch a small", "Explore without"):
             await pilot.press("down")
             await bench.until(lambda label=label: label in dump(bench.app), label)  # type: ignore[misc]
 
