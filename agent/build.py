@@ -194,6 +194,7 @@ class _Assembly:
             settings=config.plugins.get(name, {}),
             config_file=config.paths.config_file,
             main_model=options.model or config.model,
+            single_model=config.single_model,
             config_dir=config.paths.config,
             state_dir=config.paths.state,
             project_dir=self.project,

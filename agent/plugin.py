@@ -364,6 +364,8 @@ class PluginHost:
     config_file: Path
     main_model: str | None
     """ENDPOINT:MODEL as the command line or the config names it; the model of a call is in `ModelCall.request`."""
+    single_model: str | None = field(default=None, kw_only=True)
+    """The same as the config alone names it, and one model where `main_model` is more than one."""
     config_dir: Path
     state_dir: Path
     project_dir: Path | None

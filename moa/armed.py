@@ -96,7 +96,7 @@ class Armed(Plugin):
         named = self.main_model() or self.host.main_model
         try:
             if named and (composed := self.composed(named)) is not None:
-                named = composed.main
+                named = composed.main or self.host.single_model
             return ModelRef.parse(named) if named else None
         except (ValueError, UsageError):
             return None

@@ -52,6 +52,7 @@ class Config:
 
     paths: Paths
     model: str | None
+    """The main model: ENDPOINT:MODEL, or the name of one that is more than one (`fuse/PRESET`), which a plugin knows."""
     endpoints: dict[str, Endpoint]
     budget: BudgetSettings
     allow: tuple[str, ...] = ()
@@ -60,6 +61,8 @@ class Config:
     max_tokens: int = 16_000
     effort: Effort | None = None
     """How deep the main model thinks; None: its own default."""
+    default_model: str | None = None
+    """The one that goes with the first key there is."""
     compact_at: float = 0.8
     """How full the main model's window may be before the conversation is compacted; 1: not before it overflows."""
     compact_model: str | None = None
@@ -82,6 +85,11 @@ class Config:
     sources: dict[str, str] = field(default_factory=dict)
     """Where each value came from, for doctor."""
     _spelled: tuple[str, ...] = field(init=False, repr=False, compare=False)
+
+    @property
+    def single_model(self) -> str | None:
+        """ENDPOINT:MODEL for what needs one model alone, where `model` is more than one: the default for the key that is there."""
+        return self.model if self.model is None or ":" in self.model else self.default_model
 
     def __post_init__(self) -> None:
         # Asked for with every string that is written anywhere.
@@ -139,7 +147,7 @@ def load_config(env: Mapping[str, str] = os.environ, *, plugins: frozenset[str] 
     if mcp := top.table("mcp").data:
         _check_mcp(mcp, file)
     model = top.text("model")
-    if model is not None and ":" not in model:
+    if model is not None and ":" not in model and "/" not in model:
         raise top.error("model", f"is {model!r}", "use ENDPOINT:MODEL, for example openrouter:openai/gpt-5.5")
     effort = top.text("effort", choices=EFFORTS)
     sections = {name: top.table(name).data for name in sorted(plugins)}
@@ -162,11 +170,14 @@ def load_config(env: Mapping[str, str] = os.environ, *, plugins: frozenset[str] 
         model, sources["model"] = env["MOA_MODEL"], "environment: MOA_MODEL"
     if env.get("MOA_EFFORT"):
         effort, sources["effort"] = _effort(env["MOA_EFFORT"]), "environment: MOA_EFFORT"
-    if model is None and (name := next((name for name in DEFAULT_MODELS if endpoints[name].api_key), None)):
-        model, sources["model"] = DEFAULT_MODELS[name], f"default for the key in {endpoints[name].key_source}"
+    name = next((name for name in DEFAULT_MODELS if endpoints[name].api_key), None)
+    default_model = DEFAULT_MODELS[name] if name else None
+    if model is None and name:
+        model, sources["model"] = default_model, f"default for the key in {endpoints[name].key_source}"
     return Config(
         paths=paths,
         model=model,
+        default_model=default_model,
         endpoints=endpoints,
         stored_keys=(
             *(found.key for found in stored.values()),

@@ -55,6 +55,9 @@ def main_model(
         name = require_model(config, model or brought or _chosen_model(config, session, models))
         ref, found = resolve(name, config, client, models)
     except UsageError as error:
+        if error.kind == "model_ref" and not (model or brought) and ":" not in (config.model or ":"):
+            text = f"{config.sources['model']} is {config.model!r}: {error.message}"
+            error = UsageError(text, remedy=error.remedy, kind=error.kind)
         return MainModel(ModelRef("", ""), effort or _chosen_effort(session) or config.effort, error)
     effort = effort or _chosen_effort(session) or (found and found.effort) or config.effort
     composed = found.name if found else ""
@@ -72,7 +75,7 @@ def resolve(
     found = models.find(name)
     if found is None:
         return _known(client, name), None
-    main = found.main or config.model
+    main = found.main or config.single_model
     if main is None or models.find(main) is not None:
         raise UsageError(
             f"nobody is named who writes the answer of {name}",

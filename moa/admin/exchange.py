@@ -165,7 +165,7 @@ async def _shown(read: preset.Preset, config: Config) -> tuple[TableView, dict[s
     from agent.client import make_client
     from moa.quote import quote
 
-    named = read.main or config.model
+    named = read.main or config.single_model
     main = ModelRef.parse(named) if named else None
     books = sessions.ledger(config)
     client = make_client(config, books)

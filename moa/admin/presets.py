@@ -116,7 +116,7 @@ async def _examine(config: Config) -> list[Examined]:
                 if read is None:
                     rows.append(Examined(found, "", problem))
                     continue
-                named = read.main or config.model
+                named = read.main or config.single_model
                 main = ModelRef.parse(named) if named else None
                 rows.append(Examined(found, read.description, None, preflight.obstacles(read, client, main)))
         finally:
@@ -161,7 +161,7 @@ async def check(name: str) -> Report:
     config = sessions.configuration()
     found = store.load(name, config_dir=config.paths.config, project_dir=config.trusted_project(here()))
     preflight.check_tools(found, exchange.member_tools())
-    named = found.main or config.model
+    named = found.main or config.single_model
     main = ModelRef.parse(named) if named else None
     books = sessions.ledger(config)
     client = make_client(config, books)

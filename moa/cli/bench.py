@@ -172,7 +172,7 @@ def _asked(arguments: argparse.Namespace, config: Config) -> dict[str, Any]:
         "date": time.strftime("%Y-%m-%d"),
     }
     preset = _preset(asked)
-    asked["model"] = arguments.model or (preset.main if preset is not None else None) or config.model
+    asked["model"] = arguments.model or (preset.main if preset is not None else None) or config.single_model
     if asked["model"] is not None:
         try:
             ModelRef.parse(asked["model"])

@@ -197,7 +197,7 @@ def build(
 
     caps = caps_of(config)
     listed: Callable[[], list[str]] = lambda: names(config_dir=config.paths.config)  # noqa: E731
-    found = Names(client, load, listed, default, config.model, caps)
+    found = Names(client, load, listed, default, config.single_model, caps)
     lookups = make_lookups(config, client)
     saving = Saving(config.paths.sessions, config.redact, notice) if save else None
     serving = Serving(ledger, Panels(make), redact=config.redact, lookups=lookups, saving=saving)

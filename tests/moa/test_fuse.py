@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from agent.chat.events import Refused
 from agent.events import ModelStarted, Notice, Record, TurnFinished
 from agent.host import Options
 from agent.ledger.book import Ledger
@@ -147,3 +148,18 @@ def test_the_chat_changes_to_it_and_a_later_process_knows(tmp_path: Path) -> Non
     # Before its first message a face says who will receive the conversation; there is no way to send it without the panel.
     told = host.plugins[0].disclosure("How many?")
     assert told is not None and (told.key, told.command, told.off) == ("moa p: this machine", "/moa quote p", "")
+
+
+def test_config_names_a_panel_as_the_model(tmp_path: Path) -> None:
+    """The preset's own main writes then; with none, and no key with a default model, the error names the file."""
+    with ScriptedEndpoint(Script(models=MODELS)) as endpoint:
+        chat = bench(
+            tmp_path, endpoint, model=None, config='model = "fuse/p"\n', preset=f'main = "fake:main"\n{PRESET}'
+        )
+        chat.run("How many?", "/moa status")
+        assert chat.all(TurnFinished)[0].text == "It is forty-two." and len(sent(endpoint, "one")) == 1
+    with ScriptedEndpoint(Script(models=MODELS)) as endpoint:
+        other = bench(tmp_path, endpoint, model=None, config='model = "fuse/p"\n')
+        other.run("How many?")
+    (refused,) = other.all(Refused)
+    assert "config.toml: model is 'fuse/p': nobody is named who writes the answer" in refused.message
