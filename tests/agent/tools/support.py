@@ -8,13 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from agent.tools.web_fetch import WebFetch
-
 from agent.files.deny_paths import DenyPaths
 from agent.mcp.tools import Mcp
 from agent.tools.base import Subject, Tool, ToolContext, ToolError, ToolResult
 from agent.tools.builtin import builtin_tools
 from agent.tools.lib.validate import validate
+from agent.web.fetch_tool import WebFetch
 
 
 def make_context(cwd: Path, *deny: str) -> ToolContext:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any, cast
 
 import pytest
-from agent.tools.web_fetch import WebFetch
-from agent.tools.web_search import WebSearch
 
 from agent.delegate.tool import Delegate
 from agent.mcp.tools import Mcp
 from agent.tools.base import Tool
 from agent.tools.builtin import builtin_tools
 from agent.tools.todo import Todo
+from agent.web.fetch_tool import WebFetch
+from agent.web.search_tool import WebSearch
 from moa.consult import Consult
 
 NONE = cast("Any", None)
