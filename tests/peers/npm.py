@@ -1,4 +1,4 @@
-"""Where programs of npm packages are: below `MOA_TEST_NPM`; for the one test in the slow set they are fetched into a folder of its own."""
+"""Where programs of npm packages are: below `MOA_TEST_NPM`; those that the slow set needs are fetched without it."""
 
 from __future__ import annotations
 

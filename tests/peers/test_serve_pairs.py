@@ -1,5 +1,7 @@
-"""Agents from npm in front of `moa serve`, each over the wires that are not its own: it reads a file with a tool of its own and answers, with
-counsel at each step."""
+"""Agents from npm in front of `moa serve`: each reads a file with a tool of its own and answers, with counsel at each step.
+
+Over its own wire each runs in the slow set, for which npm fetches it; over the other wires where `MOA_TEST_NPM` names a folder with all of them.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +19,7 @@ from tests.support.script import Behaviour, Say, Script
 from tests.support.serving import PRESET, UPSTREAM_KEY, Serving
 from tests.support.signing import SigningEndpoint
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif("MOA_TEST_NPM" not in os.environ, reason="MOA_TEST_NPM names no folder with npm packages"),
-]
+pytestmark = pytest.mark.slow
 QUESTION = "Read notes.txt and say the secret word."
 SECRET = "marmalade"
 
@@ -57,22 +56,22 @@ def advice(_body: Mapping[str, Any], earlier: int) -> Say:
     return Say(text=f"NOTE\nLook at place {earlier} again: " + " ".join(f"w{earlier}x{at}" for at in range(6)))
 
 
-def claude(server: Serving, home: Path) -> tuple[list[str], dict[str, str]]:
+def claude(server: Serving, home: Path, program: str) -> tuple[list[str], dict[str, str]]:
     own = {"ANTHROPIC_BASE_URL": server.url, "ANTHROPIC_AUTH_TOKEN": server.key or "", "CLAUDE_CONFIG_DIR": str(home)}
     own |= {"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1", "ANTHROPIC_MODEL": "moa/p"}
-    return [str(installed("claude")), "-p", QUESTION, "--allowedTools", "Read"], own
+    return [program, "-p", QUESTION, "--allowedTools", "Read"], own
 
 
-def codex(server: Serving, home: Path) -> tuple[list[str], dict[str, str]]:
+def codex(server: Serving, home: Path, program: str) -> tuple[list[str], dict[str, str]]:
     (home / "config.toml").write_text(
         'model = "moa/p"\nmodel_provider = "moa"\nweb_search = "disabled"\n[model_providers.moa]\nname = "moa"\n'
         f'base_url = "{server.url}/v1"\nwire_api = "responses"\nenv_key = "MOA_KEY"\n'
     )
-    command = [str(installed("codex")), "exec", "--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox"]
+    command = [program, "exec", "--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox"]
     return [*command, QUESTION], {"CODEX_HOME": str(home), "MOA_KEY": server.key or ""}
 
 
-def pi(server: Serving, home: Path) -> tuple[list[str], dict[str, str]]:
+def pi(server: Serving, home: Path, program: str) -> tuple[list[str], dict[str, str]]:
     model = {
         "id": "moa/p",
         "name": "p",
@@ -83,9 +82,7 @@ def pi(server: Serving, home: Path) -> tuple[list[str], dict[str, str]]:
     }
     provider = {"baseUrl": f"{server.url}/v1", "api": "openai-completions", "apiKey": server.key, "models": [model]}
     (home / "models.json").write_text(json.dumps({"providers": {"moa": provider}}))
-    return [str(installed("pi")), "--provider", "moa", "--model", "moa/p", "-p", QUESTION], {
-        "PI_CODING_AGENT_DIR": str(home)
-    }
+    return [program, "--provider", "moa", "--model", "moa/p", "-p", QUESTION], {"PI_CODING_AGENT_DIR": str(home)}
 
 
 AGENTS = {"claude": (claude, "messages"), "codex": (codex, "responses"), "pi": (pi, "chat")}
@@ -93,7 +90,8 @@ PAIRS = [(name, upstream) for name in AGENTS for upstream in ("messages", "respo
 
 
 @pytest.mark.parametrize(("name", "upstream"), PAIRS)
-def test_an_agent_reads_a_file_and_answers(tmp_path: Path, name: str, upstream: str) -> None:
+def test_an_agent_reads_a_file_and_answers(tmp_path: Path, fetched: Path, name: str, upstream: str) -> None:
+    program = str(installed(name, fetched if AGENTS[name][1] == upstream else None))
     folder, home = tmp_path / "project", tmp_path / "agent"
     folder.mkdir()
     home.mkdir()
@@ -106,7 +104,7 @@ def test_an_agent_reads_a_file_and_answers(tmp_path: Path, name: str, upstream: 
     up = SigningEndpoint(Script(models={"m": work(folder), **members}, api_key=UPSTREAM_KEY))
     presets = {"p": PRESET.format(main=f"{upstream}:m", aggregate="raw")}
     with up, Serving(tmp_path / "serve", up, presets=presets) as server:
-        command, own = AGENTS[name][0](server, home)
+        command, own = AGENTS[name][0](server, home, program)
         keep = {key: os.environ[key] for key in ("PATH", "LANG", "TERM") if key in os.environ}
         env = {**keep, "HOME": str(tmp_path), "PWD": str(folder), "NO_PROXY": "127.0.0.1", **own}
         done = subprocess.run(
