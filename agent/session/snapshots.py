@@ -95,11 +95,13 @@ class Snapshots:
             writer[path] = turn
         return list(found.values())
 
-    def originals(self) -> dict[Path, bytes | None]:
-        """What each file that was written in this session held before the first time (None: there was none), as far as it is still kept."""
+    def originals(self, *turns: str) -> dict[Path, bytes | None]:
+        """What each file that was written in these turns (none named: in this session) held before the first time, as far as it is still
+        kept; None: there was none."""
         first: dict[Path, str | None] = {}
         for entry in self._entries():
-            first.setdefault(Path(entry["path"]), entry["before"])
+            if not turns or entry.get("turn") in turns:
+                first.setdefault(Path(entry["path"]), entry["before"])
         found: dict[Path, bytes | None] = {}
         for path, before in first.items():
             with contextlib.suppress(OSError):

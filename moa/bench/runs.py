@@ -92,6 +92,13 @@ def begin(root: Path, asked: dict[str, Any]) -> Run:
     return Run(folder, asked)
 
 
+def unlisted(root: Path, kind: str) -> Run:
+    """A folder for what is no run of a suite, named alike: nothing in it is gone on with."""
+    folder = root / f"{time.strftime('%Y%m%d-%H%M%S')}-{kind}-{secrets.token_hex(2)}"
+    make_folder(folder)
+    return Run(folder, {})
+
+
 def resume(root: Path, name: str) -> Run:
     """The run of that name. Raises UsageError where there is none."""
     folder = root / name

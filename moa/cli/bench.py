@@ -20,7 +20,7 @@ from agent.views import MarkdownView, TableView
 from moa.bench import arms, engine, judged, runs, scorers, stored, suites
 from moa.bench import report as reports
 from moa.bench.arms import Arm
-from moa.bench.items import Suite
+from moa.bench.items import Item, Suite
 from moa.bench.loop import arms as loop_arms
 from moa.preset import store
 from moa.preset.preset import read
@@ -86,6 +86,51 @@ def _card(arguments: argparse.Namespace) -> tuple[Report, int]:
         "report": found,
     }
     return Report(MarkdownView(text=f"```json\n{json.dumps(card, indent=1, ensure_ascii=False)}\n```"), card), 0
+
+
+def _whatif(arguments: argparse.Namespace) -> tuple[Report, int]:
+    return asyncio.run(_again(arguments, configuration()))
+
+
+async def _again(arguments: argparse.Namespace, config: Config) -> tuple[Report, int]:
+    """Do turns of a conversation again, with a panel and without."""
+    from dataclasses import asdict
+
+    from agent.client import make_client
+    from moa.bench import whatif
+    from moa.bench.check import Checker
+
+    source = whatif.Source(config.paths.sessions, arguments.session, config.paths.state)
+    path, text = store.text_of(arguments.preset, config_dir=config.paths.config)
+    preset = read(text, name=arguments.preset, path=Path(path))
+    main = arms.ref_of(arguments.model or preset.main or source.model or config.model or "")
+    turns = source.turns()
+    if arguments.turn is not None:
+        turns = [turn for turn in turns if turn.number == arguments.turn]
+    if not (turns := turns[-arguments.limit :]):
+        raise UsageError("there is no such turn in this session", remedy=f"moa session show {source.session.id}")
+    gates = (*source.gates, *arguments.gate)
+    await Checker(config).ready()
+    pair = [Arm("solo", "loop", main), Arm("counsel", "loop", main, preset=preset)]
+    suite = Suite(
+        "whatif", tuple(Item(str(turn.number), turn.prompt, "", "command", files=(("", ""),)) for turn in turns)
+    )
+    with closing(ledger(config)) as books:
+        client = make_client(config, books, notice=lambda _code, said: _say(f"· {said}"))
+        try:
+            for arm in pair:
+                loop_arms.check(client, arm)
+            budget = None if arguments.budget is None else nano_from_usd(arguments.budget)
+            _agree(client, suite, pair, arguments, budget, {})
+            kept = runs.unlisted(_root(config), "whatif")
+            loops = _loops(config, books, client, kept, arguments.budget)
+            found, stopped = await whatif.go(source, turns, loops, main, preset, gates, _say)
+        finally:
+            await client.aclose()
+    data = {"id": kept.id, "gates": list(gates), "whatif": [asdict(each) for each in found]}
+    if stopped is not None:
+        _say(f"stopped: {stopped.message}")
+    return Report(whatif.view(found, gates, kept.folder), data, ok=stopped is None), 3 if stopped is not None else 0
 
 
 def _worth(_arguments: argparse.Namespace) -> tuple[Report, int]:
@@ -349,4 +394,5 @@ VERBS = {
     "card": _card,
     "advise": _advise,
     "worth": _worth,
+    "whatif": _whatif,
 }

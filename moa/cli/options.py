@@ -342,6 +342,26 @@ def _bench_options(parser: argparse.ArgumentParser) -> None:
     sub.add_argument("--data", metavar="DIR", help="where the suite's data is (default: $MOA_DATA)")
 
 
+def _whatif_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("session", metavar="SESSION", help="a conversation: its id, name, or the beginning of one")
+    add("--preset", required=True, metavar="NAME", help="the panel that the turns are done again with")
+    add("--model", metavar="REF", help="the main model (default: the preset's, else the session's)")
+    add("--turn", type=_count, metavar="N", help="only this turn, counted from 1")
+    add("--limit", type=_count, default=3, metavar="N", help="the last N turns (default 3)")
+    add(
+        "--gate",
+        action="append",
+        default=[],
+        metavar="COMMAND",
+        help="judges what a turn leaves, beside the gates of the session's goal",
+    )
+    add("--budget", type=_usd, metavar="USD", help="most that this may cost, in US dollars")
+    add("--yes", action="store_true", help="agree to the quoted price")
+    add("--output-format", choices=("text", "json"), default="text")
+    parser.set_defaults(handler="bench", verb="whatif")
+
+
 def _worth_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output-format", choices=("text", "json"), default="text")
     parser.set_defaults(handler="bench", verb="worth")
@@ -427,6 +447,7 @@ COMMANDS: dict[str, tuple[str, Any]] = {
     "diff": ("two counsels side by side: points won, lost, turned; cost", _diff_options),
     "web": ("the chat in a browser on this machine", _web_options),
     "bench": ("evidence: does counsel help, and what does it cost", _bench_options),
+    "whatif": ("a conversation's turns done again, with another panel and without", _whatif_options),
     "worth": (
         "did counsel earn its price? Turns with it beside turns in which it was withheld by chance",
         _worth_options,

@@ -58,16 +58,20 @@ class Loops:
         """
         work = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="moa-bench-"))
         session = self._session(arm, item)
-        state = self.config.paths.state
         try:
             await asyncio.to_thread(put, work, dict(item.files))
-            result = await self._turn(arm, item, work, session, donor)
+            result = await self.turn(arm, item, work, session, donor)
             await self._judge(result, item, work)
             return result
         finally:
             session.close()
-            for left in (work, state / "scratch" / session.id, state / "snapshots" / session.id):
-                await asyncio.to_thread(shutil.rmtree, left, ignore_errors=True)
+            await asyncio.to_thread(self.tidy, work, session)
+
+    def tidy(self, work: Path, session: Session) -> None:
+        """Take away what a loop leaves beside its conversation. Blocking."""
+        state = self.config.paths.state
+        for left in (work, state / "scratch" / session.id, state / "snapshots" / session.id):
+            shutil.rmtree(left, ignore_errors=True)
 
     def _session(self, arm: Arm, item: Item) -> Session:
         words = re.sub(r"[^\w.-]+", "-", f"{item.id}.{arm.name}")[:80]
@@ -83,7 +87,9 @@ class Loops:
         day = BudgetSettings(day_usd=self.config.budget.day_usd, day_tokens=self.config.budget.day_tokens)
         return replace(settings_of(self.config), mcp={}, hooks=(), budget=day)
 
-    async def _turn(self, arm: Arm, item: Item, work: Path, session: Session, donor: Result | None) -> Result:
+    async def turn(self, arm: Arm, item: Item, work: Path, session: Session, donor: Result | None = None) -> Result:
+        """One turn of an arm's agent in a folder, begun with the item's prompt; nobody judges it. Raises as `answer` does."""
+
         def make(host: PluginHost) -> Plugin:
             if arm.donor is not None and arm.preset is not None:
                 given = [Given(**{**each, "steps": tuple(each["steps"])}) for each in donor.given] if donor else []

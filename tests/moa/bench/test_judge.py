@@ -218,6 +218,7 @@ def test_the_suites_that_are_judged(moa: Moa) -> None:
         assert code == 2 and said in problem["error"]
 
 
+@pytest.mark.slow
 def test_a_rubric_and_a_command_of_ones_own(moa: Moa, tmp_path: Path) -> None:
     path = tmp_path / "mine.jsonl"
     rubric = ["Says alpha.", {"id": "b", "requirement": "Says beta.", "weight": 3}]

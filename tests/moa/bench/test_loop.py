@@ -117,7 +117,7 @@ def test_the_cells_are_those_of_the_models(moa: Moa, tmp_path: Path, limit: int,
     ]
 
 
-@pytest.mark.sample(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("repository", ALL, ids=lambda each: each.id)
 def test_a_repository_fails_until_it_is_mended(repository: Repository, tmp_path: Path) -> None:
     checker = Checker(load_config({f"MOA_{kind}_DIR": str(tmp_path / kind) for kind in ("CONFIG", "STATE", "CACHE")}))
@@ -156,6 +156,7 @@ def test_what_is_no_arm_of_a_task_is_said(arms: str, said: str) -> None:
     assert said in f"{refused.value.message} {refused.value.remedy}"
 
 
+@pytest.mark.slow
 def test_a_check_is_bounded(tmp_path: Path) -> None:
     checker = Checker(load_config({f"MOA_{kind}_DIR": str(tmp_path / kind) for kind in ("CONFIG", "STATE", "CACHE")}))
     told = asyncio.run(checker.run("cat; echo; cat f; exit 3", {"f": "inside"}, said="said"))

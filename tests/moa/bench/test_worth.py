@@ -44,6 +44,7 @@ def moa(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         yield run
 
 
+@pytest.mark.slow
 def test_a_turn_is_withheld_by_chance_and_what_came_of_it_is_kept(moa: Moa, monkeypatch: pytest.MonkeyPatch) -> None:
     endpoint: ScriptedEndpoint = moa.endpoint  # type: ignore[attr-defined]
     assert moa("worth")["worth"] == []
