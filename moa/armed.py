@@ -10,7 +10,7 @@ from agent.plugin import ComposedModel, Plugin
 from moa import fuse, preflight, settings
 from moa.counsel.cadence import Receipts
 from moa.preset.preset import Preset
-from moa.preset.store import load
+from moa.store.store import load
 
 if TYPE_CHECKING:
     from agent.events import Emit

@@ -15,8 +15,8 @@ from moa.counsel import keep
 from moa.counsel.cadence import Decision
 from moa.counsel.delivery import Delivery
 from moa.panel import prompts, tasks
+from moa.panel.names import display_names
 from moa.panel.quoting import fence, within
-from moa.preset.names import display_names
 
 if TYPE_CHECKING:
     from agent.events import Emit

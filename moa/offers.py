@@ -12,7 +12,7 @@ from agent.errors import UsageError
 from agent.llm.request import ModelRef
 from agent.plugin import JudgeSeat, Profile
 from moa.fuse import PREFIX
-from moa.preset.store import names
+from moa.store.store import names
 
 if TYPE_CHECKING:
     from moa.armed import Armed

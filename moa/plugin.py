@@ -118,7 +118,7 @@ class Moa(Armed):
         return await review(self, named, session, emit)
 
     def _complete_review(self, typed: str) -> Iterable[str]:
-        from moa.preset import store
+        from moa.store import store
 
         choices = ["staged", *(f"@{name}" for name in store.names(config_dir=self.host.config_dir))]
         return [choice for choice in choices if choice.startswith(typed)]

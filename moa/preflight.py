@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 
 from agent.errors import UsageError
 from agent.llm.request import ModelRef
-from moa.preset.preset import MAIN
+from moa.aggregate.methods import METHODS
+from moa.preset.preset import MAIN, ref
 
 if TYPE_CHECKING:
     from agent.llm.accounting import Cap
@@ -38,7 +39,7 @@ def check(
     needed = (
         bool(dollars) and not tokens
     )  # then a price must be known; elsewhere nobody looks it up before the first byte
-    for key, model in preset.models(main):
+    for key, model in models(preset, main):
         try:
             endpoint = client.require_key(model.endpoint)
         except UsageError as error:
@@ -71,7 +72,7 @@ def obstacles(
     if main is None and any(member.reference.model == MAIN for member in preset.members):
         found["there is no main model yet"] = None
     unknown: dict[str, None] = {}
-    for _key, model in preset.models(main):
+    for _key, model in models(preset, main):
         try:
             client.require_key(model.endpoint)
             if model.endpoint == "local":
@@ -100,6 +101,19 @@ def runs_here(obstacles: tuple[str, ...]) -> str:
     return f"no: {'; '.join(obstacles)}" if obstacles else "yes"
 
 
+def models(preset: Preset, main: ModelRef | None) -> tuple[tuple[str, ModelRef], ...]:
+    """Every model that counsel may call, as (key in the file, model). With `main` None those named `main` are left out.
+
+    An aggregator that is not named is one of the members.
+    """
+    named = [(f"references ({member.slot})", member.reference.model) for member in preset.members]
+    if METHODS[preset.aggregate].needs_model:
+        others = (("model", preset.aggregator.model), ("fallback", preset.fallback), ("deep", preset.deep))
+        # The main model receives the conversation anyway, so a `deep` that is nobody else is no further receiver.
+        named += [(f"aggregator.{key}", model) for key, model in others if model and (key, model) != ("deep", MAIN)]
+    return tuple((key, ref(model, main)) for key, model in named if model != MAIN or main is not None)
+
+
 def check_tools(preset: Preset, tools: Collection[str] | None) -> None:
     """Raises UsageError where a member is given a tool that is not among `tools`."""
     for member in preset.members:
@@ -116,7 +130,7 @@ def relatives(preset: Preset, main: ModelRef) -> tuple[Member, ...]:
     """The members that are of the main model's family, where the preset wants none of them (`family = "other"`)."""
     if preset.family == "any":
         return ()
-    from moa.preset.names import related
+    from moa.panel.names import related
 
     return tuple(m for m in preset.resolved(main).members if m.model == main or related(str(m.model), str(main)))
 
@@ -125,7 +139,7 @@ def strangers(preset: Preset, main: ModelRef | None) -> tuple[str, ...]:
     """The models whose family nobody knows, where the preset asks for another family than the main model's."""
     if preset.family == "any" or main is None:
         return ()
-    from moa.preset.names import known_family
+    from moa.panel.names import known_family
 
     named = [main, *(member.model for member in preset.resolved(main).members)]
     return tuple(dict.fromkeys(str(model) for model in named if known_family(str(model)) is None))
@@ -134,7 +148,7 @@ def strangers(preset: Preset, main: ModelRef | None) -> tuple[str, ...]:
 def _check_family(preset: Preset, main: ModelRef | None) -> None:
     if main is None or not (same := relatives(preset, main)):
         return
-    from moa.preset.names import family
+    from moa.panel.names import family
 
     raise UsageError(
         f'{preset.source}: family is "other", but {", ".join(str(member.model) for member in same)} is of the main model\'s family '
@@ -147,7 +161,7 @@ def _check_family(preset: Preset, main: ModelRef | None) -> None:
 def receivers(preset: Preset, client: ModelClient, main: ModelRef | None) -> tuple[str, ...]:
     """The hosts that will receive the conversation, each once, in the order of the seats. `this machine` for a local server."""
     hosts: dict[str, None] = {}
-    for _key, model in preset.models(main):
+    for _key, model in models(preset, main):
         try:
             endpoint = client.endpoint(model.endpoint)
         except UsageError:

@@ -16,7 +16,8 @@ from agent.process import children
 from agent.process.folder import here
 from agent.views import MarkdownView, TableView, TabsView
 from moa import preflight
-from moa.preset import preset, store
+from moa.preset.preset import Preset
+from moa.store import reading, store
 
 MOST_BYTES = 256 * 1024
 """A preset of more than this is none: it is refused before it is read."""
@@ -48,7 +49,7 @@ async def edited(
     await run_editor(draft)
     text = store.text_at(draft)
     try:
-        preset.read(text, name=name, path=draft)
+        reading.read(text, name=name, path=draft)
     except UsageError as error:
         remedy = f"{error.remedy}; what you wrote is kept, and `moa preset edit {name}` opens it again"
         raise UsageError(error.message, remedy=remedy, kind=error.kind) from None
@@ -118,7 +119,7 @@ def export(name: str) -> Report:
     config = sessions.configuration()
     project = config.trusted_project(here())
     path, text = store.text_of(name, config_dir=config.paths.config, project_dir=project)
-    preset.read(text, name=name, path=path)
+    reading.read(text, name=name, path=path)
     return Report(MarkdownView(text=text), {"name": name, "file": str(path), "text": text})
 
 
@@ -130,7 +131,7 @@ async def take_over(file: str) -> Report:
     """
     path = Path(file).expanduser()
     name, text = path.stem, _read(path)
-    read = preset.read(text, name=name, path=path)
+    read = reading.read(text, name=name, path=path)
     config = sessions.configuration()
     known = store.find(config.paths.config, config.trusted_project(here()))
     if name in known:
@@ -160,7 +161,7 @@ def _read(path: Path) -> str:
     return store.text_at(path)
 
 
-async def _shown(read: preset.Preset, config: Config) -> tuple[TableView, dict[str, object]]:
+async def _shown(read: Preset, config: Config) -> tuple[TableView, dict[str, object]]:
     """What it costs and who receives the conversation, from what is known offline."""
     from agent.client import make_client
     from moa.quote import quote
@@ -183,7 +184,7 @@ async def _shown(read: preset.Preset, config: Config) -> tuple[TableView, dict[s
         books.close()
     data: dict[str, object] = {
         "receivers": list(receivers),
-        "models": [str(model) for _key, model in read.models(main)],
+        "models": [str(model) for _key, model in preflight.models(read, main)],
         "problem": problem,
         "usd": None if priced is None else {"low": priced.low.usd, "high": priced.high.usd},
         "times_solo": None if priced is None else priced.times_solo,
@@ -199,7 +200,7 @@ def member_tools() -> frozenset[str]:
     return frozenset((*(tool.spec.name for tool in builtin_tools() if tool.read_only), *NAMES))
 
 
-def _unpriced(read: preset.Preset, receivers: tuple[str, ...], problem: str) -> TableView:
-    rows = tuple((key, str(model)) for key, model in read.models(None))
+def _unpriced(read: Preset, receivers: tuple[str, ...], problem: str) -> TableView:
+    rows = tuple((key, str(model)) for key, model in preflight.models(read, None))
     note = f"It can't be armed here: {problem}. Receives the conversation: {', '.join(receivers)}."
     return TableView(title=f"{read.name}: who is asked", columns=("who", "model"), rows=rows, note=note)

@@ -19,7 +19,7 @@ from moa import preflight
 from moa.admin import exchange
 from moa.aggregate import comparer
 from moa.aggregate.methods import METHODS
-from moa.preset import preset, store
+from moa.store import reading, store
 
 if TYPE_CHECKING:
     from agent.config.config import Config
@@ -130,7 +130,7 @@ def show(name: str) -> Report:
     config = sessions.configuration()
     project = config.trusted_project(here())
     path, text = store.text_of(name, config_dir=config.paths.config, project_dir=project)
-    read = preset.read(text, name=name, path=path)
+    read = reading.read(text, name=name, path=path)
     return Report(
         MarkdownView(text=f"# {path}\n\n{text.rstrip()}"), {"file": str(path), "text": text, "preset": to_plain(read)}
     )
@@ -165,7 +165,7 @@ async def check(name: str) -> Report:
     main = ModelRef.parse(named) if named else None
     books = sessions.ledger(config)
     client = make_client(config, books)
-    seats = list(found.models(main))
+    seats = list(preflight.models(found, main))
     if METHODS[found.aggregate].needs_model and not found.aggregator.model:
         chosen, _seat = comparer.seat(found, client, main)
         seats = [(f"{key}, aggregator" if model == chosen else key, model) for key, model in seats]

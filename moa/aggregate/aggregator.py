@@ -19,9 +19,9 @@ from agent.llm.structured import Unreadable, ask_object
 from agent.llm.tokens import SAFETY, estimate_tokens
 from moa.aggregate.blind import Blind, Prompt, View
 from moa.aggregate.result import Aggregation, Rung, raw
+from moa.panel.names import family
 from moa.panel.quoting import flat
 from moa.panel.tasks import ADVISE, Task
-from moa.preset.names import family
 
 if TYPE_CHECKING:
     from agent.llm.accounting import CallContext

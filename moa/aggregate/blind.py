@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from agent.llm.tokens import SAFETY, estimate_tokens
 from agent.text.numbers import plural
 from moa.panel import prompts, tasks
+from moa.panel.names import display_names
 from moa.panel.quoting import clean, fence, head_and_tail, within
-from moa.preset.names import display_names
 
 if TYPE_CHECKING:
     from agent.llm.messages import Message

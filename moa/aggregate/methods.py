@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Method:
     """One way from the panel's answers to a result.
 
-    `settle` does it without a model; None: it takes one (`moa.aggregate.run`). `decides` members end with a line that can be counted.
+    `settle` does it without a model; None: it takes one (`moa.counsel.analyst`). `decides` members end with a line that can be counted.
     `settled`: whether so many outstanding members can change nothing any more. `warning` is when it is the wrong one.
     """
 

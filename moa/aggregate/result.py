@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal
 
 from moa.aggregate.majority import count
 from moa.aggregate.short_answer import find, normal
+from moa.panel.names import display_names
 from moa.panel.quoting import flat
-from moa.preset.names import display_names
 
 if TYPE_CHECKING:
     from agent.llm.stream import Usage

@@ -22,8 +22,8 @@ from moa.bench import report as reports
 from moa.bench.arms import Arm
 from moa.bench.items import Item, Suite
 from moa.bench.loop import arms as loop_arms
-from moa.preset import store
-from moa.preset.preset import read
+from moa.store import store
+from moa.store.reading import read
 
 if TYPE_CHECKING:
     import argparse

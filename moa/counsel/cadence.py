@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from agent.llm.money import Total
-from agent.text.numbers import plural, whole_number
+from agent.text.numbers import plural
+from moa.preset.cadence import Cadence
 
 Trigger = Literal[
     "turn_start",
@@ -36,27 +37,6 @@ _SAID: dict[Trigger, str] = {
     "edit_redone": "an edit was undone and made again",
     "same_error": "the same error came again and again",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Cadence:
-    """How often. `n` counts only for `every`."""
-
-    kind: Literal["iteration", "turn", "every", "signal"]
-    n: int = 1
-
-    @classmethod
-    def parse(cls, text: str) -> Cadence:
-        """Raises ValueError for anything but iteration, turn, every:N (N from 1) and signal."""
-        if text in ("iteration", "turn", "signal"):
-            return cls(text)  # type: ignore[arg-type]
-        word, colon, number = text.partition(":")
-        if word == "every" and colon and (steps := whole_number(number)):
-            return cls("every", steps)
-        raise ValueError(f"{text!r} is not a cadence")
-
-    def __str__(self) -> str:
-        return f"every:{self.n}" if self.kind == "every" else self.kind
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from moa.panel.grades import highest, reaches
 
 if TYPE_CHECKING:
     from moa.counsel.counsel import Counsel
-    from moa.panel.grades import Severity
+    from moa.preset.preset import Severity
 
 Withheld = Literal["silent", "severity", "repeat", "failed", "worth"]
 

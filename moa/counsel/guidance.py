@@ -14,8 +14,8 @@ from agent.text.numbers import plural
 from moa.counsel import points as all_points
 from moa.counsel.points import ANSWERS, VOTES, Point
 from moa.panel import prompts
+from moa.panel.names import display_names, safe_name
 from moa.panel.quoting import CUT, fence, first_sentences, flat
-from moa.preset.names import display_names, safe_name
 
 if TYPE_CHECKING:
     from moa.counsel.counsel import Counsel

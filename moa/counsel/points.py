@@ -36,7 +36,7 @@ ANSWERS, VOTES = "Answers", "Votes"
 
 def of(counsel: Counsel) -> tuple[Point, ...]:
     """The points of a counsel, the most useful first; its answers where nobody compared them, the counted decisions of a vote."""
-    from moa.preset.names import display_names
+    from moa.panel.names import display_names
 
     found = counsel.aggregation
     if found is None:
@@ -84,7 +84,7 @@ def of_analysis(analysis: Analysis) -> Iterable[Point]:
 
 def new(counsel: Counsel, in_force: Iterable[str]) -> tuple[Point, ...]:
     """The points of a counsel that are not in force already, and each only once."""
-    from moa.preset.names import display_names
+    from moa.panel.names import display_names
 
     points = of(counsel)
     # An aggregator's prose names the panel's models (in place of its labels): who holds a point is no news.

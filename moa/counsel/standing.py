@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from moa.preset.names import display_names, short_name
+from moa.panel.names import display_names, short_name
 
 if TYPE_CHECKING:
     from agent.views import Mark

@@ -16,7 +16,7 @@ from agent.llm.request import ModelRef, Request
 from agent.text.numbers import plural
 from moa.aggregate.methods import METHODS, Method
 from moa.aggregate.result import OUTPUT_MODES
-from moa.aggregate.run import Analyst
+from moa.counsel.analyst import Analyst
 from moa.counsel.cadence import Decision
 from moa.counsel.counsel import Counsel
 from moa.panel.panel import NOT_NEEDED, Panel, Round

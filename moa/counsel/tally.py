@@ -13,7 +13,7 @@ from agent.text.numbers import plural
 from moa.counsel import in_force, restore
 from moa.counsel.cadence import WITHHELD
 from moa.counsel.record import KIND
-from moa.preset.names import display_names
+from moa.panel.names import display_names
 
 if TYPE_CHECKING:
     from agent.llm.messages import Message

@@ -33,7 +33,7 @@ def counsel_view(data: Mapping[str, Any], *, number: int | None = None, of: int 
     table, members = matrix(record, analysis, title=title), members_tree(record)
     tabs: list[tuple[str, View]] = [("Members", StackView(views=(table, members)))]
     if record.task == "review":
-        from moa.review.command import tree
+        from moa.counsel.findings_view import tree
 
         tabs.insert(0, ("Findings", tree(record)))
     if analysis is not None and record.task == "review":

@@ -93,7 +93,7 @@ class Consulting:
 
     def presets(self) -> list[dict[str, Any]]:
         """The presets there are, who sits on them, and whether they can be asked here."""
-        from moa.preset import store
+        from moa.store import store
 
         _host, plugin = self._open()
         found = []

@@ -11,13 +11,12 @@ from collections.abc import Iterable
 from typing import Literal, NamedTuple, get_args
 
 from moa.panel import prompts
+from moa.preset.preset import Severity
 
 Grade = Literal["nothing", "note", "concern", "blocker"]
-Severity = Literal["note", "concern", "blocker"]
 
 GRADES: tuple[Grade, ...] = get_args(Grade)
 """From silence to what must be dealt with first."""
-SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 
 
 class Graded(NamedTuple):

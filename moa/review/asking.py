@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 def ready(moa: Armed, name: str) -> Preset:
     """The preset that is to be asked. Raises UsageError where it can't be, before anything is read or sent."""
-    from moa.slash.arming import check
+    from moa.arming import check
 
     if level := depth.depth():
         text = f"there is no panel to ask: this process is inside of a panel already ({depth.VARIABLE}={level})"

@@ -9,25 +9,17 @@ from typing import TYPE_CHECKING
 
 from agent.commands import CommandContext, Result, Said
 from agent.errors import UsageError
-from agent.views import Mark, StackView, TreeView, View
-from moa.counsel.telling import line_of
+from agent.views import StackView, TreeView, View
+from moa.counsel.findings_view import HELD, place, tree
 from moa.panel import prompts, tasks
 from moa.panel.quoting import fence
 from moa.review import asking, changes, findings
 
 if TYPE_CHECKING:
     from moa.armed import Armed
-    from moa.counsel.record import CounselRecord, FindingRecord
+    from moa.counsel.record import CounselRecord
 
 ARGS_HINT = "[@PRESET] [staged | REVISION | A..B] [PATH…]"
-_MARKS: dict[str, Mark] = {"agreed": "agreed", "disputed": "disputed", "alone": "alone"}
-_HELD = {
-    "agreed": "all agree",
-    "disputed": "disputed",
-    "some": "raised by some",
-    "alone": "raised by one",
-    "unseen": "raised by the aggregator alone",
-}
 
 
 def preset_in(words: str) -> tuple[str, str]:
@@ -74,50 +66,15 @@ def view(record: CounselRecord, change: changes.Changes) -> View:
     return StackView(views=tuple(trees))
 
 
-def tree(record: CounselRecord, *, title: str = "") -> TreeView:
-    """The findings of a record."""
-    return TreeView(
-        label=title or line_of(record).line,
-        children=tuple(_finding(number, each) for number, each in enumerate(record.findings, 1)),
-        text="" if record.findings else _nothing(record),
-    )
-
-
-def _nothing(record: CounselRecord) -> str:
-    if not record.answered:
-        return "Nobody on the panel answered: this is no review."
-    return "The panel found nothing. /moa show has what each member said."
-
-
-def _finding(number: int, finding: FindingRecord) -> TreeView:
-    held = _HELD.get(finding.held, finding.held)
-    if finding.holders:
-        held += f" ({', '.join(finding.holders)})"
-    check = "" if finding.verified else f"not borne out: {finding.reason}"
-    if finding.verified and finding.reason:
-        check = finding.reason
-    facts = (finding.grade, held, check)
-    return TreeView(
-        label=f"{number}. {_place(finding)}{finding.claim}",
-        mark=_MARKS.get(finding.held) if finding.verified or finding.held == "disputed" else "unverified",
-        about=" · ".join(fact for fact in facts if fact),
-        children=tuple(TreeView(label=note) for note in finding.notes),
-    )
-
-
-def _place(finding: FindingRecord) -> str:
-    return f"{finding.path}:{finding.line}  " if finding.path else ""
-
-
 def told(record: CounselRecord, change: changes.Changes) -> str:
     """The findings for the main model, which the user may ask to mend some of them; empty where there are none."""
     if not record.findings:
         return ""
     lines = []
     for number, each in enumerate(record.findings, 1):
-        held = _HELD.get(each.held, each.held)
+        held = HELD.get(each.held, each.held)
         doubt = "" if each.verified else f"; not borne out by the file: {each.reason}"
-        lines.append(f"{number}. {_place(each)}[{each.grade or 'note'}; {held}{doubt}] {each.claim}")
+        lines.append(f"{number}. {place(each)}[{each.grade or 'note'}; {held}{doubt}] {each.claim}")
         lines += [f"   - {note}" for note in each.notes]
     head = f"I had other models review {change.title}. Their findings, unverified but for the places; do nothing about them before I say so:"
     return f"{head}\n{fence(chr(10).join(lines))}"

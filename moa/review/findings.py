@@ -44,7 +44,7 @@ class _Point(NamedTuple):
 
 def of(counsel: Counsel, changes: Changes) -> tuple[FindingRecord, ...]:
     """The findings of a review, the gravest first; without an analysis those that stand in the answers themselves."""
-    from moa.preset.names import display_names
+    from moa.panel.names import display_names
 
     found = counsel.aggregation
     if found is not None and found.analysis is not None:

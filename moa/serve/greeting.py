@@ -66,7 +66,9 @@ def receivers(server: Server, model: str) -> Iterator[str]:
     try:
         preset = server.names.load(model.partition("/")[2])
         main = ModelRef.parse(preset.main or server.names.main or "")
-        models = sorted({str(ref) for _key, ref in preset.models(main)})
+        from moa.preflight import models as models_of
+
+        models = sorted({str(ref) for _key, ref in models_of(preset, main)})
     except (UsageError, ValueError) as error:
         yield f"{model} can't be used yet: {getattr(error, 'message', 'no main model is set (model in config.toml)')}"
         return

@@ -16,8 +16,7 @@ from agent.llm.client import ModelClient
 from agent.process import depth
 from agent.text.numbers import whole_number
 from moa import settings as moa_settings
-from moa.preset.preset import Preset, read
-from moa.preset.store import locate, names, text_at
+from moa.preset.preset import Preset
 from moa.serve import settings as serve_settings
 from moa.serve.counsel.lookups import make as make_lookups
 from moa.serve.counsel.panels import Panels
@@ -27,6 +26,8 @@ from moa.serve.fusion.execute import ServerTools
 from moa.serve.fusion.prepare import Prepared, prepare
 from moa.serve.keeping import Keeping
 from moa.serve.names import Named, Names
+from moa.store.reading import read
+from moa.store.store import locate, names, text_at
 
 if TYPE_CHECKING:
     import httpx

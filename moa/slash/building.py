@@ -17,12 +17,13 @@ from agent.forms import Choice, Choices
 from agent.llm.request import ModelRef
 from agent.views import MarkdownView
 from moa import preflight
-from moa.preset import at_hand, store
-from moa.preset.preset import MAIN, Preset, read
+from moa.preset.preset import MAIN, Preset
+from moa.store import at_hand, store
+from moa.store.reading import read
 
 if TYPE_CHECKING:
     from moa.armed import Armed
-    from moa.preset.at_hand import AtHand
+    from moa.store.at_hand import AtHand
 
 NAME = "mine"
 """What a panel that is made here is called, unless the user says otherwise."""
@@ -87,7 +88,7 @@ async def make(
     settings: dict[tuple[str, ...], str] = {}
     if _main(moa) is None and main is not None:
         settings["model",] = str(main)
-    for endpoint in {model.endpoint for _, model in made.models(main)} & set(hand.new if hand else ()):
+    for endpoint in {model.endpoint for _, model in preflight.models(made, main)} & set(hand.new if hand else ()):
         assert hand is not None
         settings["endpoints", endpoint, "base_url"] = hand.new[endpoint].base_url
     if not settings:
@@ -121,7 +122,7 @@ async def confirm(moa: Armed, context: CommandContext, name: str) -> Result:
     )
     if await context.ask(form) != ("yes",):
         return _said(f"`{name}` is saved and not armed: `/moa {name}` arms it, `/preset edit {name}` changes it.")
-    from moa.slash.arming import armed
+    from moa.arming import armed
 
     said = await _make_default(moa, name)
     return armed(moa, name, said)

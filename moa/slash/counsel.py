@@ -12,10 +12,10 @@ from agent.text.numbers import whole_number
 from agent.views import MarkdownView, TableView
 from moa import preflight
 from moa.aggregate.methods import METHODS
+from moa.arming import NOT_HERE, armed, check
 from moa.counsel import keep, record, restore
-from moa.preset import store
-from moa.preset.preset import VERBS
-from moa.slash.arming import NOT_HERE, armed, check
+from moa.store import store
+from moa.store.reading import VERBS
 
 if TYPE_CHECKING:
     from moa.armed import Armed

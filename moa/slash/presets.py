@@ -13,7 +13,7 @@ from agent.errors import UsageError
 from agent.forms import EditFile
 from agent.views import MarkdownView, TableView
 from moa import preflight
-from moa.preset import store
+from moa.store import store
 
 if TYPE_CHECKING:
     from moa.armed import Armed
@@ -56,8 +56,8 @@ def listed(moa: Armed) -> Said:
 
 
 async def _new(moa: Armed, context: CommandContext, words: list[str]) -> Result:
-    from moa.preset.preset import check_name
     from moa.slash.building import choose, free_name, make
+    from moa.store.reading import check_name
 
     name, models = (words[0], words[1:]) if words else (free_name(moa), [])
     path = moa.host.config_dir / "presets" / f"{name}.toml"

@@ -25,7 +25,7 @@ from agent.llm.request import ModelRef
 from moa.counsel.cadence import Decision
 from moa.counsel.take import Council
 from moa.panel.grades import read as graded
-from moa.preset.preset import read
+from moa.store.reading import read
 from tests.bench.figures import Figure
 
 COUNSELS = 30

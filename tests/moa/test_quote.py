@@ -14,8 +14,9 @@ from agent.llm.request import ModelRef, Request
 from agent.process.depth import depth as depth_of
 from moa import preflight
 from moa.aggregate import comparer
-from moa.preset.preset import Preset, read
+from moa.preset.preset import Preset
 from moa.quote import quote
+from moa.store.reading import read
 from tests.support.scripted import ScriptedClient
 
 MAIN = ModelRef("remote", "main")

@@ -18,8 +18,8 @@ from agent.llm.messages import ToolCallPart, assistant, system, tool_result, use
 from agent.session.export import export
 from agent.session.file import read_lines
 from agent.session.session import Session
-from moa.preset import store
-from moa.preset.preset import read as read_preset
+from moa.store import store
+from moa.store.reading import read as read_preset
 from tests.support.mutations import mutated, mutated_json
 
 HANGS_S = 10.0

@@ -21,10 +21,10 @@ from agent.host import Options
 from agent.llm.accounting import CallContext
 from agent.llm.request import ModelRef
 from moa.counsel.take import Council
-from moa.preset.store import load
 from moa.serve.counsel.panels import Panels
 from moa.serve.counsel.served import Asked, Serving
 from moa.serve.counsel.taking import take
+from moa.store.store import load
 from tests.support.served import PATHS, items_of_answer
 
 

@@ -20,8 +20,8 @@ from agent.llm.request import ModelRef, Request, Schema
 from agent.llm.stream import Finished
 from agent.llm.structured import Unreadable, ask_object
 from moa.aggregate.analysis import MIN_QUOTE_CHARS
+from moa.panel.names import related
 from moa.panel.quoting import fence
-from moa.preset.names import related
 
 if TYPE_CHECKING:
     from agent.llm.accounting import CallContext

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from agent.errors import UsageError
 from agent.llm.messages import user
 from agent.llm.request import ModelRef, Request
+from moa import preflight
 from moa.aggregate.methods import METHODS
 from moa.bench.arms import Arm, ref_of
-from moa.counsel.cadence import Cadence
+from moa.preset.cadence import Cadence
 from moa.preset.preset import ref
 
 if TYPE_CHECKING:
@@ -99,7 +100,9 @@ def check(client: ModelClient, arm: Arm) -> None:
 
 
 def _models(arm: Arm) -> list[ModelRef]:
-    counsel = [] if arm.preset is None or arm.donor else [model for _key, model in arm.preset.models(arm.model)]
+    counsel = (
+        [] if arm.preset is None or arm.donor else [model for _key, model in preflight.models(arm.preset, arm.model)]
+    )
     return list(dict.fromkeys([arm.model, *counsel]))
 
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from agent.session.clean import clean_value
 from moa.counsel import delivery, guidance, keep
-from moa.counsel.cadence import WITHHELD, Cadence, Decision, decide
+from moa.counsel.cadence import WITHHELD, Decision, decide
 from moa.panel.tasks import ANSWER
+from moa.preset.cadence import Cadence
 from moa.serve.counsel import side_calls
 from moa.serve.counsel.panels import Advice
 from moa.serve.counsel.standing import given, history

@@ -6,8 +6,9 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from moa.preset.preset import MAIN, PANELS, Preset, Reference
+from moa.preset.preset import MAIN, Preset, Reference
 from moa.serve.fusion.parameters import WEB_TOOLS, Fusion, invalid
+from moa.store.reading import PANELS
 
 if TYPE_CHECKING:
     from agent.llm.request import ModelRef

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from moa.preset.names import display_names, safe_name
+from moa.panel.names import display_names, safe_name
 from moa.serve.fusion.panel import slug_of
 
 if TYPE_CHECKING:

@@ -26,8 +26,8 @@ from moa.aggregate.aggregator import AggregatorSpec, aggregate
 from moa.aggregate.comparer import brief
 from moa.aggregate.result import Aggregation, raw, vote
 from moa.panel.briefing import Rendering, render
+from moa.panel.names import display_names, family
 from moa.panel.outcome import Answer
-from moa.preset.names import display_names, family
 from tests.support.answers import answer, three
 from tests.support.scripted import Line, ScriptedClient, reply_of
 

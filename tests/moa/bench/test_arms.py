@@ -13,7 +13,8 @@ from moa.bench import arms, engine, runs
 from moa.bench.counselled import shuffled
 from moa.bench.items import Item, Suite
 from moa.bench.report import report
-from moa.preset.preset import Preset, read
+from moa.preset.preset import Preset
+from moa.store.reading import read
 from tests.support.scripted import Line, ScriptedClient
 
 MAIN = ModelRef("x", "main")

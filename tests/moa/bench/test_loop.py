@@ -18,7 +18,7 @@ from moa.bench.loop import arms as loop_arms
 from moa.bench.repo.repository import COMMAND, Kind, Repository
 from moa.bench.repo.suite import ALL
 from moa.cli.main import main
-from moa.preset.preset import read
+from moa.store.reading import read
 from tests.support import repo_models as models
 from tests.support.endpoint import ScriptedEndpoint
 from tests.support.program import endpoint_config, preset_text

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.llm.money import Total
-from moa.counsel.cadence import Cadence, Receipts, decide, decide_stop
+from moa.counsel.cadence import Receipts, decide, decide_stop
+from moa.preset.cadence import Cadence
 
 SIGNALS = st.lists(st.sampled_from(["tool_error", "same_result"]), unique=True)
 

@@ -18,7 +18,8 @@ from agent.llm.stream import ReasoningDelta, Reply, Started, StreamEvent, TextDe
 from moa.aggregate.methods import METHODS
 from moa.panel.outcome import Answer
 from moa.panel.panel import Panel, Round
-from moa.preset.preset import Member, Preset, read
+from moa.preset.preset import Member, Preset
+from moa.store.reading import read
 from tests.support.scripted import After, Line, ScriptedClient, reply_of
 
 CONTEXT = CallContext("main", session="s", run="r", turn="t", iteration=1)

@@ -14,7 +14,7 @@ from agent.llm.request import ModelRef
 from agent.session.session import Session
 from moa.counsel import restore
 from moa.counsel.record import KIND
-from moa.preset.preset import read
+from moa.store.reading import read
 from tests.support.endpoint import ScriptedEndpoint
 from tests.support.script import ANALYSIS, Behaviour, Say, Script
 from tests.support.serving import PRESET, Serving

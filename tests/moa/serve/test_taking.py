@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from moa.counsel.cadence import Cadence
+from moa.preset.cadence import Cadence
 from tests.moa.serve.test_anchors import points
 from tests.support.script import Say
 from tests.support.served import PRESET, WIRES, Client, Desk

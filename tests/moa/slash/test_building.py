@@ -23,7 +23,7 @@ from agent.local import discover as discovering
 from agent.ui.line.mode import LineMode
 from agent.ui.tui.dialogs.choices import ChoicesScreen
 from agent.ui.tui.dialogs.first_run import FirstRun
-from moa.preset.at_hand import Offered, in_order, sensible
+from moa.store.at_hand import Offered, in_order, sensible
 from tests.agent.local.test_discover import OLLAMA, serving
 from tests.support.endpoint import ScriptedEndpoint
 from tests.support.program import Program, endpoint_config

@@ -10,9 +10,9 @@ import pytest
 from agent.errors import UsageError
 from agent.llm.request import ModelRef
 from moa.preset.preset import Preset
-from moa.preset.store import load
 from moa.serve.fusion.panel import preset_for
 from moa.serve.fusion.parameters import find_plugin, read_tool
+from moa.store.store import load
 
 ENDPOINTS = ("openrouter", "ollama", "fake")
 OUTER = ModelRef("fake", "outer")

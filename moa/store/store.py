@@ -122,7 +122,7 @@ def descriptions(config_dir: Path, project_dir: Path | None = None) -> list[tupl
 
 def read_all(config_dir: Path, project_dir: Path | None = None) -> list[tuple[Found, Preset | None, str | None]]:
     """Every preset, or what is wrong with its file."""
-    from moa.preset.preset import read
+    from moa.store.reading import read
 
     rows: list[tuple[Found, Preset | None, str | None]] = []
     for found in find(config_dir, project_dir).values():
@@ -180,7 +180,7 @@ def copy(name: str, target: str, *, config_dir: Path, project_dir: Path | None =
 
 def create(name: str, text: str, *, config_dir: Path) -> Path:
     """Write a new preset into the user's folder. Raises UsageError where the name is taken or the text is no preset, StateError."""
-    from moa.preset.preset import check_name, read
+    from moa.store.reading import check_name, read
 
     path = config_dir / "presets" / f"{name}.toml"
     check_name(name, path)
@@ -200,7 +200,7 @@ def save(path: Path, changes: Mapping[str, Any]) -> Preset:
     import tomlkit
     from tomlkit.exceptions import ParseError
 
-    from moa.preset.preset import read
+    from moa.store.reading import read
 
     try:
         document: Any = tomlkit.parse(text_at(path))
@@ -237,7 +237,7 @@ def load(name: str, *, config_dir: Path, project_dir: Path | None = None, cwd: P
 
     Raises UsageError that names file, key and remedy.
     """
-    from moa.preset.preset import read
+    from moa.store.reading import read
 
     path = locate(name, config_dir=config_dir, project_dir=project_dir, cwd=cwd).path
     return read(text_at(path), name=name, path=path)

@@ -13,9 +13,11 @@ from agent.llm.models import prices
 from agent.llm.models.endpoint import WELL_KNOWN
 from agent.llm.request import ModelRef
 from agent.local.catalogue import FETCHABLE
-from moa.preset import store
-from moa.preset.preset import VERBS, Preset, read
-from moa.preset.store import load
+from moa import preflight
+from moa.preset.preset import Preset
+from moa.store import store
+from moa.store.reading import VERBS, read
+from moa.store.store import load
 
 ONE = '[[references]]\nmodel = "a:b"\n'
 FILE = Path("some/x.toml")
@@ -69,7 +71,9 @@ def test_the_presets_that_ship_and_their_families() -> None:
 @pytest.mark.parametrize("name", SHIPPED)
 def test_every_model_of_a_shipped_preset_is_in_the_price_list_and_the_newest_of_its_family(name: str) -> None:
     preset = load(name, config_dir=Path("nowhere"))
-    named = [model for _key, model in preset.models(None)] + ([ModelRef.parse(preset.main)] if preset.main else [])
+    named = [model for _key, model in preflight.models(preset, None)] + (
+        [ModelRef.parse(preset.main)] if preset.main else []
+    )
     listed = json.loads(Path(prices.__file__).with_name("prices.json").read_bytes())["endpoints"]["openrouter"]["exact"]
     for model in named:
         if name == "local":
@@ -93,8 +97,8 @@ def test_main_as_a_member_is_the_model_that_acts() -> None:
     preset = parsed('[[references]]\nmodel = "main"\ncount = 2\n[[references]]\nmodel = "a:b"\n')
     main = ModelRef("x", "y")
     assert [str(member.model) for member in preset.resolved(main).members] == ["x:y", "x:y", "a:b"]
-    assert [str(model) for _key, model in preset.models(main)] == ["x:y", "x:y", "a:b"]
-    assert [str(model) for _key, model in preset.models(None)] == ["a:b"]
+    assert [str(model) for _key, model in preflight.models(preset, main)] == ["x:y", "x:y", "a:b"]
+    assert [str(model) for _key, model in preflight.models(preset, None)] == ["a:b"]
     assert preset.resolved(None) is preset and parsed(ONE).resolved(main).members == parsed(ONE).members
 
 
@@ -118,7 +122,7 @@ def test_what_a_preset_says_of_the_main_model_of_silence_and_of_the_aggregator()
         "main",
         "e:f",
     )
-    assert [str(model) for _key, model in preset.models(ModelRef("x", "y"))] == ["a:b", "x:y", "e:f", "c:d"]
+    assert [str(model) for _key, model in preflight.models(preset, ModelRef("x", "y"))] == ["a:b", "x:y", "e:f", "c:d"]
 
 
 def test_count_writes_seats_out_and_disabled_ones_are_dropped() -> None:

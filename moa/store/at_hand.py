@@ -12,7 +12,7 @@ from agent.errors import UsageError
 from agent.llm.errors import ModelError
 from agent.llm.models.endpoint import WELL_KNOWN
 from agent.llm.request import ModelRef
-from moa.preset.names import family, related
+from moa.panel.names import family, related
 
 if TYPE_CHECKING:
     from agent.config.config import Config
