@@ -1,5 +1,6 @@
 """`moa serve` in front of an upstream that answers at once: processor time a passed-on request, books kept, beside a bare starlette relay
-and LiteLLM's proxy (where `MOA_BENCH_LITELLM` names its program), and what happens at 500 clients."""
+and LiteLLM's proxy (where `MOA_BENCH_LITELLM` names its program), and what happens at 500 clients. And counsel: a panel of three with an
+aggregator, whose calls answer at once, and after three seconds each."""
 
 from __future__ import annotations
 
@@ -15,11 +16,17 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.figures import Figure, median
+from tests.bench.serve_child import SLOW_S
 
 ALONE, CROWD = 200, 500
 OWN_MS, MARGIN_MS = 2.3, 0.5
 """LiteLLM 1.108.7 needs 22 to 25 ms."""
 OF_LITELLM, OF_ITS_P50 = 0.1, 0.2
+TURN_MS, OVER_MS, TURN_MARGIN_MS = 20.0, 20.0, 4.0
+"""Of processor time a turn of a panel, and over the time of the scripted answers (which is none)."""
+TURNS, SLOW_CLIENTS, SLOWER = 60, 64, 1.15
+CALLS_IN_A_ROW = 3
+"""A panel's turn: members, aggregator, answer."""
 KEY = "moa-key-of-the-bench-0123456789"
 TICK = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 
@@ -33,6 +40,17 @@ max_concurrency = 1000
 price = {{ prompt = 1.0, completion = 2.0 }}
 context_window = 100000
 max_output = 4000
+"""
+PANEL = """
+main = "up:{speed}m"
+[[references]]
+model = "up:{speed}a"
+[[references]]
+model = "up:{speed}b"
+[[references]]
+model = "up:{speed}c"
+[aggregator]
+model = "up:{speed}judge"
 """
 
 
@@ -63,12 +81,14 @@ def processor_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICK
 
 
-async def ask(port: int, body: bytes, each: int, times: list[float], failed: list[str]) -> None:
-    """One client: so many requests, one after the other, on one connection."""
+async def ask(port: int, model: str, name: str, each: int, times: list[float], failed: list[str]) -> None:
+    """One client: so many requests, one after the other, on one connection; no two are the same."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nauthorization: Bearer {KEY}\r\n"
-    request = f"{head}content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
-    for _ in range(each):
+    for number in range(each):
+        messages = [{"role": "user", "content": f"{name} {number} " + "word " * 200}]
+        body = json.dumps({"model": model, "messages": messages, "stream": True}).encode()
+        request = f"{head}content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
         began = time.monotonic()
         writer.write(request)
         try:
@@ -82,13 +102,12 @@ async def ask(port: int, body: bytes, each: int, times: list[float], failed: lis
     writer.close()
 
 
-async def load(port: int, clients: int, each: int) -> tuple[list[float], list[str]]:
+async def load(port: int, clients: int, each: int, model: str = "up:m") -> tuple[list[float], list[str]]:
     """So many clients at once: how long each request took, and what failed."""
-    messages = [{"role": "user", "content": "word " * 200}]
-    body = json.dumps({"model": "up:m", "messages": messages, "stream": True}).encode()
     times: list[float] = []
     failed: list[str] = []
-    await asyncio.gather(*(ask(port, body, each, times, failed) for _ in range(clients)), return_exceptions=False)
+    run = time.monotonic_ns()
+    await asyncio.gather(*(ask(port, model, f"{run} {at}", each, times, failed) for at in range(clients)))
     return times, failed
 
 
@@ -105,6 +124,26 @@ def measured(pid: int, port: int, rounds: int) -> tuple[float, float, list[str]]
     return median(costs), median(times), failed + bad
 
 
+def counselled(pid: int, port: int, rounds: int) -> Iterator[Figure]:
+    """The figures of turns with a panel."""
+    asyncio.run(load(port, 1, 5, "moa/fast"))
+    costs, took, failed = [], [], []
+    for _ in range(rounds):
+        before = processor_s(pid)
+        times, bad = asyncio.run(load(port, 1, TURNS, "moa/fast"))
+        costs.append(1000 * (processor_s(pid) - before) / TURNS)
+        took.append(1000 * median(times))
+        failed += bad
+    yield Figure("a turn of a panel: processor time", median(costs), "ms", TURN_MS, TURN_MARGIN_MS)
+    yield Figure("a turn of a panel: beyond the scripted answers", median(took), "ms", OVER_MS, TURN_MARGIN_MS)
+    times, bad = asyncio.run(load(port, SLOW_CLIENTS, 1, "moa/slow"))
+    scripted = CALLS_IN_A_ROW * SLOW_S
+    name = f"a turn at {SLOW_CLIENTS} clients, of its scripted {scripted:g} s"
+    yield Figure(name, median(times) / scripted, "×", SLOWER, note=f"slowest {max(times) / scripted:.2f}")
+    failed += bad
+    yield Figure("turns that failed", len(failed), "", 0, note="; ".join(sorted(set(failed)))[:80])
+
+
 def measure(folder: Path, python: Path, rounds: int | None) -> Iterator[tuple[str, list[Figure]]]:
     """The figures, all of one run."""
     rounds = rounds or 3
@@ -113,23 +152,32 @@ def measure(folder: Path, python: Path, rounds: int | None) -> Iterator[tuple[st
         _pid, line = stack.enter_context(started([*here, "upstream"]))
         up = int(line)
         found: dict[str, tuple[float, float, list[str]]] = {}
+        turns: dict[str, list[Figure]] = {}
         with started([*here, "relay", str(up)]) as (pid, line):
             found["a bare relay"] = measured(pid, int(line), rounds)
         for loop in ("uvloop", "asyncio"):
             env = _env(folder / loop, up) | ({"MOA_SERVE_LOOP": "asyncio"} if loop == "asyncio" else {})
             command = [str(python.parent / "moa"), "serve", "--port", "0"]
             with started(command, env, ready="listening") as (pid, line):
-                found[f"moa serve, {loop}"] = measured(pid, int(line.rpartition(":")[2]), rounds)
+                port = int(line.rpartition(":")[2])
+                found[f"moa serve, {loop}"] = measured(pid, port, rounds)
+                turns[loop] = list(counselled(pid, port, rounds))
         if program := os.environ.get("MOA_BENCH_LITELLM"):
             found["LiteLLM"] = _litellm(Path(program), folder, up, rounds)
         else:
             print("  MOA_BENCH_LITELLM names no litellm program: LiteLLM is left out")
     yield "serve: requests passed on, streamed, books kept", list(_figures(found))
+    for loop, figures in turns.items():
+        yield f"serve: counsel of three and an aggregator, {loop}", figures
 
 
 def _env(folder: Path, up: int) -> dict[str, str]:
     (folder / "config").mkdir(parents=True)
     (folder / "config" / "config.toml").write_text(CONFIG.format(port=up))
+    presets = folder / "config" / "presets"
+    presets.mkdir()
+    for name, speed in (("fast", ""), ("slow", "slow-")):
+        (presets / f"{name}.toml").write_text(PANEL.format(speed=speed))
     places = {f"MOA_{name.upper()}_DIR": str(folder / name) for name in ("config", "state", "cache")}
     return {**places, "UP_KEY": "upstream-key-0123456789", "MOA_SERVE_KEY": KEY}
 

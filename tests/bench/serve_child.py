@@ -1,6 +1,7 @@
 """Processes of the bench of `moa serve`: `python -m tests.bench.serve_child upstream|relay PORT_OF_UPSTREAM` prints its port and serves.
 
-`upstream` answers every call at once with a stream of Chat Completions; `relay` is the least that a program in between can be: starlette,
+`upstream` answers every call with a stream of Chat Completions, at once, or after SLOW_S where the model is called slow-…, and with an analysis
+where it is called …judge; `relay` is the least that a program in between can be: starlette,
 httpx, bytes in and out, no ledger.
 """
 
@@ -10,13 +11,16 @@ import asyncio
 import json
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
+from tests.support.script import ANALYSIS
+
 TOKENS = 30
+SLOW_S = 3.0
 
 
-def answer() -> bytes:
+def answer(words: Sequence[str] = ("word ",) * TOKENS) -> bytes:
     """A whole answer, chunked transfer and all."""
 
     def chunk(delta: dict[str, Any], finish: str | None = None, **more: Any) -> bytes:
@@ -25,7 +29,7 @@ def answer() -> bytes:
         return b"data: " + json.dumps({**value, "choices": choices, **more}).encode() + b"\n\n"
 
     usage = {"prompt_tokens": 40, "completion_tokens": TOKENS, "total_tokens": 40 + TOKENS}
-    events = [chunk({"role": "assistant", "content": ""}), *(chunk({"content": "word "}) for _ in range(TOKENS))]
+    events = [chunk({"role": "assistant", "content": ""}), *(chunk({"content": word}) for word in words)]
     events += [chunk({}, "stop", usage=usage), b"data: [DONE]\n\n"]
     head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
     return head + b"".join(b"%x\r\n%b\r\n" % (len(each), each) for each in events) + b"0\r\n\r\n"
@@ -38,6 +42,7 @@ class Upstream(asyncio.Protocol):
         self._transport: Any = transport
         self._buffer = b""
         self._answer = answer()
+        self._analysis = answer((json.dumps({**ANALYSIS, "severity": "concern"}),))
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
@@ -47,8 +52,15 @@ class Upstream(asyncio.Protocol):
             length = int(rest.split(b"\r\n", 1)[0]) if rest else 0
             if len(self._buffer) < at + 4 + length:
                 return
+            body = self._buffer[at + 4 : at + 4 + length]
             self._buffer = self._buffer[at + 4 + length :]
-            self._transport.write(self._answer)
+            _before, _name, model = body.partition(b'"model":')
+            name = model.split(b'"', 2)[1] if model else b""
+            said = self._analysis if name.endswith(b"judge") else self._answer
+            if name.startswith(b"slow-"):
+                asyncio.get_running_loop().call_later(SLOW_S, self._transport.write, said)
+            else:
+                self._transport.write(said)
 
 
 def bound() -> socket.socket:
