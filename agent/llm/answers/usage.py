@@ -65,7 +65,11 @@ class UsageReport:
 
     def add(self, usage: dict[str, Any], timings: dict[str, Any] | None = None, *, begun: bool = False) -> None:
         """Take a `usage` object, and llama.cpp's `timings`. `begun`: the answer has only begun, so a length in it is none."""
-        counts = {name: value for name in _NAMES if (value := _find({**usage, "timings": timings}, name)) is not None}
+        if not usage and not timings:  # nearly every event of a stream
+            self._length_open = self._length_open or begun
+            return
+        said = {**usage, "timings": timings}
+        counts = {name: value for name in _NAMES if (value := _find(said, name)) is not None}
         lengths = [name for name in _LENGTHS if name in counts]
         if begun:
             self._length_open = True
