@@ -11,10 +11,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agent.approval.approval import Approvals, Approver, remember_rule
+from agent.approval.approval import Approvals, Approver
 from agent.client import caps_of, make_client
 from agent.commands import CommandTable
 from agent.config.config import Config, load_config
+from agent.config.edit import add_to_list
 from agent.context.opening import Opening
 from agent.delegate.tool import delegates
 from agent.errors import UsageError
@@ -167,7 +168,7 @@ class _Assembly:
             config.allow,
             deny_paths=self.deny_paths,
             approver=self.given.approver,
-            remember=partial(remember_rule, paths.config_file),
+            remember=partial(add_to_list, paths.config_file, ("approve", "allow")),
             protected=(paths.config, paths.state),
             file=str(paths.config_file),
         )

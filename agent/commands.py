@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from agent.errors import UsageError
+from agent.text.nearest import did_you_mean
 
 if TYPE_CHECKING:
     from agent.events import Emit
@@ -153,12 +154,10 @@ class CommandTable:
             return self.commands[word], args.strip()
         if not word or not word.replace("-", "").replace("_", "").isalnum():
             return None
-        import difflib
-
-        near = difflib.get_close_matches(word, (*self.commands, *ALIASES), n=1, cutoff=0.7)
+        known = (*self.commands, *ALIASES)
         raise UsageError(
             f"there is no command /{word}",
-            remedy=f"did you mean /{near[0]}?" if near else "/help lists the commands",
+            remedy=did_you_mean(word, known, "/help lists the commands", before="/", cutoff=0.7),
             kind="unknown_command",
         )
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from agent.admin.sessions import configuration
+from agent.config.edit import add_to_list
 from agent.config.trust import (
     Digests,
     changes,
@@ -20,7 +21,6 @@ from agent.config.trust import (
 )
 from agent.context import skills
 from agent.errors import StateError, UsageError
-from agent.files import text_file
 from agent.slash.user_commands import described
 from agent.text.cleaning import visible
 
@@ -95,22 +95,8 @@ def trust(offer: Offer) -> str:
     if not write_seen(config, {**read_seen(config), root: offer.digests}):
         raise StateError(f"{seen_file(config)} can't be written", remedy="check its permissions")
     if root not in config.trusted:
-        _add_folder(file, root)
+        add_to_list(file, ("trust", "folders"), root)
     return (
         f"{root} is trusted from now on, as it is ({file}); its presets can name only endpoints that you have opened yourself, and after a change of "
         ".moa or AGENTS.md you are asked again"
     )
-
-
-def _add_folder(file: Path, root: str) -> None:
-    import tomlkit
-
-    from agent.files.own_files import make_folder, write_atomically
-
-    document = tomlkit.parse(text_file.read(file) if file.exists() else "")
-    document.setdefault("trust", tomlkit.table()).setdefault("folders", tomlkit.array()).append(root)
-    try:
-        make_folder(file.parent)
-        write_atomically(file, tomlkit.dumps(document).encode())
-    except OSError as error:
-        raise StateError(f"{file} can't be written: {error.strerror}", remedy="check its permissions") from error

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, cast, get_args
 
 from agent.approval.rules import Rule, suggest_rule
-from agent.errors import StateError, UsageError
-from agent.files import text_file
+from agent.errors import UsageError
 from agent.files.deny_paths import BUILT_IN, DenyPaths, denial
 from agent.files.protected import why_protected
 from agent.tools.base import Place, Subject, Tool, ToolContext, ToolError, place_of
@@ -33,7 +32,6 @@ __all__ = [
     "UserAnswer",
     "next_mode",
     "parse_mode",
-    "remember_rule",
     "suggest_rule",
 ]
 
@@ -107,7 +105,7 @@ class Approvals:
     """Decides about tool calls, over a session. `mode` may be changed at any time (`/approve`).
 
     `rules` are the remembered ones, as text (`[approve] allow`); a wrong one raises UsageError naming `file`. `remember` is called with
-    a rule that the user answered "always" to (normally `remember_rule` on the config file); without it "always" holds for the session.
+    a rule that the user answered "always" to (normally it is put into the config file); without it "always" holds for the session.
     `protected` are folders of the program's own (settings, state): changing them asks, too. `alone` says whether work goes on that nobody
     watches; the host sets it.
     """
@@ -326,34 +324,3 @@ async def _preview(
         return await tool.preview(context, arguments), digest
     except ToolError:
         return None, digest  # the call will fail by itself, and tell the model why
-
-
-def remember_rule(config_file: Path, rule: str) -> None:
-    """Add a rule to `[approve] allow` in a config file, keeping its comments and order; the file is made where there is none.
-
-    Raises UsageError where the file is not TOML or the key is something else, StateError where it can't be written.
-    """
-    import tomlkit
-    from tomlkit.exceptions import TOMLKitError
-
-    from agent.files.own_files import make_folder, write_atomically
-
-    target = config_file.resolve()
-    try:
-        document = tomlkit.parse(text_file.read(target) if target.exists() else "")
-    except (TOMLKitError, UnicodeDecodeError) as error:
-        raise UsageError(f"{config_file}: {error}", remedy="fix the file; the rule was not remembered") from error
-    except OSError as error:
-        raise StateError(f"{config_file} can't be read: {error.strerror}", remedy="check its permissions") from error
-    approve = document.setdefault("approve", tomlkit.table())
-    allow = approve.setdefault("allow", tomlkit.array()) if isinstance(approve, dict) else None
-    if not isinstance(allow, list):
-        raise UsageError(f"{config_file}: approve.allow is not a list", remedy='write allow = ["…"] under [approve]')
-    if rule in allow:
-        return
-    allow.append(rule)
-    try:
-        make_folder(target.parent)
-        write_atomically(target, tomlkit.dumps(document).encode())
-    except OSError as error:
-        raise StateError(f"{config_file} can't be written: {error.strerror}", remedy="check its permissions") from error

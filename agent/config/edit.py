@@ -35,6 +35,23 @@ def update(file: Path, values: Mapping[tuple[str, ...], Any]) -> None:
     _write(file, document)
 
 
+def add_to_list(file: Path, keys: tuple[str, str], value: str) -> None:
+    """Put a text at the end of a list, where it is not in it already. Raises what `set_value` raises, and UsageError where no list is there."""
+    import tomlkit
+
+    document = _parsed(file)
+    name = ".".join(keys)
+    table = document.setdefault(keys[0], tomlkit.table())
+    found = table.setdefault(keys[1], tomlkit.array()) if isinstance(table, dict) else None
+    if not isinstance(found, list):
+        raise UsageError(
+            f"{file}: {name} is not a list", remedy=f'write {keys[1]} = ["…"] under [{keys[0]}]', kind="config"
+        )
+    if value not in found:
+        found.append(value)
+        _write(file, document)
+
+
 def remove_table(file: Path, keys: tuple[str, ...]) -> None:
     """Take a table out, and those around it that are empty then. Nothing happens where it is not there. Raises what `set_value` raises."""
     document = _parsed(file)

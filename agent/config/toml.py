@@ -13,6 +13,7 @@ from typing import Any
 from agent.errors import UsageError
 from agent.files import text_file
 from agent.text.foreign_json import MOST_DEPTH, MOST_DIGITS, within_bounds
+from agent.text.nearest import did_you_mean
 
 MOST_NUMBER = 10**12
 """Where a key has no bound of its own."""
@@ -117,10 +118,7 @@ class Table:
         """Raises UsageError for the first key that is unknown, with the nearest known one."""
         for key in self.data:
             if key not in self.asked:
-                import difflib
-
-                near = difflib.get_close_matches(key, self.asked, n=1)
-                remedy = f"did you mean {near[0]}?" if near else "known here: " + ", ".join(sorted(self.asked))
+                remedy = did_you_mean(key, self.asked, "known here: " + ", ".join(sorted(self.asked)))
                 raise self.error(key, "is not a known key", remedy)
 
     def _get(self, key: str, kind: type | tuple[type, ...], what: str, default: Any) -> Any:

@@ -16,6 +16,7 @@ from agent.llm.net.http import Http
 from agent.llm.net.queue import Gate
 from agent.llm.net.retry import RetryPolicy
 from agent.llm.stream import Finished
+from agent.text.nearest import nearest
 
 if TYPE_CHECKING:
     import httpx
@@ -95,9 +96,9 @@ class ModelClient:
             return found
         from agent.errors import UsageError
 
-        nearest = _nearest(name, self._endpoints)
+        near = nearest(name, self._endpoints)
         raise UsageError(
-            f"there is no endpoint {name!r}" + (f"; did you mean {nearest!r}?" if nearest else ""),
+            f"there is no endpoint {name!r}" + (f"; did you mean {near!r}?" if near else ""),
             remedy=f"models are written ENDPOINT:MODEL; describe a new endpoint under [endpoints.{name}] in config.toml",
             kind="unknown_endpoint",
         )
@@ -320,9 +321,3 @@ def _missing_key(endpoint: Endpoint) -> UsageError:
         remedy=f"export {endpoint.api_key_env}=…, or name another variable as api_key_env under [endpoints.{endpoint.name}] in config.toml",
         kind="missing_key",
     )
-
-
-def _nearest(name: str, names: Mapping[str, Endpoint]) -> str | None:
-    from difflib import get_close_matches
-
-    return next(iter(get_close_matches(name, list(names), n=1)), None)

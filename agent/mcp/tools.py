@@ -13,8 +13,9 @@ from agent.files.deny_paths import denial
 from agent.llm.request import ToolSpec
 from agent.mcp.results import rendered
 from agent.text.cleaning import harmless, visible
+from agent.text.encodable import whole
 from agent.text.numbers import plural
-from agent.tools.base import Kind, Subject, Tool, ToolContext, ToolError, ToolResult, encodable
+from agent.tools.base import Kind, Subject, Tool, ToolContext, ToolError, ToolResult
 from agent.tools.lib.validate import validate
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ async def _call(connection: Connection, tool: str, arguments: dict[str, Any], co
     result = await connection.call(tool, arguments, context.progress)
     file = context.scratch / f"mcp-{connection.name}-{secrets.token_hex(4)}.txt"
     text, kept = rendered(result.content, result.structured_content, file)
-    return ToolResult(encodable(text), is_error=bool(result.is_error), full_output=kept)
+    return ToolResult(whole(text), is_error=bool(result.is_error), full_output=kept)
 
 
 def _check_path(text: str, context: ToolContext) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 
 from agent.commands import Said
 from agent.errors import UsageError
+from agent.text.nearest import nearest
 from agent.views import MarkdownView
 
 
@@ -17,14 +18,11 @@ def nothing(command: str, args: str) -> None:
 
 def one_of(command: str, word: str, choices: Iterable[str]) -> str:
     """The word, where it is one of the choices. Raises UsageError with the nearest of them."""
-    import difflib
-
     known = list(choices)
     if word in known:
         return word
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    listed = "one of: " + ", ".join(known)
-    remedy = f"did you mean /{command} {near[0]}? ({listed})" if near else listed
+    near, listed = nearest(word, known, cutoff=0.5), "one of: " + ", ".join(known)
+    remedy = f"did you mean /{command} {near}? ({listed})" if near else listed
     raise UsageError(f"/{command} {word}: unknown argument", remedy=remedy)
 
 

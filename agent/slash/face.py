@@ -8,6 +8,7 @@ from agent.approval.approval import MODES, parse_mode
 from agent.commands import Act, Command, CommandContext, Completion, Result, Said
 from agent.errors import UsageError
 from agent.slash.arguments import nothing, said
+from agent.text.nearest import did_you_mean
 from agent.views import TableView
 
 if TYPE_CHECKING:
@@ -79,12 +80,9 @@ def _help(host: Host, args: str) -> Result:
     name = args.lstrip("/").split()[0]
     command = table.get(name)
     if command is None:
-        import difflib
-
-        near = difflib.get_close_matches(name, table, n=1, cutoff=0.5)
         raise UsageError(
             f"there is no command /{name}",
-            remedy=f"did you mean /{near[0]}?" if near else "/help shows all",
+            remedy=did_you_mean(name, table, "/help shows all", before="/", cutoff=0.5),
             kind="unknown_command",
         )
     when = "at any time" if command.busy_ok else "when the agent is not working; while it works, it waits"

@@ -11,6 +11,7 @@ from agent.llm.models.effort import check as check_effort
 from agent.llm.request import ModelRef
 from agent.loop.main_model import MODEL, effort_remark, resolve
 from agent.slash.arguments import code, said
+from agent.text.nearest import nearest
 from agent.views import TableView
 
 if TYPE_CHECKING:
@@ -112,8 +113,6 @@ def _switch(host: Host, context: CommandContext, name: str) -> Result:
 
 
 def _nearest(host: Host, name: str) -> str | None:
-    import difflib
-
     known = _known(host)
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6) or [each for each in known if name in each][:1]
-    return f"did you mean {near[0]}?" if near else None
+    near = nearest(name, known) or next((each for each in known if name in each), None)
+    return f"did you mean {near}?" if near else None

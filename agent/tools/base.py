@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 from agent.files.deny_paths import denial
 from agent.files.in_use import in_use
 from agent.llm.request import ToolSpec
+from agent.text.encodable import whole
 
 if TYPE_CHECKING:
     from agent.events import AgentEvent
@@ -140,16 +141,7 @@ class ToolContext:
     def show(self, path: Path) -> str:
         """A path as models and people are shown it: from the working folder where it lies inside, else absolute."""
         cwd = self.cwd.resolve()
-        return encodable(path.relative_to(cwd).as_posix() if path.is_relative_to(cwd) else str(path))
-
-
-def encodable(text: str) -> str:
-    """Text that can go on any wire and into any file: what is left of bytes or escapes that were no text becomes a replacement character."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return text
+        return whole(path.relative_to(cwd).as_posix() if path.is_relative_to(cwd) else str(path))
 
 
 class Subject(NamedTuple):

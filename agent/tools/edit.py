@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 from agent.llm.request import ToolSpec
-from agent.tools.base import Change, Kind, Subject, Tool, ToolContext, ToolError, ToolResult, encodable
+from agent.text.encodable import whole
+from agent.tools.base import Change, Kind, Subject, Tool, ToolContext, ToolError, ToolResult
 from agent.tools.lib.diffs import unified_diff
 from agent.tools.lib.files import TextFile, changed_since_seen, digest, load_text, save
 
@@ -100,7 +101,7 @@ def _plan(context: ToolContext, path: Path, arguments: dict[str, Any]) -> _Chang
         raise ToolError("old and new are the same; nothing to change")
     found = list(_occurrences(old, file.text))
     if not found:
-        raise ToolError(encodable(f"old does not occur in {shown}{_near_misses(old, file.text)}"))
+        raise ToolError(whole(f"old does not occur in {shown}{_near_misses(old, file.text)}"))
     if len(found) > 1:
         lines = ", ".join(str(file.text.count("\n", 0, start) + 1) for start, _ in found[:MAX_LISTED])
         more = ", …" if len(found) > MAX_LISTED else ""

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
 
 from agent.llm.request import ToolSpec
-from agent.tools.base import Kind, Tool, ToolContext, ToolError, ToolResult, encodable
+from agent.text.encodable import whole
+from agent.tools.base import Kind, Tool, ToolContext, ToolError, ToolResult
 from agent.tools.lib.files import MAX_HASHED, binary_kind, load_text, open_regular, stat_mark
 
 MAX_LINES = 2_000
@@ -73,7 +74,7 @@ def _list_folder(context: ToolContext, path: Path) -> str:
     except OSError as error:
         raise ToolError(f"{shown} can't be listed: {error.strerror}") from error
     names.sort()
-    lines = [encodable(name) + ("/" if folder else "") for name, folder in names[:MAX_ENTRIES]]
+    lines = [whole(name) + ("/" if folder else "") for name, folder in names[:MAX_ENTRIES]]
     if len(names) > MAX_ENTRIES:
         lines.append(f"… and {len(names) - MAX_ENTRIES:,} more; use glob")
     return f"{shown} is a folder with {len(names):,} entries:\n" + "\n".join(lines)
@@ -92,11 +93,11 @@ def _read_file(context: ToolContext, path: Path, offset: int, limit: int) -> tup
             raise ToolError(text)
         file.seek(0)
         if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
-            whole = load_text(context, path)
-            data = io.BytesIO(whole.text.encode("utf-8", "replace"))
+            loaded = load_text(context, path)
+            data = io.BytesIO(loaded.text.encode("utf-8", "replace"))
             window = _Window(offset, limit)
             window.scan(data, None, to_end=True)
-            return window.render(shown, status.st_size), whole.digest
+            return window.render(shown, status.st_size), loaded.digest
         window = _Window(offset, limit)
         if status.st_size <= MAX_HASHED:
             hasher = hashlib.sha256()

@@ -34,13 +34,12 @@ def _print_mode(words: list[str]) -> list[str]:
 
 def _no_command(prompt: str) -> None:
     """A word that is nearly a command is none to send to a model. Raises UsageError."""
-    from difflib import get_close_matches
-
     from agent.errors import UsageError
+    from agent.text.nearest import nearest
 
-    if near := get_close_matches(prompt, COMMANDS, n=1, cutoff=0.6):
+    if near := nearest(prompt, COMMANDS):
         raise UsageError(
-            f"there is no command {prompt}", remedy=f'did you mean moa {near[0]}? A message of several words: moa "…"'
+            f"there is no command {prompt}", remedy=f'did you mean moa {near}? A message of several words: moa "…"'
         )
 
 

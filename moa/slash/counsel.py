@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from agent.commands import CommandContext, Completion, Result, RunTurn, Said
 from agent.errors import UsageError
 from agent.llm.money import Total
+from agent.text.nearest import nearest
 from agent.text.numbers import whole_number
 from agent.views import MarkdownView, TableView
 from moa import preflight
@@ -97,11 +98,9 @@ async def arm(moa: Armed, context: CommandContext, name: str, rest: str) -> Resu
 
 def _unknown(word: str, presets: list[str]) -> UsageError:
     """Neither a verb nor a preset."""
-    import difflib
-
-    near = difflib.get_close_matches(word, [*VERBS, *presets], n=1, cutoff=0.5)
+    near = nearest(word, (*VERBS, *presets), cutoff=0.5)
     listed = f"verbs: {', '.join(VERBS)}; presets: {', '.join(sorted(presets))}"
-    remedy = f"did you mean /moa {near[0]}? ({listed})" if near else listed
+    remedy = f"did you mean /moa {near}? ({listed})" if near else listed
     return UsageError(f"/moa {word}: no such verb or preset", remedy=remedy, kind="unknown_preset")
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from agent.errors import StateError, UsageError
 from agent.files import text_file
+from agent.text.nearest import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -94,11 +95,8 @@ def untrusted(name: str, cwd: Path | None = None) -> UsageError | None:
 
 def unknown(name: str, known: list[str]) -> UsageError:
     """The error for a preset that is not there."""
-    import difflib
-
-    near = difflib.get_close_matches(name[:200], known, n=1, cutoff=0.5)
-    listed = "presets: " + ", ".join(known)
-    remedy = f"did you mean {near[0]}? ({listed})" if near else f"{listed}; `moa preset new NAME` makes one"
+    near, listed = nearest(name, known, cutoff=0.5), "presets: " + ", ".join(known)
+    remedy = f"did you mean {near}? ({listed})" if near else f"{listed}; `moa preset new NAME` makes one"
     return UsageError(f"there is no preset {name[:200]!r}", remedy=remedy, kind="unknown_preset")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agent.tools.base import encodable
+from agent.text.encodable import whole
 
 CONTEXT = 3
 MAX_COMPARED = 2_000
@@ -53,7 +53,7 @@ def unified_diff(before: str, after: str, name: str, *, created: bool = False) -
         lines.append("(only line ends changed)")
     if len(lines) > MAX_SHOWN:
         lines[MAX_SHOWN:] = [f"… {len(lines) - MAX_SHOWN:,} more lines"]
-    return encodable("\n".join(lines) + "\n")
+    return whole("\n".join(lines) + "\n")
 
 
 def _common(one: list[str], other: list[str]) -> int:

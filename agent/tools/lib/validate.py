@@ -8,7 +8,9 @@ from typing import Any
 
 from agent.llm.request import ToolSpec
 from agent.text import foreign_json
-from agent.tools.base import ToolError, encodable
+from agent.text.encodable import whole
+from agent.text.nearest import nearest
+from agent.tools.base import ToolError
 
 Schema = Mapping[str, Any]
 
@@ -120,7 +122,7 @@ def _value(schema: Schema, value: Any, label: str, problems: list[str]) -> Any:
         if isinstance(choices := schema.get(key), list) and choices:
             return _any(choices, value, label, problems)
     if isinstance(value, str):
-        value = encodable(value)
+        value = whole(value)
     if isinstance(values := schema.get("enum"), list) and value not in values:
         same = [one for one in values if isinstance(one, str) and one.lower() == str(value).strip().lower()]
         if not same:
@@ -216,12 +218,10 @@ def _takes(schema: Schema, kind: str) -> bool:
 
 
 def _meant(name: str, properties: Mapping[str, Schema], given: Mapping[str, Any]) -> str:
-    import difflib
-
     free = [known for known in properties if known not in given]
     parts = [known for known in free if known in name.lower().split("_")]
-    near = parts or difflib.get_close_matches(name.lower(), free, n=1, cutoff=0.6)
-    return f' (did you mean "{near[0]}"?)' if near else ""
+    near = parts[0] if parts else nearest(name.lower(), free)
+    return f' (did you mean "{near}"?)' if near else ""
 
 
 def _expected(schema: Schema) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from textual import on
 
 from agent.errors import UsageError
+from agent.text.nearest import did_you_mean
 from agent.ui.tui.dialogs.picker import Chooser, Item, Picker
 
 if TYPE_CHECKING:
@@ -42,8 +43,5 @@ def check(app: App[None], name: str) -> str:
     """The theme's name. Raises UsageError for one that does not exist, naming the nearest."""
     if name in app.available_themes:
         return name
-    import difflib
-
-    near = difflib.get_close_matches(name, app.available_themes, n=1)
-    remedy = f"did you mean {near[0]}?" if near else "one of: " + ", ".join(sorted(app.available_themes))
+    remedy = did_you_mean(name, app.available_themes, "one of: " + ", ".join(sorted(app.available_themes)))
     raise UsageError(f"there is no theme {name!r}", remedy=remedy, kind="unknown_theme")

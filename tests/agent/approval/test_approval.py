@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.approval.approval import ApprovalRequest, Approvals, Decision, Mode, UserAnswer, parse_mode, remember_rule
+from agent.approval.approval import ApprovalRequest, Approvals, Decision, Mode, UserAnswer, parse_mode
 from agent.approval.rules import Rule, suggest_rule
+from agent.config.edit import add_to_list
 from agent.errors import UsageError
 from agent.files.deny_paths import DenyPaths
 from agent.llm.messages import ToolCallPart
@@ -306,13 +307,13 @@ def test_suggestions_are_narrow(tmp_path: Path) -> None:
 
 def test_a_rule_joins_the_config_file_and_comments_stay(tmp_path: Path) -> None:
     file = tmp_path / "new" / "config.toml"
-    remember_rule(file, "shell(ls *)")
+    add_to_list(file, ("approve", "allow"), "shell(ls *)")
     assert file.read_text() == '[approve]\nallow = ["shell(ls *)"]\n'
     file.write_text(
         '# mine\nmodel = "a:b"  # the best\n[approve]\nallow = [\n  "edit(src/**)",  # sources\n]\n[budget]\nturn_usd = 1\n'
     )
-    remember_rule(file, 'shell(echo "hi")')
-    remember_rule(file, 'shell(echo "hi")')
+    add_to_list(file, ("approve", "allow"), 'shell(echo "hi")')
+    add_to_list(file, ("approve", "allow"), 'shell(echo "hi")')
     text = file.read_text()
     assert text.startswith('# mine\nmodel = "a:b"  # the best\n') and "# sources" in text and text.count("echo") == 1
 
@@ -326,7 +327,7 @@ def test_a_broken_config_file_is_named_and_left_alone(tmp_path: Path) -> None:
     for text in ("[approve\n", 'approve = "x"\n', "[approve]\nallow = 1\n"):
         file.write_text(text)
         with pytest.raises(UsageError, match=r"config\.toml"):
-            remember_rule(file, "shell")
+            add_to_list(file, ("approve", "allow"), "shell")
         assert file.read_text() == text
 
 

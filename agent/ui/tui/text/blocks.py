@@ -22,7 +22,7 @@ from textual.visual import RenderOptions, Visual
 from textual.widget import Widget
 
 from agent.text.cleaning import harmless
-from agent.tools.base import encodable
+from agent.text.encodable import whole
 
 EMPTY = Content("")
 MIN_WIDTH = 8
@@ -32,7 +32,7 @@ _BREAKS = str.maketrans({"\u2028": "\n", "\u2029": "\n"})
 
 def clean(text: str) -> str:
     """Outside text as it may be shown: no control characters, nothing a terminal can't be sent, one kind of line end."""
-    return harmless(encodable(text.replace("\r\n", "\n").replace("\r", "\n")).translate(_BREAKS))
+    return harmless(whole(text.replace("\r\n", "\n").replace("\r", "\n")).translate(_BREAKS))
 
 
 @dataclass(slots=True, eq=False)
