@@ -323,6 +323,8 @@ class Registry:
     models: Offers[ComposedModel] = field(default_factory=Offers)
     member_tools: list[MemberTools] = field(default_factory=list)
     """Who has tools for panel members beside those that read files."""
+    lookups: list[Callable[[], Sequence[str]]] = field(default_factory=list)
+    """Who receives what members search for, in words."""
     reviewers: list[Reviewer] = field(default_factory=list)
     """Who reads a plan before the user decides on it."""
 

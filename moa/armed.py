@@ -101,6 +101,11 @@ class Armed(Plugin):
         except (ValueError, UsageError):
             return None
 
+    def receivers(self, preset: Preset) -> tuple[str, ...]:
+        """Who receives the conversation, or a part of it, where this preset is asked."""
+        lookups = [who for found in self.host.registry.lookups for who in found()]
+        return preflight.receivers(preset, self.host.client, self.main(), lookups)
+
     def composed(self, name: str) -> ComposedModel | None:
         """The model `fuse/PRESET`; None for a name of another kind. Raises UsageError for a preset that there is not."""
         if not name.startswith(fuse.PREFIX):

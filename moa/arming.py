@@ -35,7 +35,7 @@ def armed(moa: Armed, name: str, more: str = "") -> Said:
     """Arm a preset, and say who is on it and who receives what. Raises UsageError; nothing changes then."""
     preset = moa.arm(name)
     assert preset is not None
-    hosts = ", ".join(preflight.receivers(preset, moa.host.client, moa.main()))
+    hosts = ", ".join(moa.receivers(preset))
     first = f"Counsel is on: `{name}`, {plural(len(preset.members), 'member')}, cadence `{preset.cadence}`."
     lines = [first, f"The conversation goes to: {hosts}.", "`/moa quote` says what it costs."]
     if strangers := preflight.strangers(preset, moa.main()):

@@ -158,8 +158,13 @@ def _check_family(preset: Preset, main: ModelRef | None) -> None:
     )
 
 
-def receivers(preset: Preset, client: ModelClient, main: ModelRef | None) -> tuple[str, ...]:
-    """The hosts that will receive the conversation, each once, in the order of the seats. `this machine` for a local server."""
+def receivers(
+    preset: Preset, client: ModelClient, main: ModelRef | None, lookups: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """The hosts that will receive the conversation, each once, in the order of the seats. `this machine` for a local server.
+
+    `lookups` are those who read what a member searches for; they are named where a member may search.
+    """
     hosts: dict[str, None] = {}
     for _key, model in models(preset, main):
         try:
@@ -171,4 +176,6 @@ def receivers(preset: Preset, client: ModelClient, main: ModelRef | None) -> tup
             hosts[f"whoever {endpoint.command[0]} sends it to"] = None
             continue
         hosts["this machine" if endpoint.is_loopback else urlsplit(endpoint.base_url).hostname or endpoint.name] = None
+    if lookups and preset.tools_at != "never" and any("web_search" in m.reference.tools for m in preset.members):
+        hosts[f"what members search for: {' or '.join(lookups)}"] = None
     return tuple(hosts)

@@ -55,6 +55,7 @@ async def doctor(more: Sequence[Row] = (), env: Mapping[str, str] = os.environ) 
         *trouble,
         *endpoints,
         *_servers(config),
+        *_web(config, env),
         *_project(config),
         _terminal(env),
         await _sandbox(),
@@ -159,6 +160,33 @@ def _servers(config: Config) -> list[Row]:
     except UsageError as error:
         return [("mcp", "servers", f"{error.message} ({error.remedy})", False)]
     return [("mcp", ", ".join(each.name for each in found.running()) or "none", "moa mcp test starts them", True)]
+
+
+def _web(config: Config, env: Mapping[str, str]) -> list[Row]:
+    """Which engines a search asks, and whether what reads pages is installed."""
+    from importlib.util import find_spec
+
+    from agent.web.extract import EXTRA
+    from agent.web.settings import read
+
+    try:
+        settings = read(config.plugins.get("web", {}), config.paths.config_file, env)
+    except UsageError as error:
+        return [("web", "search", f"{error.message} ({error.remedy})", False)]
+    engines = settings.engines()
+    needed = ["trafilatura", "pypdf", *(["ddgs"] if "ddgs" in engines else [])]
+    missing = [name for name in needed if find_spec(name) is None]
+    key = settings.search not in ("exa", "tavily", "brave") or settings.search in settings.keys
+    state = (
+        "search asks them in this order; pages can be read" if len(engines) > 1 else "asked alone; pages can be read"
+    )
+    if missing:
+        state = f"{', '.join(missing)} not installed: {EXTRA}"
+    if not key:
+        from agent.web.settings import KEYS
+
+        state = f"no key: export {KEYS[settings.search][0]}=…"
+    return [("web", ", ".join(engines), state, not missing and key)]
 
 
 def _project(config: Config) -> list[Row]:

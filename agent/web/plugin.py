@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     from agent.config.domains import Domains
     from agent.events import Emit
     from agent.llm.accounting import CallContext
+    from agent.llm.client import ModelClient
     from agent.plugin import ModelCall, PluginHost, TurnState
     from agent.tools.base import Tool
     from agent.views import View
     from agent.web.engines.base import SearchEngine
+    from agent.web.settings import WebSettings
 
 NAMES = ("web_search", "web_fetch")
 
@@ -42,8 +44,10 @@ class WebTools(Plugin):
         self._host = host
         self._model = host.main_model
         self._emit: Emit | None = None
+        self._turn = host.account
         settings = read(host.settings, host.config_file, os.environ)
-        self.web = Web(settings, host.session, cache=_cache(host), native=self._native)
+        self.web = Web(settings, host.session, cache=_cache(host), native=self._native, book=self._booked)
+        host.registry.lookups.append(lambda: receivers(settings, self._host.client, self._model))
         host.registry.member_tools.append(self._for_member)
 
     def tools(self) -> Sequence[Tool]:
@@ -64,7 +68,13 @@ class WebTools(Plugin):
     def _native(self, context: CallContext | None) -> SearchEngine:
         from agent.web.engines.native import Native
 
-        return Native(self._host.client, self._model, context or self._host.account)
+        return Native(self._host.client, self._model, context or self._turn)
+
+    def _booked(self, name: str, engine: SearchEngine, context: CallContext | None) -> SearchEngine:
+        from agent.ledger.patient import PatientLedger
+        from agent.web.engines.booked import Booked
+
+        return Booked(engine, name, PatientLedger(self._host.ledger), context or self._turn)
 
     # A turn
 
@@ -79,7 +89,7 @@ class WebTools(Plugin):
 
     async def before_model(self, call: ModelCall, emit: Emit) -> None:
         """Note who acts: a search by the provider goes to that endpoint."""
-        self._model = str(call.model)
+        self._model, self._turn = str(call.model), call.context
 
     async def after_turn(self, turn: TurnState) -> None:
         """What was looked up goes into the record, and under the answer."""
@@ -123,6 +133,30 @@ class WebTools(Plugin):
                 ),
             )
         )
+
+
+def receivers(settings: WebSettings, client: ModelClient, model: str | None) -> tuple[str, ...]:
+    """Who gets to read what is searched for: the engines that are asked, each with its host."""
+    from urllib.parse import urlsplit
+
+    from agent.errors import UsageError
+    from agent.llm.request import ModelRef
+
+    found = []
+    for name in settings.engines():
+        if name == "ddgs":
+            found.append("public search engines (ddgs)")
+            continue
+        host: str | None = None
+        if name == "native":
+            try:
+                host = urlsplit(client.endpoint(ModelRef.parse(model or "").endpoint).base_url).hostname
+            except (ValueError, UsageError):
+                host = None
+        else:
+            host = urlsplit(settings.searxng_url if name == "searxng" else settings.addresses[name]).hostname
+        found.append(f"{name} ({host})" if host else name)
+    return tuple(found)
 
 
 def _level(data: Mapping[str, Any]) -> events.RecordLevel:

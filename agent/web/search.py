@@ -65,9 +65,15 @@ def _kept(engine: str, found: Found, domains: Domains) -> tuple[tuple[Hit, ...],
 
 
 def maker(
-    settings: WebSettings, native: Callable[[], SearchEngine], transport: httpx.AsyncBaseTransport | None = None
+    settings: WebSettings,
+    native: Callable[[], SearchEngine],
+    transport: httpx.AsyncBaseTransport | None = None,
+    book: Callable[[str, SearchEngine], SearchEngine] = lambda _name, engine: engine,
 ) -> Make:
-    """How each engine is made, from the settings; `native` makes the provider's own. Raises SearchFailed where its key is missing."""
+    """How each engine is made, from the settings; `native` makes the provider's own, `book` puts one that takes money into the ledger.
+
+    Raises SearchFailed where its key is missing.
+    """
 
     def make(name: Engine) -> SearchEngine:
         if name == "native":
@@ -88,13 +94,13 @@ def maker(
         if name == "exa":
             from agent.web.engines.exa import Exa
 
-            return Exa(address, key, transport)
+            return book(name, Exa(address, key, transport))
         if name == "tavily":
             from agent.web.engines.tavily import Tavily
 
-            return Tavily(address, key, transport)
+            return book(name, Tavily(address, key, transport))
         from agent.web.engines.brave import Brave
 
-        return Brave(address, key, transport)
+        return book(name, Brave(address, key, transport))
 
     return make

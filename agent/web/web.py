@@ -59,7 +59,7 @@ class Conversation(Protocol):
 
 
 class Web:
-    """One session's web. `native` makes the search of the provider; `transport` and `resolve` replace the network."""
+    """One session's web. `native` makes the search of the provider, `book` puts a paid one into the ledger; `transport` and `resolve` replace the network."""
 
     def __init__(
         self,
@@ -68,6 +68,7 @@ class Web:
         *,
         cache: Path,
         native: Callable[[CallContext | None], SearchEngine],
+        book: Callable[[str, SearchEngine, CallContext | None], SearchEngine] = lambda _name, engine, _context: engine,
         transport: httpx.AsyncBaseTransport | None = None,
         resolve: Resolve | None = None,
     ) -> None:
@@ -76,6 +77,7 @@ class Web:
         self._session = session
         self._folder = cache
         self._native = native
+        self._book = book
         self._transport = transport
         self._resolve = resolve
         self._found: dict[str, str] | None = None
@@ -127,7 +129,12 @@ class Web:
         from agent.web.search import maker, search
 
         settings = self.settings
-        make = maker(settings, lambda: self._native(asker.context), self._transport)
+        make = maker(
+            settings,
+            lambda: self._native(asker.context),
+            self._transport,
+            book=lambda name, engine: self._book(name, engine, asker.context),
+        )
         entry: dict[str, Any] = {"by": asker.slot, "query": query, "engine": None, "results": [], "failed": {}}
         self.sources.searches.append(entry)
         try:

@@ -111,7 +111,7 @@ async def confirm(moa: Armed, context: CommandContext, name: str) -> Result:
     preset = moa.load(name)
     moa.check(preset)
     priced = quote(preset, moa.host.client, render(context.session.history()), moa.main(), pace(moa.host.ledger))
-    view = priced.view(preflight.receivers(preset, moa.host.client, moa.main()))
+    view = priced.view(moa.receivers(preset))
     if context.ask is None:
         return Said(replace(view, note=f"{view.note} Saved: {preset.source}. /moa {name} arms it."))
     form = Choices(

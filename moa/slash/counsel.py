@@ -11,7 +11,6 @@ from agent.llm.money import Total
 from agent.text.nearest import nearest
 from agent.text.numbers import whole_number
 from agent.views import MarkdownView, TableView
-from moa import preflight
 from moa.aggregate.methods import METHODS
 from moa.arming import NOT_HERE, armed, check
 from moa.counsel import keep, record, restore
@@ -193,7 +192,7 @@ async def _status(moa: Armed, context: CommandContext, rest: str) -> Result:
         rows.append((f"member {member.slot}", f"{about} ({heard})" if heard else about))
     rows.append(("panel", str(tally)))
     rows += _aggregators(moa, preset)
-    rows.append(("sent to", ", ".join(preflight.receivers(preset, moa.host.client, moa.main()))))
+    rows.append(("sent to", ", ".join(moa.receivers(preset))))
     rows.append(("cadence", f"{preset.cadence}{', lookahead' if preset.lookahead else ''}"))
     rows.append(("sends", _sends(preset)))
     quorum = "all" if preset.quorum is None else f"{preset.quorum} of {len(preset.members)}"
@@ -252,7 +251,7 @@ async def _quote(moa: Armed, context: CommandContext, rest: str) -> Result:
     check(moa, preset)
     view = render(context.session.history())
     priced = quote(preset, moa.host.client, view, moa.main(), pace(moa.host.ledger))
-    return Said(priced.view(preflight.receivers(preset, moa.host.client, moa.main())))
+    return Said(priced.view(moa.receivers(preset)))
 
 
 # While it runs

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from agent.errors import UsageError
 from agent.plugin import Disclosure
-from moa.preflight import receivers
 
 if TYPE_CHECKING:
     from moa.armed import Armed
@@ -34,5 +33,5 @@ def disclosure(moa: Armed, line: str) -> Disclosure | None:
         return None  # the turn says so, better
     if plans and moa.obstacles(preset):
         return None  # it is not asked, and the approval says so
-    hosts = ", ".join(receivers(preset, moa.host.client, moa.main()))
+    hosts = ", ".join(moa.receivers(preset))
     return Disclosure(f"moa {name}: {hosts}", f"/moa quote {name}", "" if asks or fused else "/moa off")
