@@ -88,12 +88,30 @@ def obstacles(
                 found[error.message] = None
     if unknown:
         found[f"no endpoint {', '.join(unknown)} is described in config.toml"] = None
+    if programs := _absent(preset, client):
+        found[f"{' or '.join(programs)} is not installed"] = None
     if not found:
         try:
             check(preset, client, main, caps, tools)
         except UsageError as error:
             found[error.message] = None
     return tuple(found)
+
+
+def _absent(preset: Preset, client: ModelClient) -> list[str]:
+    """The programs that would be the members, where none of them is here; one that is missing among others is passed over when it is asked."""
+    from agent.process import children
+
+    needed: list[str] = []
+    for member in preset.members:
+        try:
+            endpoint = client.endpoint(member.model.endpoint)
+        except UsageError:
+            return []
+        if not endpoint.command or children.program(endpoint.command[0]):
+            return []
+        needed.append(endpoint.command[0])
+    return needed
 
 
 def runs_here(obstacles: tuple[str, ...]) -> str:

@@ -93,7 +93,9 @@ class Quote:
 
         rows = [
             (
-                line.who,
+                line.who
+                if line.who in (AGGREGATOR, READER)
+                else line.who.partition(" ")[0],  # the model's name stands beside it
                 str(line.model),
                 show_usd(line.low),
                 show_usd(line.high),
@@ -129,12 +131,16 @@ class Quote:
         held = f"Counsel stops at {' and '.join(cap)} a turn. " if cap else "No cap of the preset's own. "
         solo = "" if not self.solo else f"× solo: against a step of the main model alone, about {show_usd(self.solo)}. "
         note = f"{solo}{held}Receives the conversation: {', '.join(receivers)}. {advice(self.preset)}"
+        head = ("who", "model", "low", "high", "× solo", "adds")
+        told = [at for at, _ in enumerate(head) if at < 4 or any(row[at] not in UNTOLD for row in rows)]
         return TableView(
             title=f"{self.preset.name}: what a counsel costs",
-            columns=("who", "model", "low", "high", "× solo", "adds"),
-            rows=tuple(rows),
-            align="llrrrr",
-            note=note,
+            columns=tuple(head[at] for at in told),
+            rows=tuple(tuple(row[at] for at in told) for row in rows),
+            align="llrrrr"[: len(told)],
+            note=note
+            if len(told) == len(head)
+            else f"{note} Not known yet: {', '.join(UNKNOWN[at] for at in UNKNOWN if at not in told)}.",
         )
 
     def _share(self, nano: int | None) -> str:
@@ -146,6 +152,12 @@ class Quote:
         return f"{1 + (self.times_solo - 1) * counsels / TURN_CALLS:.2f} ×"
 
 
+UNTOLD = ("", "unknown", "not measured")
+UNKNOWN = {
+    4: "the multiple of the main model alone",
+    5: "the time that it adds",
+}
+"""What a column would say, by its place; one that says nothing is left out."""
 AGGREGATOR, READER = "aggregator", "main, reading it"
 
 

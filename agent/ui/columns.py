@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Sequence
 
@@ -21,8 +22,10 @@ def width(text: str) -> int:
 
 def shares(wanted: Sequence[int], least: Sequence[int], room: int) -> list[int]:
     """How wide each column of a table is: as wide as it wants, or else the widest give first, none below its least as long as that fits."""
-    if sum(least) > room:
-        least = [1] * len(wanted)
+    most = max(least, default=1)
+    while most > 1 and sum(least) > room:  # the longest words are broken first, so that short ones stay whole
+        most -= 1
+        least = [min(each, most) for each in least]
     level = max(wanted, default=0)
     sizes = list(wanted)
     while sum(sizes) > room and level > 1:
@@ -32,6 +35,22 @@ def shares(wanted: Sequence[int], least: Sequence[int], room: int) -> list[int]:
         if sum(sizes) < room and sizes[index] < want:
             sizes[index] += 1
     return sizes
+
+
+def seams(text: str, room: int) -> list[int]:
+    """Where words that are longer than so many columns can be broken well: behind a colon, a slash, a dash."""
+    found: list[int] = []
+    for word in re.finditer(r"\S+", text):
+        start, end = word.span()
+        while width(text[start:end]) > room:
+            ends = [
+                at + 1 for at in range(start, end - 1) if text[at] in ":/-_" and width(text[start : at + 1]) <= room
+            ]
+            if not ends:
+                break
+            start = ends[-1]
+            found.append(start)
+    return found
 
 
 def wrap(text: str, room: int) -> list[str]:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from agent.admin import sessions
+from agent.chat.disclosure import agree
 from agent.commands import Act, CommandContext, Result, Said
 from agent.config import edit
 from agent.errors import UsageError
@@ -125,7 +126,17 @@ async def confirm(moa: Armed, context: CommandContext, name: str) -> Result:
     from moa.arming import armed
 
     said = await _make_default(moa, name)
-    return armed(moa, name, said)
+    result = armed(moa, name, said)
+    await asyncio.to_thread(_agreed, moa)
+    return result
+
+
+def _agreed(moa: Armed) -> None:
+    """Who receives the conversation was just seen, and agreed to: it need not be asked again before the next message."""
+    from moa.slash.disclosing import disclosure
+
+    if (seen := disclosure(moa, "")) is not None:
+        agree(seen, moa.host.state_dir)
 
 
 async def _take(moa: Armed, context: CommandContext, name: str) -> Result:

@@ -113,6 +113,7 @@ def test_a_closed_terminal_ends_it_in_order(program: Program, endpoint: Scripted
     assert said(program)[0] == ("user", "hello")
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("term", ["xterm-256color", "dumb"])
 def test_without_a_model_it_leads_to_one(program: Program, endpoint: ScriptedEndpoint, term: str) -> None:
     """An address that wants a key: both are asked for, the key is not shown, and the chat works."""

@@ -41,7 +41,7 @@ def test_an_imported_preset_is_shown_and_not_armed(program: Program) -> None:
     for words in (
         "nothing is armed",
         "Receives the conversation: this machine",
-        "× solo",
+        "Not known yet: the multiple of the main model alone",
         "fake:one",
         "how we do it here",
     ):

@@ -314,3 +314,35 @@ def test_a_run_says_what_can_be_armed_and_makes_a_panel_without_a_price(program:
     assert runs["mine"] and runs["edited"] and runs["self"] and not runs["budget"]
     assert next(each for each in listed if each["name"] == "budget")["why_not"] == ["OPENROUTER_API_KEY is not set"]
     assert program("run", "--preset", "edited", "/moa on").code == 0
+
+
+def test_what_was_agreed_to_with_the_quote_is_not_asked_again(stage: Stage) -> None:
+    async def drive(stage: Stage) -> None:
+        assert await to_armed(stage, "enter", "enter") == "mine"
+        await stage.enter("what now?")
+        await stage.shows("counsel mine:")
+        await stage.shows("Answer of one.")
+
+    with ScriptedEndpoint(script(("one", "two"))) as endpoint:
+        stage.config_file.write_text(f'model = "mine:one"\n[endpoints.mine]\nbase_url = "{endpoint.base_url}"\n')
+        stage.run(drive, size=(80, 24))
+
+
+def test_a_panel_of_programs_is_offered_where_one_of_them_is_here(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    found: list[tuple[str, ...]] = []
+
+    async def drive(stage: Stage) -> None:
+        moa = plugin(stage)
+        found.append(moa.obstacles(moa.load("subscriptions")))
+        (tmp_path / "bin").mkdir()
+        (tmp_path / "bin" / "codex").touch(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}")
+        found.append(moa.obstacles(moa.load("subscriptions")))
+
+    monkeypatch.setenv("PATH", "/nowhere")
+    with ScriptedEndpoint(script(("one",))) as endpoint:
+        stage.config_file.write_text(f'model = "mine:one"\n[endpoints.mine]\nbase_url = "{endpoint.base_url}"\n')
+        stage.run(drive)
+    assert found == [("claude or codex or gemini is not installed",), ()]

@@ -16,12 +16,9 @@ from textual.widgets.option_list import Option
 
 from agent.forms import Answer, Choice, Choices
 from agent.text.cleaning import harmless
-from agent.ui.tui.text.cells import fit, one_line
-from agent.ui.tui.text.markdown import FAINT
+from agent.ui.tui.text.cells import MOST_LABEL, hanging, one_line
 from agent.ui.tui.text.views import view_widget
 
-MOST_LABEL = 44
-"""Cells to which labels are filled, so that the notes behind them stand below each other."""
 KEYS, KEYS_TICKS = (
     "Enter takes it · PgDn reads on · Esc not now",
     "Space ticks · Enter takes all that are ticked · Esc not now",
@@ -58,6 +55,7 @@ class ChoicesScreen(ModalScreen[Answer]):
         self.inquiry = inquiry
         self._form = form
         self._ticked = {choice.id for choice in form.choices if choice.ticked}
+        self._width = 0
         self._labels = min(MOST_LABEL, max(cell_len(choice.label) for choice in form.choices))
 
     def compose(self) -> ComposeResult:
@@ -91,7 +89,12 @@ class ChoicesScreen(ModalScreen[Answer]):
         room = max(4, self.size.height - 3 - taken)  # the border, and a line of the screen below
         shown = self.query(VerticalScroll)
         rows = min(len(self._form.choices), max(3, room // 2)) if shown else room
-        self.query_one(OptionList).styles.max_height = rows
+        options = self.query_one(OptionList)
+        options.styles.max_height = rows
+        if (width := options.size.width - 2) != self._width and width > 0:  # a scrollbar's room is left free
+            self._width = width
+            for index, choice in enumerate(self._form.choices):
+                options.replace_option_prompt_at_index(index, self._row(choice))
         for scroll in shown:
             scroll.styles.max_height = max(1, room - rows - scroll.styles.margin.height)
 
@@ -100,8 +103,7 @@ class ChoicesScreen(ModalScreen[Answer]):
         if self._form.ticks:
             mark = "  → " if choice.ticked is None else "[x] " if choice.id in self._ticked else "[ ] "
         label, note = one_line(harmless(choice.label)), one_line(harmless(choice.note))
-        content = Content(mark + (fit(label, max(self._labels, cell_len(label))) if note else label))
-        return content + Content.styled(f"  {note}", FAINT) if note else content
+        return hanging(Content(mark + label), note, self._labels + cell_len(mark), self._width)
 
     def action_tick(self) -> None:
         """Set or take out the tick of the row under the cursor."""

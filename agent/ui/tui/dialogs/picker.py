@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from rich.cells import cell_len
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -19,8 +20,8 @@ from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from agent.text.cleaning import harmless
-from agent.ui.fuzzy import rank
-from agent.ui.tui.text.markdown import FAINT
+from agent.ui.fuzzy import Match, rank
+from agent.ui.tui.text.cells import MOST_LABEL, hanging
 
 MOST = 200
 """Rows shown at once; typing reaches the others."""
@@ -92,6 +93,8 @@ class Chooser(Vertical):
         self.items = tuple(items)
         self._at = at
         self._filter = filter
+        self._found: list[tuple[Item, Match]] = []
+        self._width = 0
 
     def compose(self) -> ComposeResult:
         """The filter (where there is much to choose from) and the list."""
@@ -118,14 +121,26 @@ class Chooser(Vertical):
         getattr(self.query_one(OptionList), f"action_{action}")()
 
     def _show(self, query: str) -> None:
-        found = rank(query, self.items, MOST, key=lambda item: f"{item.label} {item.note}")
+        found = self._found = rank(query, self.items, MOST, key=lambda item: f"{item.label} {item.note}")
         options = self.query_one(OptionList)
         options.clear_options()
-        options.add_options(Option(_line(item, hit.positions), id=item.id) for item, hit in found)
+        options.add_options(Option(row, id=item.id) for row, (item, _) in zip(self._rows(), found, strict=True))
         if found:
             options.highlighted = 0
         else:
             self.post_message(self.Highlighted(None))
+
+    def _rows(self) -> list[Content]:
+        column = min(MOST_LABEL, max((cell_len(item.label) for item in self.items if item.note), default=0))
+        return [_line(item, hit.positions, column, self._width) for item, hit in self._found]
+
+    def on_resize(self) -> None:
+        """Notes are laid out for the width that there is."""
+        if (width := self.size.width - 2) != self._width and width > 0:  # a scrollbar's room is left free
+            self._width = width
+            options = self.query_one(OptionList)
+            for index, row in enumerate(self._rows()):
+                options.replace_option_prompt_at_index(index, row)
 
     @on(Input.Changed)
     def _narrow(self, event: Input.Changed) -> None:
@@ -149,14 +164,14 @@ class Chooser(Vertical):
             self.post_message(self.Chosen(event.option.id))
 
 
-def _line(item: Item, positions: tuple[int, ...]) -> Content:
+def _line(item: Item, positions: tuple[int, ...], column: int, width: int) -> Content:
     label = harmless(item.label).replace("\n", " ")
     content = Content(label)
     for position in positions:
         if position < len(label):
             content = content.stylize("bold underline", position, position + 1)
     note = harmless(item.note).replace("\n", " ")
-    return content + Content.styled(f"  {note}", FAINT) if note else content
+    return hanging(content, note, column, width)
 
 
 class Picker(ModalScreen[str | None]):

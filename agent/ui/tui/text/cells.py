@@ -8,7 +8,14 @@ from rich.cells import cell_len, get_character_cell_size, set_cell_size
 from textual.content import Content
 from textual.widget import Widget
 
+from agent.ui.columns import wrap
 from agent.ui.tui.text.blocks import clean
+from agent.ui.tui.text.markdown import FAINT
+
+MOST_LABEL = 44
+"""Cells to which labels are filled, so that the notes behind them stand below each other."""
+NARROW = 24
+"""Cells that a note has beside its label at the least."""
 
 
 def one_line(text: str) -> str:
@@ -24,6 +31,20 @@ def fit(text: str, cells: int, *, right: bool = False) -> str:
     if room < 0:
         return set_cell_size(text, cells - 1) + "…"
     return " " * room + text if right else text + " " * room
+
+
+def hanging(label: Content, note: str, column: int, cells: int) -> Content:
+    """A label with a fainter note behind it, which begins at `column` and goes on below itself: two columns. Where there is no room for
+    two, the note stands below the label."""
+    beside = max(column, label.cell_length) + 2
+    if not note:
+        return label
+    if cells and cells - beside < NARROW and beside + cell_len(note) > cells:
+        lead, lines = Content("\n"), wrap(note, max(8, cells - 4))
+        return Content.assemble(label, *(Content.assemble(lead, "    ", (line, FAINT)) for line in lines))
+    lines = wrap(note, cells - beside) if cells else [note]
+    first = Content.assemble(label, " " * (beside - label.cell_length), (lines[0] if lines else "", FAINT))
+    return Content.assemble(first, *(Content.assemble("\n", " " * beside, (line, FAINT)) for line in lines[1:]))
 
 
 def tail(text: str, cells: int) -> str:

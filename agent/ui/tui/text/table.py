@@ -8,7 +8,7 @@ from itertools import zip_longest
 from rich.cells import cell_len
 from textual.content import Content
 
-from agent.ui.columns import LONGEST_WORD, shares
+from agent.ui.columns import LONGEST_WORD, seams, shares
 
 MIN_COLUMN = 5
 GAP = 2
@@ -43,7 +43,9 @@ def _widths(rows: Sequence[Row], count: int, room: int) -> list[int]:
 
 def _row_lines(row: Row, widths: Sequence[int], align: Sequence[str], style: str) -> list[Content]:
     cells = [
-        (row[column].stylize(style) if style else row[column]).wrap(size) if column < len(row) and row[column] else []
+        _at_seams(row[column].stylize(style) if style else row[column], size).wrap(size)
+        if column < len(row) and row[column]
+        else []
         for column, size in enumerate(widths)
     ]
     lines = []
@@ -54,6 +56,11 @@ def _row_lines(row: Row, widths: Sequence[int], align: Sequence[str], style: str
         ]
         lines.append(Content(" " * GAP).join(padded).rstrip())
     return lines or [Content("")]
+
+
+def _at_seams(cell: Content, size: int) -> Content:
+    cuts = seams(cell.plain, size)
+    return Content("\n").join(cell.divide(cuts)) if cuts else cell
 
 
 def _pad(cell: Content, size: int, align: str) -> Content:

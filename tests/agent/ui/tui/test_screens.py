@@ -63,7 +63,7 @@ def test_the_first_run_offers_its_ways(tmp_path: Path, monkeypatch: pytest.Monke
     stage = Stage(tmp_path, monkeypatch)
     stage.config_file.write_text("")
     monkeypatch.setattr("agent.local.discover.PORTS", ())
-    monkeypatch.setattr("agent.ui.tui.dialogs.first_run.discover", _nobody)
+    monkeypatch.setattr("agent.ui.first_run.discover", _nobody)
     for name in ("OPENROUTER_API_KEY", "MOA_MODEL"):
         monkeypatch.delenv(name, raising=False)
 
