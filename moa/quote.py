@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from agent.llm.money import Total, show_usd
 from agent.llm.request import ModelRef, Request
-from agent.text.numbers import plural
+from agent.text.numbers import plural, span
 from moa.aggregate.methods import METHODS
 from moa.preset.preset import MAIN_REF
 
@@ -266,7 +266,7 @@ def pace(ledger: Ledger) -> dict[str, float]:
 
 
 def _s(seconds: float | None) -> str:
-    return "not measured" if seconds is None else f"{seconds:.1f} s"
+    return "not measured" if seconds is None else span(seconds, exact=True)
 
 
 def _counsels(preset: Preset) -> tuple[int, int]:

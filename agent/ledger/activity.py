@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from agent.errors import UsageError
 from agent.llm.money import show_usd
 from agent.serialize import dumps
-from agent.text.numbers import plural
+from agent.text.numbers import plural, span
 from agent.views import TableView, TabsView
 
 if TYPE_CHECKING:
@@ -220,4 +220,4 @@ def _count(tokens: int | None) -> str:
 
 
 def _seconds(duration: float | None) -> str:
-    return "" if duration is None else f"{duration:.1f} s"
+    return "" if duration is None else span(duration, exact=True)

@@ -9,6 +9,7 @@ from agent.commands import Command, CommandContext, Result, Said
 from agent.ledger.activity import By, activity, parse_by
 from agent.llm.money import NANO, Total, show_usd
 from agent.slash.arguments import completing, nothing
+from agent.text.numbers import span
 from agent.views import PlotView, TableView, TabsView, View
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def _times(total: Total, solo: Total | None, *, sign: str = "") -> str:
 
 
 def _seconds(seconds: float) -> str:
-    return f"{seconds:.1f} s"
+    return span(seconds, exact=True)
 
 
 def _used(cap: Cap, session: Sum, day: Sum) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from agent.events import Compacted, Cost, SideFinished
 from agent.llm.money import show_cost
-from agent.text.numbers import plural
+from agent.text.numbers import count, plural
 from agent.views import Mark
 
 SIGNS: Mapping[Mark, str] = {
@@ -81,12 +81,3 @@ def compacted(event: Compacted) -> str:
     by = f" by {event.model}" if event.model else " without a model"
     figures = f"{count(event.before_tokens)} → {count(event.after_tokens)} tokens, about"
     return f"compacted: {figures}; {plural(event.messages, 'message')} summarized{by}"
-
-
-def count(number: int) -> str:
-    """A number of tokens: `812`, `12.3k`, `1.2M`."""
-    if number < 1000:
-        return str(number)
-    if number < 1_000_000:
-        return f"{number / 1e3:.1f}k" if number < 99_950 else f"{number / 1e3:.0f}k"
-    return f"{number / 1e6:.1f}M"

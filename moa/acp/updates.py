@@ -16,6 +16,7 @@ from agent.commands import Command
 from agent.llm.messages import Message, ToolCallPart
 from agent.text import foreign_json
 from agent.text.cleaning import harmless, visible
+from agent.text.numbers import span
 from agent.tools.base import Kind
 
 STATES: dict[str, Literal["pending", "in_progress", "completed"]] = {
@@ -122,7 +123,7 @@ class Updates:
             label, state, _over = self._members[event.id]
             if isinstance(event, events.SideFinished):
                 why = f": {event.error.message}" if event.error is not None else ""
-                self._members[event.id] = (label, f"{event.outcome}{why} ({event.duration_s:.1f} s)", True)
+                self._members[event.id] = (label, f"{event.outcome}{why} ({span(event.duration_s, exact=True)})", True)
             elif state == event.state:
                 return  # only its last words have changed: a plan is too large for that
             else:

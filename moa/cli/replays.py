@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from agent.admin import sessions as admin
 from agent.admin.report import Report
 from agent.errors import UsageError
+from agent.text.numbers import span
 from agent.views import StackView, TreeView
 
 if TYPE_CHECKING:
@@ -58,4 +59,6 @@ def _tell(event: AgentEvent) -> None:
     if isinstance(event, Notice):
         print(f"· {event.text}", file=sys.stderr)
     elif isinstance(event, SideFinished):
-        print(f"· {event.id.rpartition('/')[2]} {event.outcome} ({event.duration_s:.1f} s)", file=sys.stderr)
+        print(
+            f"· {event.id.rpartition('/')[2]} {event.outcome} ({span(event.duration_s, exact=True)})", file=sys.stderr
+        )

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from agent.llm.money import Total
-from agent.text.numbers import plural
+from agent.text.numbers import plural, span
 from moa.preset.cadence import Cadence
 
 Trigger = Literal[
@@ -129,11 +129,11 @@ class Receipt:
     def __str__(self) -> str:
         if self.decision.take:
             came = f", {WITHHELD.get(self.withheld, self.withheld)}" if self.withheld else ""
-            return f"taken ({self.decision.reason}){came}: {self.cost}, {self.duration_s:.1f} s"
+            return f"taken ({self.decision.reason}){came}: {self.cost}, {span(self.duration_s, exact=True)}"
         if self.saved_s is None:
             return f"not taken ({self.decision.reason})"
         money = "" if self.saved_nano is None else f"about {Total(self.saved_nano, 1)} and "
-        return f"not taken ({self.decision.reason}): saved {money}about {self.saved_s:.1f} s"
+        return f"not taken ({self.decision.reason}): saved {money}about {span(self.saved_s, exact=True)}"
 
     def as_json(self) -> dict[str, object]:
         """For the record of a counsel. US dollars and seconds."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.llm.money import show_cost
 from agent.plugin import RecordLine
+from agent.text.numbers import span
 from moa.counsel.cadence import WITHHELD
 from moa.counsel.standing import standings
 from moa.panel.quoting import flat
@@ -33,7 +34,7 @@ def line_of(record: CounselRecord) -> RecordLine:
         "on a draft" if record.draft else "",
         "asked by the main model" if record.trigger == "consult" else "",
         cost if "$" in cost else f"cost {cost}",
-        f"{record.duration_s:.1f} s",
+        span(record.duration_s, exact=True),
     ]
     again = " (analysed again)" if record.trigger == "again" else ""
     what = TOLD_AS.get(record.task, "counsel")

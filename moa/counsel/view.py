@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from agent.llm.money import show_cost
+from agent.text.numbers import span
 from agent.views import Mark, StackView, TableView, TabsView, TreeView, View
 from moa.aggregate.result import OUTPUT_MODES
 from moa.counsel.cadence import WITHHELD
@@ -146,7 +147,7 @@ def _member(each: Standing, record: CounselRecord) -> TreeView:
         facts += _facts(each.member, record)
         text = each.member.text
     elif each.failure is not None:
-        facts.append(f"{each.failure.duration_s:.1f} s")
+        facts.append(span(each.failure.duration_s, exact=True))
         text = each.failure.message
     facts += [f"asked to: {each.role}"] if each.role else []
     return TreeView(label=f"{each.slot}  {each.name}", mark=each.marks[0], about=" · ".join(facts), text=text)
@@ -160,7 +161,7 @@ def _facts(member: MemberRecord, record: CounselRecord) -> list[str]:
         facts.append(f"{served} for {requested}")
     if member.completion_tokens is not None:
         facts.append(f"{member.completion_tokens} tokens")
-    return [*facts, show_cost(member.cost.usd, member.cost.lower_bound), f"{member.duration_s:.1f} s"]
+    return [*facts, show_cost(member.cost.usd, member.cost.lower_bound), span(member.duration_s, exact=True)]
 
 
 def _guidance(record: CounselRecord) -> View:
@@ -188,11 +189,11 @@ def _calls(record: CounselRecord) -> Iterator[View]:
                 "",
                 "",
                 show_cost(aggregator.cost.usd, aggregator.cost.lower_bound),
-                f"{aggregator.duration_s:.1f} s",
+                span(aggregator.duration_s, exact=True),
                 " ".join(aggregator.calls),
             )
         )
-    together = f"together {show_cost(record.cost.usd, record.cost.lower_bound)}, {record.duration_s:.1f} s"
+    together = f"together {show_cost(record.cost.usd, record.cost.lower_bound)}, {span(record.duration_s, exact=True)}"
     heads = ("member", "model", "outcome", "in", "out", "cost", "time", "call")
     yield TableView(columns=heads, rows=tuple(rows), align="lllrrrrl", note=together)
     yield TableView(columns=("", ""), rows=tuple(_about(record)))
@@ -210,12 +211,21 @@ def _call(each: Standing) -> tuple[str, ...]:
             _figure(member.prompt_tokens),
             _figure(member.completion_tokens),
             show_cost(member.cost.usd, member.cost.lower_bound),
-            f"{member.duration_s:.1f} s",
+            span(member.duration_s, exact=True),
             member.call_id,
         )
     if failure is not None:
         outcome = each.state + (f": {each.why}" if each.why else "")
-        return (each.slot, failure.model, outcome, "", "", "", f"{failure.duration_s:.1f} s", failure.call_id or "")
+        return (
+            each.slot,
+            failure.model,
+            outcome,
+            "",
+            "",
+            "",
+            span(failure.duration_s, exact=True),
+            failure.call_id or "",
+        )
     return (each.slot, each.name, each.state, "", "", "", "", "")
 
 

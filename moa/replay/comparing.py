@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.llm.money import show_cost
 from agent.serialize import to_plain
+from agent.text.numbers import span
 from agent.views import Mark, StackView, TableView, TreeView, View
 from moa.counsel.points import Point, likeness, of_analysis
 from moa.panel.quoting import flat
@@ -127,7 +128,7 @@ def view(found: Difference) -> View:
         ("severity", *(each["severity"] or "nothing" for each in both)),
         ("points", str(len(points_of(found.a.record))), str(len(points_of(found.b.record)))),
         ("cost", *(show_cost(each["cost"]["usd"], each["cost"]["lower_bound"]) for each in both)),
-        ("time", *(f"{each['duration_s']:.1f} s" for each in both)),
+        ("time", *(span(each["duration_s"], exact=True) for each in both)),
     ]
     table = TableView(columns=("", f"A  {found.a.name}", f"B  {found.b.name}"), rows=tuple(rows))
     branches = (

@@ -31,7 +31,7 @@ from agent.forms import Choices
 from agent.llm.messages import Message
 from agent.session.seen import ToolSeen
 from agent.text.cleaning import visible
-from agent.text.numbers import plural
+from agent.text.numbers import count, plural, span
 from agent.ui import words
 from agent.ui.asking import MOST_LINES, in_lines
 from agent.ui.line.blocks import Blocks, at_once
@@ -73,7 +73,7 @@ class Printer:
             case ModelFinished():
                 self._model_finished(event)
             case ModelRetrying():
-                out(paint(f"· {event.reason}; trying again in {event.delay_s:.1f} s", "dim"))
+                out(paint(f"· {event.reason}; trying again in {span(event.delay_s, exact=True)}", "dim"))
             case ToolStarted():
                 side = self._sides.get(event.source)
                 told = words.first_line(event.title or event.call.name, 200)
@@ -154,9 +154,14 @@ class Printer:
             self._out(self.paint("· stopped; what came is kept", "yellow"))
         elif event.error is not None:
             self._problem(event.error.message, event.error.remedy)
-        tokens = f"{words.count(event.usage.prompt)} + {words.count(event.usage.completion)} tokens"
+        tokens = f"{count(event.usage.prompt)} + {count(event.usage.completion)} tokens"
         cost = words.money(event.cost)
-        parts = [plural(event.iterations, "step"), tokens, *([cost] if cost else []), f"{event.duration_s:.1f} s"]
+        parts = [
+            plural(event.iterations, "step"),
+            tokens,
+            *([cost] if cost else []),
+            span(event.duration_s, exact=True),
+        ]
         self._out(self.paint(f"  {', '.join(parts)}", "dim"))
         self._out("")
 
@@ -183,9 +188,9 @@ class Printer:
 
     def _side_finished(self, event: SideFinished) -> None:
         name = self._sides.pop(event.id, event.id)
-        parts = [event.model_served or "", f"{event.duration_s:.1f} s"]
+        parts = [event.model_served or "", span(event.duration_s, exact=True)]
         if event.usage is not None:
-            parts.append(f"{words.count(event.usage.completion)} tokens")
+            parts.append(f"{count(event.usage.completion)} tokens")
         parts.append(words.money(event.cost))
         figures = ", ".join(part for part in parts if part)
         why = event.error.message if event.error else words.said(event)

@@ -22,6 +22,7 @@ from agent.events import (
     TurnFinished,
     TurnStarted,
 )
+from agent.text.numbers import count
 from agent.ui import words
 
 
@@ -92,7 +93,7 @@ class Status:
             parts.append(f"{self.doing} {self.clock() - self._since:.0f} s")
         if self.sides:
             tokens = sum(progress.tokens for progress in self.sides.values() if progress)
-            parts.append(f"{len(self.sides)} working beside it ({words.count(tokens)} tokens)")
+            parts.append(f"{len(self.sides)} working beside it ({count(tokens)} tokens)")
         if self.queued:
             parts.append(f"{self.queued} queued (Esc: take back)")
         elif self.doing:
@@ -104,7 +105,7 @@ def context(used: int, window: int | None) -> str:
     """How full the model's window is: `12.3k of 200.0k (6%)`."""
     if not used:
         return ""
-    return f"{words.count(used)} of {words.count(window)} ({100 * used // window}%)" if window else words.count(used)
+    return f"{count(used)} of {count(window)} ({100 * used // window}%)" if window else count(used)
 
 
 def toolbar(status: Status, *, model: str, plugins: list[str], cost: Cost, window: int | None, approve: str) -> str:

@@ -37,7 +37,7 @@ from agent.llm.messages import ImagePart, Message, TextPart
 from agent.loop.turn import Turn
 from agent.outgoing import Redaction
 from agent.text.cleaning import harmless
-from agent.text.numbers import plural
+from agent.text.numbers import plural, span
 from agent.ui import words
 from agent.ui.run.interrupts import Interrupts
 from agent.ui.run.result import EXIT_CODES, result
@@ -415,7 +415,7 @@ def _say_cost(host: Host, finished: TurnFinished, output: Output) -> None:
     further = f" · resume with: moa --resume {session.id}" if session.resumable else ""
     output.say(
         f"{plural(len(calls), 'call')}, {finished.usage.prompt:,} + {finished.usage.completion:,} tokens, {total}, "
-        f"{finished.duration_s:.1f} s{further}"
+        f"{span(finished.duration_s, exact=True)}{further}"
     )
 
 
@@ -427,7 +427,7 @@ def _show(event: AgentEvent, output: Output) -> None:
         case ModelFinished() if output.live and event.message.text:
             print(file=output.out, flush=True)
         case ModelRetrying():
-            output.say(f"· {event.reason}; trying again in {event.delay_s:.1f} s")
+            output.say(f"· {event.reason}; trying again in {span(event.delay_s, exact=True)}")
         case ToolStarted():
             output.say(f"{_mark(event.source, output)}{words.first_line(event.title or event.call.name)}")
         case ToolFinished() if event.outcome != "ok":
@@ -461,7 +461,7 @@ def _mark(source: str, output: Output) -> str:
 
 def _side_finished(event: SideFinished) -> str:
     money = words.money(event.cost)
-    head = f"{event.outcome} after {event.duration_s:.1f} s" + (f", {money}" if money else "")
+    head = f"{event.outcome} after {span(event.duration_s, exact=True)}" + (f", {money}" if money else "")
     if event.error is not None:
         return f"{head}: {event.error.message}"
     text = words.said(event)

@@ -13,8 +13,9 @@ from textual.widget import Widget
 
 from agent.chat.events import Opened, Queued
 from agent.events import Compacted, Cost, ModelFinished, ModelStarted, SideFinished, TurnFinished
+from agent.text.numbers import count
 from agent.ui import words
-from agent.ui.tui.text.cells import count, fit, one_line
+from agent.ui.tui.text.cells import fit, one_line
 from agent.ui.tui.text.plot import bar
 
 if TYPE_CHECKING:

@@ -11,10 +11,11 @@ from typing import NamedTuple
 from textual.content import Content
 
 from agent.llm.money import show_cost
+from agent.text.numbers import count, span
 from agent.ui import words
 from agent.ui.tui.counsel.side_log import Group, Side
 from agent.ui.tui.text.blocks import Block, clean
-from agent.ui.tui.text.cells import count, one_line, span
+from agent.ui.tui.text.cells import one_line
 from agent.ui.tui.text.markdown import to_blocks
 from agent.ui.tui.text.marks import matrix_block, sign
 from agent.ui.tui.text.table import lay_out

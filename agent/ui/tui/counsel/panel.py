@@ -13,9 +13,10 @@ from textual.widget import Widget
 
 from agent.events import Cost
 from agent.llm.money import show_cost
+from agent.text.numbers import count, span
 from agent.ui import words
 from agent.ui.tui.counsel.side_log import Group, Side, SideLog
-from agent.ui.tui.text.cells import count, fit, one_line, span, tail
+from agent.ui.tui.text.cells import fit, one_line, tail
 
 if TYPE_CHECKING:
     from textual import events

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from rich.cells import cell_len, get_character_cell_size, set_cell_size
 from textual.content import Content
 from textual.widget import Widget
@@ -55,24 +53,6 @@ def tail(text: str, cells: int) -> str:
     while kept > 0 and (size := get_character_cell_size(text[kept - 1])) <= room:
         kept, room = kept - 1, room - size
     return fit("…" + text[kept:], cells)
-
-
-def count(number: float) -> str:
-    """A number of tokens: `812`, `12.3k`, `1.2M`."""
-    if number < 1e3:
-        return f"{number:.0f}"
-    if number < 1e5:
-        return f"{number / 1e3:.1f}k"
-    return f"{number / 1e3:.0f}k" if number < 1e6 else f"{number / 1e6:.1f}M"
-
-
-def span(seconds: object, *, exact: bool = False) -> str:
-    """A time: `8 s` (`8.2 s` where exact), `3:05` above two minutes."""
-    if not isinstance(seconds, int | float) or not math.isfinite(seconds):
-        return "?"
-    if seconds >= 120:
-        return f"{int(seconds) // 60}:{int(seconds) % 60:02}"
-    return f"{seconds:.1f} s" if exact else f"{int(seconds)} s"
 
 
 class Fitted(Widget):

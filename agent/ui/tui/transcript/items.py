@@ -14,9 +14,8 @@ from agent.events import Notice, Record, TodoItem, TurnFinished
 from agent.llm.messages import ImagePart, Message, ToolCallPart
 from agent.session.seen import ToolSeen
 from agent.text import foreign_json
-from agent.text.numbers import plural
+from agent.text.numbers import count, plural, span
 from agent.ui import words
-from agent.ui.tui.text.cells import count, span
 from agent.ui.tui.transcript.streaming import Streaming
 from agent.views import View
 

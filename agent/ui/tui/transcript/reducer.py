@@ -25,8 +25,8 @@ from agent.events import (
     TurnFinished,
     TurnStarted,
 )
+from agent.text.numbers import span
 from agent.ui import words
-from agent.ui.tui.text.cells import span
 from agent.ui.tui.transcript.items import (
     Answer,
     Item,

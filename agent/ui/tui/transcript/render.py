@@ -8,10 +8,10 @@ from typing import NamedTuple
 from textual.content import Content
 
 from agent.events import RecordLevel, TodoItem
-from agent.text.numbers import plural
+from agent.text.numbers import plural, span
 from agent.ui import words
 from agent.ui.tui.text.blocks import EMPTY, Block, clean
-from agent.ui.tui.text.cells import one_line, span
+from agent.ui.tui.text.cells import one_line
 from agent.ui.tui.text.diff import changed_lines, diff_blocks
 from agent.ui.tui.text.markdown import FAINT, literal, to_blocks
 from agent.ui.tui.transcript.items import Answer, Item, Note, Recorded, Thought, Todo, ToolRun, Typed

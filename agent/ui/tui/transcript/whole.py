@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import singledispatch
 
-from agent.text.numbers import plural
+from agent.text.numbers import plural, span
 from agent.ui.text import render
-from agent.ui.tui.text.cells import span
 from agent.ui.tui.transcript.items import Answer, Item, Note, Recorded, Showing, Thought, Todo, ToolRun, Typed
 
 OUTCOMES = {"running": "running", "ok": "", "error": "failed", "denied": "not allowed", "cancelled": "stopped"}

@@ -14,9 +14,10 @@ from textual.containers import VerticalScroll
 from textual.pilot import Pilot
 
 from agent.llm.money import show_cost
+from agent.text.numbers import count, span
 from agent.ui.columns import width
 from agent.ui.text import render
-from agent.ui.tui.text.cells import count, fit, span, tail
+from agent.ui.tui.text.cells import fit, tail
 from agent.ui.tui.text.plot import bar, bars, sparkline
 from agent.ui.tui.text.tab_line import TabLine
 from agent.ui.tui.text.tree import TreeBody
