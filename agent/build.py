@@ -130,7 +130,7 @@ class _Assembly:
         self.registry = Registry()
         self.run = within.run if within else f"r{time.time_ns() // 1_000_000:x}{secrets.token_hex(2)}"
         self.books = within.account if within else session.id
-        self.caps = caps_of(config, given.options.budget_usd)
+        self.caps = caps_of(config, given.options.budget_usd, given.options.budget_name)
         self.account = CallContext("main", session=self.books, run=self.run, caps=self.caps)
 
     def host(self) -> Host:

@@ -65,7 +65,7 @@ def make_client(
     )
 
 
-def caps_of(config: Config, budget_usd: float | None = None) -> tuple[Cap, ...]:
+def caps_of(config: Config, budget_usd: float | None = None, budget_name: str = "--budget") -> tuple[Cap, ...]:
     """The user's caps; `budget_usd` is that of the command line, US dollars."""
     budget, file = config.budget, config.paths.config_file
     caps = []
@@ -78,5 +78,5 @@ def caps_of(config: Config, budget_usd: float | None = None) -> tuple[Cap, ...]:
             )
             caps.append(Cap(scope, f"[budget] {keys} in {file}", nano, tokens))
     if budget_usd is not None:
-        caps.append(Cap("run", "--budget", nano_from_usd(budget_usd)))
+        caps.append(Cap("run", budget_name, nano_from_usd(budget_usd)))
     return tuple(caps)

@@ -32,6 +32,8 @@ class Options:
     resume_latest: bool = False
     approve: Mode = "deny"
     budget_usd: float | None = None
+    budget_name: str = "--budget"
+    """What the user calls it."""
     max_iterations: int = 90
     plugins: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     chat: bool = False

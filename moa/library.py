@@ -133,7 +133,7 @@ class Panel:
         from agent.host import Options
         from moa.plugin import make
 
-        options = Options(cwd=self._cwd, approve="deny", budget_usd=self._budget_usd)
+        options = Options(cwd=self._cwd, approve="deny", budget_usd=self._budget_usd, budget_name="budget_usd")
         self._host = build(options, env=self._env, makers={"moa": make})
         try:
             self._check()
@@ -236,6 +236,7 @@ class Agent:
             session=session,
             approve=approve,
             budget_usd=budget_usd,
+            budget_name="budget_usd",
             max_iterations=max_iterations,
             plugins={"moa": {"preset": preset} if preset else {"off": True}},
         )

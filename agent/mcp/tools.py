@@ -67,26 +67,33 @@ class Mcp(Tool):
 
     kind: ClassVar[Kind] = "other"
     read_only: ClassVar[bool] = False
-    spec: ClassVar[ToolSpec] = ToolSpec(
-        name=MCP,
-        description=(
-            "The tools of the foreign MCP servers that the user has configured. Most of them are listed as tools of their own "
-            "(mcp__SERVER__TOOL): use those. This one reaches the others, which came after this conversation began. Without tool: what there "
-            "is and which arguments it takes. With server, tool and arguments: the call."
-        ),
-        parameters={
-            "type": "object",
-            "properties": {
-                "server": {"type": "string", "description": "The server's name; absent: all servers."},
-                "tool": {"type": "string", "description": "The tool's name; absent: a list of the server's tools."},
-                "arguments": {"type": "object", "description": "The tool's arguments."},
-            },
-            "additionalProperties": False,
-        },
-    )
 
     def __init__(self, connections: Mapping[str, Connection]) -> None:
         self._connections = connections
+        named = ", ".join(connections)
+        self._spec = ToolSpec(
+            name=MCP,
+            description=(
+                f"The tools of the foreign MCP servers that the user has configured ({named}). Most of them are listed as tools of their own "
+                "(mcp__SERVER__TOOL): use those. This one reaches the others, which came after this conversation began. With server alone: which "
+                "tools it has and which arguments they take; a server that is still being started is waited for. With server, tool and "
+                "arguments: the call."
+            ),
+            parameters={
+                "type": "object",
+                "properties": {
+                    "server": {"type": "string", "description": "The server's name; absent: all servers."},
+                    "tool": {"type": "string", "description": "The tool's name; absent: a list of the server's tools."},
+                    "arguments": {"type": "object", "description": "The tool's arguments."},
+                },
+                "additionalProperties": False,
+            },
+        )
+
+    @property
+    def spec(self) -> ToolSpec:
+        """As requests list it, with the servers' names: a model can't ask for one that it has never heard of."""
+        return self._spec
 
     def reads_only(self, arguments: dict[str, Any]) -> bool:
         """A listing, and a call of a tool that only looks by the user's word."""
@@ -120,10 +127,10 @@ class Mcp(Tool):
         if connection is None:
             there = ", ".join(self._connections)
             raise ToolError(f"there is no MCP server {server!r}. There are: {there}")
-        if not tool:
-            return ToolResult(_cut(_listing(connection)))
         if connection.state == "starting":
             await connection.settled()
+        if not tool:
+            return ToolResult(_cut(_listing(connection)))
         found = connection.find(str(tool))
         if found is None:
             if connection.state == "failed":

@@ -269,7 +269,10 @@ def test_a_late_server_and_late_tools_come_through_the_one_listed_tool(tmp_path:
             it.runner.listed = it.runner.specs
             assert [code for code, _text in it.told] == ["mcp_late"] and list(it.runner.tools) == ["mcp"]
             assert await it.call("mcp") == "it: is being started"
+            assert "(it)" in it.servers.tool.spec.description
+            asked = asyncio.create_task(it.call("mcp", {"server": "it"}))
             note.touch()
+            assert "- echo: " in await asked  # it is waited for
             assert await it.call("mcp", {"server": "it", "tool": "echo", "arguments": {"text": "a"}}) == "you said a"
             assert it.servers.news() == {"it": "echo, env"}
             await it.call("mcp", {"server": "it", "tool": "mcp__it__echo", "arguments": {"text": "grow"}})
