@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from agent.llm.net.alarm import Alarm
+from tests.support import clock
 
 
 async def _never() -> None:
@@ -35,7 +36,7 @@ def test_a_thousand_pieces_need_one_timer(monkeypatch: pytest.MonkeyPatch) -> No
         alarm.stop()
         return made
 
-    assert asyncio.run(run()) == 1
+    assert clock.run(run()) == 1
 
 
 @pytest.mark.parametrize("moves", [0, 3])
@@ -52,7 +53,7 @@ def test_it_rings_at_the_last_deadline(moves: int) -> None:
         assert not alarm.rang
         alarm.stop()
 
-    asyncio.run(asyncio.wait_for(run(), 10))
+    clock.run(asyncio.wait_for(run(), 10))
 
 
 def test_a_nearer_deadline_comes_first_and_a_time_out_of_the_work_is_its_own() -> None:
@@ -71,7 +72,7 @@ def test_a_nearer_deadline_comes_first_and_a_time_out_of_the_work_is_its_own() -
         assert not alarm.rang
         alarm.stop()
 
-    asyncio.run(asyncio.wait_for(run(), 10))
+    clock.run(asyncio.wait_for(run(), 10))
 
 
 def test_being_cancelled_is_no_time_out() -> None:
@@ -85,4 +86,4 @@ def test_being_cancelled_is_no_time_out() -> None:
         assert not alarm.rang
         alarm.stop()
 
-    asyncio.run(asyncio.wait_for(run(), 10))
+    clock.run(asyncio.wait_for(run(), 10))

@@ -35,6 +35,7 @@ from agent.llm.net.retry import RetryPolicy
 from agent.llm.request import ModelRef, Request, ToolSpec
 from agent.llm.stream import Finished, Retrying, Started, StreamEvent, TextDelta, Usage
 from tests.agent.llm.doors import ASK, ENDPOINT, GOOD, KEY, MAIN, TinyDialect, Words, answer, cut, door, sse
+from tests.support import clock
 
 DOWN = httpx.Response(503, text="down")
 
@@ -55,7 +56,7 @@ def test_a_call_streams_and_is_settled_once() -> None:
         assert (settled.outcome, settled.cost_nano, settled.generation_id) == ("done", 70_000, "gen-1")
         assert it.requests[0].url == "http://127.0.0.1:9/v1/chat"
 
-    asyncio.run(main())
+    clock.run(main())
 
 
 @pytest.mark.parametrize("dialect", ["chat", "anthropic"])
@@ -73,7 +74,7 @@ def test_each_header_goes_out_once_and_says_who_asks(dialect: Literal["chat", "a
         assert sent["user-agent"] == f"moa/{__version__}"
         assert (sent["content-type"], sent["x-mine"]) == ("application/json; charset=utf-8", "1")
 
-    asyncio.run(main())
+    clock.run(main())
 
 
 @pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 413, 422])
@@ -89,7 +90,7 @@ def test_a_refusal_is_final_and_costs_nothing(status: int) -> None:
         assert (settled.outcome, settled.cost_nano, settled.usage) == ("failed", 0, Usage())
         assert settled.error_kind == caught.value.kind and KEY not in (settled.error or "")
 
-    asyncio.run(main())
+    clock.run(main())
 
 
 @pytest.mark.parametrize(
@@ -120,7 +121,7 @@ def test_a_fault_before_the_first_token_is_retried(fault: Any) -> None:
         assert [line for line, _ in it.books.lines].count("reserve") == len(it.books.settled)
         assert reply.call_id == it.books.lines[-1][1]
 
-    asyncio.run(main())
+    clock.run(main())
 
 
 def test_an_attempt_that_may_be_billed_leaves_the_next_only_what_a_cap_leaves(tmp_path: Path) -> None:
@@ -139,7 +140,7 @@ def test_an_attempt_that_may_be_billed_leaves_the_next_only_what_a_cap_leaves(tm
         assert ledger.total().lower_bound
         ledger.close()
 
-    asyncio.run(main())
+    clock.run(main())
 
 
 def test_a_retry_that_never_goes_out_leaves_no_row(tmp_path: Path) -> None:
@@ -160,7 +161,7 @@ def test_a_retry_that_never_goes_out_leaves_no_row(tmp_path: Path) -> None:
         assert [row.outcome for row in ledger.calls()] == ["failed"]
         ledger.close()
 
-    asyncio.run(main())
+    clock.run(main())
 
 
 def test_what_an_endpoint_calls_by_our_key_is_called_otherwise(tmp_path: Path) -> None:
@@ -181,7 +182,7 @@ def test_what_an_endpoint_calls_by_our_key_is_called_otherwise(tmp_path: Path) -
         assert (row.model_served, row.provider, row.generation_id) == ("m-[key]", "[key]", "gen-[key]")
         ledger.close()
 
-    asyncio.run(main())
+    clock.run(main())
     assert all(KEY.encode() not in file.read_bytes() for file in tmp_path.iterdir())
 
 
@@ -193,7 +194,7 @@ def test_three_attempts_are_all() -> None:
         assert len(it.requests) == 3
         assert it.books.settled[0].retries == 2 and it.books.settled[0].cost_nano == 0
 
-    asyncio.run(main())
+    clock.run(main())
 
 
 @pytest.mark.parametrize("broken", [cut(sse({"say": "half"}, done=False)), answer(sse({"say": "half"}, {"fail": "x"}))])
@@ -207,7 +208,7 @@ def test_a_stream_that_breaks_after_its_first_token_is_kept_and_not_retried(brok
         (settled,) = it.books.settled
         assert (settled.outcome, settled.cost_nano, settled.usage) == ("incomplete", None, None)
 
-    asyncio.run(main())
+    clock.run(main())
 
 
 def test_what_was_billed_is_not_bought_again() -> None:
@@ -218,7 +219,7 @@ def test_what_was_billed_is_not_bought_again() -> None:
         assert len(it.requests) == 1
         assert it.books.settled[0].cost_nano == 250_000
 
-    asyncio.run(main())
+    clock.run(main())
 
 
 def test_retry_after_is_honoured_up_to_a_limit() -> None:
@@ -235,7 +236,7 @@ def test_retry_after_is_honoured_up_to_a_limit() -> None:
             await it.ask()
         assert caught.value.retry_after == 61 and len(it.requests) == 1
 
-    asyncio.run(main())
+    clock.run(main())
 
 
 def test_who_waits_for_a_retry_gives_the_place_back() -> None:
@@ -253,7 +254,7 @@ def test_who_waits_for_a_retry_gives_the_place_back() -> None:
         assert loop.time() - before < 0.1
         assert (await first).retries == 1
 
-    asyncio.run(main())
+    clock.run(main())
 
 
 def test_a_refused_feature_is_left_out_once_and_remembered() -> None:
@@ -274,7 +275,7 @@ def test_a_refused_feature_is_left_out_once_and_remembered() -> None:
             await stubborn.ask()
         assert len(stubborn.requests) == 2
 
-    asyncio.run(main())
+    clock.run(main())
 
 
 def test_silence_is_not_broken_by_keep_alives() -> None:
@@ -297,7 +298,7 @@ def test_silence_is_not_broken_by_keep_alives() -> None:
             assert caught.value.partial is not None and caught.value.partial.text == "one"
             assert it.books.settled[0].outcome == "incomplete" and it.books.settled[0].cost_nano is None
 
-    asyncio.run(main())
+    clock.run(main())
 
 
 def test_a_wait_that_the_ceiling_forbids_is_not_begun() -> None:
@@ -307,7 +308,7 @@ def test_a_wait_that_the_ceiling_forbids_is_not_begun() -> None:
             await it.ask()
         assert len(it.requests) == 1
 
-    asyncio.run(main())
+    clock.run(main())
 
 
 @pytest.mark.parametrize("kind", ["application/json", "text/plain", "text/html; charset=utf-8"])
@@ -318,7 +319,7 @@ def test_a_whole_body_is_read_as_one(kind: str) -> None:
         stream = httpx.Response(200, content=GOOD, headers={"content-type": "text/plain"})
         assert (await door(stream).ask()).message.text == "hi there"
 
-    asyncio.run(main())
+    clock.run(main())
 
 
 def test_separators_of_other_alphabets_do_not_cut_json() -> None:
@@ -327,7 +328,7 @@ def test_separators_of_other_alphabets_do_not_cut_json() -> None:
         body = f'data: {{"say": "{text}"}}\n\ndata: {{"stop": true}}\n\n'.encode()
         assert (await door(answer(body)).ask()).message.text == text
 
-    asyncio.run(main())
+    clock.run(main())
 
 
 def test_free_endpoints_cost_nothing_and_unpriced_ones_an_unknown_amount() -> None:
@@ -339,7 +340,7 @@ def test_free_endpoints_cost_nothing_and_unpriced_ones_an_unknown_amount() -> No
         assert (unpriced.cost_nano, unpriced.cost_source) == (None, "unknown")
         assert it.books.bounds[0].nano is None
 
-    asyncio.run(main())
+    clock.run(main())
 
 
 def test_a_hold_is_used_up() -> None:
@@ -358,7 +359,7 @@ def test_a_hold_is_used_up() -> None:
         assert it.books.lines[-1] == ("release", hold.call_id)
         assert len(it.requests) == 1
 
-    asyncio.run(main())
+    clock.run(main())
 
 
 def test_nothing_is_reserved_without_an_endpoint_or_a_key() -> None:
@@ -372,7 +373,7 @@ def test_nothing_is_reserved_without_an_endpoint_or_a_key() -> None:
         assert caught.value.kind == "missing_key" and "SOME_KEY" in caught.value.message
         assert it.books.lines == [] and it.requests == []
 
-    asyncio.run(main())
+    clock.run(main())
 
 
 def test_a_launcher_starts_its_server_before_the_clocks_do() -> None:
@@ -396,7 +397,7 @@ def test_a_launcher_starts_its_server_before_the_clocks_do() -> None:
         await it.client.aclose()
         assert closed == [True]
 
-    asyncio.run(main())
+    clock.run(main())
 
 
 def test_failed_connections_say_what_to_do() -> None:
@@ -412,7 +413,7 @@ def test_failed_connections_say_what_to_do() -> None:
             await it.ask()
         assert it.books.settled[0].cost_nano is None
 
-    asyncio.run(main())
+    clock.run(main())
 
 
 def test_a_lone_surrogate_can_be_sent() -> None:
@@ -421,7 +422,7 @@ def test_a_lone_surrogate_can_be_sent() -> None:
         await it.ask(replace(ASK, messages=(user("cut \ud83d off"),)))
         assert it.bodies()[0]["text"] == "cut \ud83d off"
 
-    asyncio.run(main())
+    clock.run(main())
 
 
 def test_listing_models_fills_the_catalogue() -> None:
@@ -442,7 +443,7 @@ def test_listing_models_fills_the_catalogue() -> None:
             with pytest.raises(ModelError):
                 await door(wrong).client.models("fake")
 
-    asyncio.run(main())
+    clock.run(main())
 
 
 def _at(endpoint: str, model: str = "m") -> Request:
@@ -475,7 +476,7 @@ def test_a_model_without_tools_is_asked_through_a_schema_and_remembered() -> Non
         await it.ask(request)
         assert "tools" not in it.bodies()[2]
 
-    asyncio.run(main())
+    clock.run(main())
 
 
 class Slowly(httpx.AsyncByteStream):

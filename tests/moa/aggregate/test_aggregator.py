@@ -28,6 +28,7 @@ from moa.aggregate.result import Aggregation, raw, vote
 from moa.panel.briefing import Rendering, render
 from moa.panel.names import display_names, family
 from moa.panel.outcome import Answer
+from tests.support import clock
 from tests.support.answers import answer, three
 from tests.support.scripted import Line, ScriptedClient, reply_of
 
@@ -56,7 +57,7 @@ def run(
     events: list[StreamEvent] | None = None,
 ) -> tuple[Aggregation, ScriptedClient]:
     client = ScriptedClient(script, memory=memory)
-    result = asyncio.run(
+    result = clock.run(
         aggregate(
             client,
             CallContext("aggregator"),
@@ -128,7 +129,7 @@ def test_the_aggregator_sees_the_draft_and_the_question_that_the_answers_are_abo
         draft="All done.",
         question="Is it safe?",
     )
-    asyncio.run(work)
+    clock.run(work)
     tail = client.requests[0].tail or ""
     assert "```\nAll done.\n```" in tail and "```\nIs it safe?\n```" in tail and "Weigh security most." in tail
 
@@ -260,7 +261,7 @@ def test_a_cancelled_aggregation_stays_cancelled() -> None:
             await work
         assert client.cancelled == 1 and len(client.requests) == 1
 
-    asyncio.run(main())
+    clock.run(main())
 
 
 def test_a_cut_off_analysis_is_used_and_said_to_be_cut_off() -> None:
@@ -373,7 +374,7 @@ def test_the_prompt_fits_every_window_and_says_what_was_cut(window: int, full: b
         return brief(history, room=None if window is None else max(0, int((window - reserve) / SAFETY)))
 
     client = ScriptedClient({"*": json.dumps(GOOD)}, facts=ModelFacts(context_window=window))
-    result = asyncio.run(
+    result = clock.run(
         aggregate(
             client,
             CallContext("aggregator"),
@@ -388,7 +389,7 @@ def test_the_prompt_fits_every_window_and_says_what_was_cut(window: int, full: b
     assert prompt_bound(request) + request.max_tokens <= window * (1 if window > 2_000 else 3)
     cut = [warning for warning in result.warnings if "window" in warning]
     assert bool(cut) is (window < 32_000)
-    assert not cut or "answers were cut" in cut[0]
+    assert not cut or "answers cut" in cut[0]
     assert all(f"Answer {label}:" in (request.tail or "") for label in "ABCDEFGH")
 
 
