@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -92,6 +92,39 @@ class Ledger:
                 ),
             )
         return call_id
+
+    def told(self, calls: Sequence[tuple[ModelRef, CallContext, Settlement]]) -> list[str]:
+        """Calls that were answered from a file, all in one transaction; returns their ids. Nothing was set aside: nothing was sent."""
+        now, ids = self._clock(), ["c" + os.urandom(8).hex() for _call in calls]
+        with self._database.transaction():
+            day = days.enter(self._database, now)
+            for call_id, (model, context, settled) in zip(ids, calls, strict=True):
+                usage, cost = settled.usage or Usage(), _plausible(settled.cost_nano)
+                tokens = usage.prompt + usage.completion
+                self._database.write(
+                    "INSERT INTO calls (id, purpose, slot, share, session, run, turn, iteration, day, endpoint, model_requested,"
+                    " reserved_tokens, counts_tokens, reserved_nano, counts_nano, cost_nano, cost_source, outcome, retries, started, owner,"
+                    " sent, ended, duration_s, model_served, provider, prompt_tokens, cached_tokens, cache_write_tokens, completion_tokens,"
+                    " reasoning_tokens)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?)",
+                    (
+                        *(call_id, context.purpose, context.slot, context.share),
+                        *(
+                            context.session,
+                            context.run,
+                            context.turn,
+                            context.iteration,
+                            day,
+                            model.endpoint,
+                            model.model,
+                        ),
+                        *(tokens, tokens, cost, cost, cost, settled.cost_source if cost is not None else "unknown"),
+                        *(settled.outcome, now, self._owner, now, now),
+                        *(self._clean(settled.model_served), self._clean(settled.provider)),
+                        *(usage.prompt, usage.cached, usage.cache_write, usage.completion, usage.reasoning),
+                    ),
+                )
+        return ids
 
     def adjust(self, call_id: str, context: CallContext, bound: Bound) -> None:
         """Change an open reservation to another bound under the same caps; on BudgetReached the old one stays.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
@@ -37,6 +37,10 @@ class PatientLedger:
     async def sent(self, call_id: str, *, generation_id: str | None = None) -> None:
         """As `Ledger.sent`."""
         await self._ledger.patiently(partial(self._ledger.sent, call_id, generation_id=generation_id))
+
+    async def told(self, calls: Sequence[tuple[ModelRef, CallContext, Settlement]]) -> list[str]:
+        """As `Ledger.told`."""
+        return await self._ledger.patiently(partial(self._ledger.told, calls))
 
     async def settle(self, call_id: str, settlement: Settlement) -> None:
         """As `Ledger.settle`. Whoever is cancelled while this waits leaves it to go on by itself."""

@@ -5,6 +5,7 @@ The door (client.py) holds an `Accounts`; `agent.ledger.patient.PatientLedger` i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -108,6 +109,10 @@ class Accounts(Protocol):
 
     async def settle(self, call_id: str, settlement: Settlement) -> None:
         """Replace the reservation by what happened. Settling twice is an error in the caller and is ignored."""
+        ...
+
+    async def told(self, calls: Sequence[tuple[ModelRef, CallContext, Settlement]]) -> list[str]:
+        """Put calls into the books that were answered from a file: nothing was sent and nothing can be owed. Their ids, in order."""
         ...
 
     async def release(self, call_id: str) -> None:

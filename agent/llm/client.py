@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from agent.llm.accounting import Bound
+from agent.llm.accounting import Bound, Settlement
 from agent.llm.call import Call
 from agent.llm.dialects.registry import dialect_named
 from agent.llm.models.effort import check as check_effort
@@ -198,6 +198,28 @@ class ModelClient:
         assert reply is not None, "a stream ends with Finished or an error"
         return reply
 
+    async def told(self, calls: Sequence[tuple[Request, CallContext]]) -> list[Reply | None]:
+        """Answers that are stored and come at once, each with its row in the ledger, all in one transaction.
+
+        None stands for what has to be called by itself: another endpoint, one that takes its time, no such answer, a cap to be kept.
+        Raises UsageError for an endpoint or a file that is not there.
+        """
+        from agent.llm.net.replay import told_at_once
+
+        replies: list[Reply | None] = []
+        settled: list[tuple[ModelRef, CallContext, Settlement]] = []
+        for request, context in calls:
+            endpoint = self.endpoint(request.model.endpoint)
+            at_once = endpoint.answers and not endpoint.speed and not context.caps
+            reply = told_at_once(endpoint, request) if at_once else None
+            if reply is not None:
+                cost, source = self.price(endpoint, request.model, reply.usage)
+                reply = reply.with_(cost_nano=cost, cost_source=source)
+                settled.append((request.model, context, _settlement(reply)))
+            replies.append(reply)
+        ids = iter(await self.accounts.told(settled) if settled else ())
+        return [None if reply is None else reply.with_(call_id=next(ids)) for reply in replies]
+
     async def models(self, name: str) -> list[ListedModel]:
         """Ask an endpoint what it offers, and keep the answer in the catalogue. Raises UsageError or ModelError."""
         from agent.llm.models.catalogue import ListedModel
@@ -320,4 +342,15 @@ def _missing_key(endpoint: Endpoint) -> UsageError:
         f"there is no key for {endpoint.name}: the environment variable {endpoint.api_key_env} is not set",
         remedy=f"export {endpoint.api_key_env}=…, or name another variable as api_key_env under [endpoints.{endpoint.name}] in config.toml",
         kind="missing_key",
+    )
+
+
+def _settlement(reply: Reply) -> Settlement:
+    return Settlement(
+        "done",
+        usage=reply.usage,
+        cost_nano=reply.cost_nano,
+        cost_source=reply.cost_source,
+        model_served=reply.model_served,
+        provider=reply.provider,
     )

@@ -182,6 +182,25 @@ async def answer(client: ModelClient, arm: Arm, item: Item, context: CallContext
     return result
 
 
+async def told(client: ModelClient, asked: Sequence[tuple[Arm, Item, CallContext]]) -> list[Result | None]:
+    """Items whose answers are stored and come at once, many together. None: this one is to be answered by itself (`answer`)."""
+    plain = [
+        arm.kind == "solo" and not item.turns and item.scorer not in scorers.LATER for arm, item, _context in asked
+    ]
+    calls = [(requests(arm, item)[0], context) for (arm, item, context), yes in zip(asked, plain, strict=True) if yes]
+    replies = iter(await client.told(calls))
+    found: list[Result | None] = []
+    for (arm, item, _context), yes in zip(asked, plain, strict=True):
+        reply = next(replies) if yes else None
+        result = None
+        if reply is not None:
+            result = Result(item.id, arm.name)
+            _count(result, reply)
+            _scored(result, item, [reply.message.text])
+        found.append(result)
+    return found
+
+
 async def _turn(client: ModelClient, arm: Arm, item: Item, context: CallContext, other: Item) -> Result:
     if arm.kind == "vote":
         return await _by_vote(client, arm, item, context)

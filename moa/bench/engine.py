@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from agent.llm.accounting import CallContext, Cap
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from moa.bench.marking import Marker
 
 SIDE_BY_SIDE, LOOPS_SIDE_BY_SIDE = 16, 6
+BATCH = 64
+"""Stored answers that are told, and written down, together."""
 
 
 async def run(
@@ -47,6 +50,8 @@ async def run(
     """
     work = _Work(client, suite, chosen, kept, loops, marker, budget_nano, progress)
     try:
+        if budget_nano is None and loops is None and _stored(client, chosen):
+            await work.told()
         async with asyncio.TaskGroup() as group:
             for _worker in range(min(LOOPS_SIDE_BY_SIDE if loops else SIDE_BY_SIDE, work.left)):
                 group.create_task(work.on())
@@ -90,6 +95,23 @@ class _Work:
         self.left = len(todo)
         self._waiting = iter(todo)
 
+    async def told(self) -> None:
+        """Items whose answers are stored and come at once, in batches; what can't be told so is left for `on`."""
+        rest = []
+        while batch := list(islice(self._waiting, BATCH)):
+            asked = [(arm, item, context_of(arm, item, self._kept.id, None)) for item, _other, arm in batch]
+            results = await arms.told(self._client, asked)
+            done = [result for result in results if result is not None]
+            self._kept.add(*done)
+            for result in done:
+                self._hand_over(result)
+            self.left -= len(done)
+            if done:
+                self._progress(self._whole - self.left, self._whole)
+            rest += [each for each, result in zip(batch, results, strict=True) if result is None]
+            await asyncio.sleep(0)
+        self._waiting = iter(rest)
+
     async def on(self) -> None:
         """Answer one after the other, until nothing is left or the budget is reached."""
         for item, other, arm in self._waiting:
@@ -129,6 +151,12 @@ class _Work:
         result = await self._loops.answer(arm, item, donor)
         result.seconds = time.perf_counter() - started
         return result
+
+
+def _stored(client: ModelClient, chosen: Sequence[Arm]) -> bool:
+    """Whether an arm is answered from a file at once."""
+    endpoints = [client.endpoint(arm.model.endpoint) for arm in chosen if arm.kind == "solo"]
+    return any(endpoint.answers and not endpoint.speed for endpoint in endpoints)
 
 
 def base_of(suite: Suite, chosen: Sequence[Arm]) -> str | None:

@@ -10,7 +10,7 @@ import json
 import secrets
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -19,7 +19,7 @@ from agent.files.own_files import make_folder, write_atomically
 from agent.text import foreign_json
 from moa.bench.arms import Result
 
-_FIELDS = {entry.name for entry in fields(Result)}
+_FIELDS = tuple(entry.name for entry in fields(Result))
 
 
 @dataclass(slots=True)
@@ -46,12 +46,14 @@ class Run:
                 if found is not None:
                     yield found
 
-    def add(self, result: Result) -> None:
-        """Write one result. Raises OSError where the disk is full."""
+    def add(self, *results: Result) -> None:
+        """Write results. Raises OSError where the disk is full."""
         if self._out is None:
             self._mend()
             self._out = (self.folder / "items.jsonl").open("a", encoding="utf-8")
-        self._out.write(json.dumps(asdict(result), ensure_ascii=False) + "\n")
+        # Their own lists and dicts, and not the copies that `asdict` makes: a third of the time of an item that is stored.
+        rows = ({name: getattr(result, name) for name in _FIELDS} for result in results)
+        self._out.write("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
         self._out.flush()
 
     def close(self) -> None:

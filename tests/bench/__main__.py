@@ -22,6 +22,7 @@ from tests.bench import (
     kill,
     ledger,
     price,
+    replays,
     repo,
     serve,
     sessions,
@@ -50,9 +51,10 @@ BENCHES = {
     "encode": encode.measure,
     "serve": serve.measure,
     "repo": repo.measure,
+    "replays": replays.measure,
 }
 
-LONG = ("fuzz", "grep", "ledger", "signals", "first_word", "serve", "repo")
+LONG = ("fuzz", "grep", "ledger", "signals", "first_word", "serve", "repo", "replays")
 """Take many minutes, or a model: `.ci/run --all` runs them, and whoever names them."""
 
 

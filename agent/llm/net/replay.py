@@ -99,6 +99,28 @@ def replay_file(path: str) -> ReplayFile:
         return _files[path]
 
 
+def told_at_once(endpoint: Endpoint, request: Request) -> Reply | None:
+    """The reply that a call would come to whose answer is told at once, without a stream's detours; None where none is stored.
+
+    Blocks while the file is read for the first time. Raises UsageError where it can't be.
+    """
+    from agent.llm.messages import assistant
+    from agent.llm.stream import Reply, Usage
+
+    texts = _asked(request)
+    found = replay_file(endpoint.answers).find(request.model.model, texts)
+    if found is None or not found.text.strip() or found.finish != "stop":
+        return None
+    prompt, completion, provider = _figures(found, texts)
+    return Reply(
+        assistant(found.text, origin=str(request.model)),
+        "stop",
+        Usage(prompt=prompt, completion=completion),
+        model_served=request.model.model,
+        provider=provider,
+    )
+
+
 class ReplayExchange:
     """Tells one stored answer as a stream of Chat Completions, at the endpoint's `speed` times its own pace (0: at once)."""
 
@@ -116,8 +138,7 @@ class ReplayExchange:
     async def open(self, http: Http, request: Request, quirks: frozenset[str], connect_s: float) -> None:
         """Look the answer up. Raises ModelNotFound where none is stored for this model and prompt."""
         self.items = self._dialect.items(self._dialect.compose(request, self._endpoint, quirks, self.left))
-        texts = [p.text for m in request.messages if m.role == "user" for p in m.parts if isinstance(p, TextPart)]
-        texts += [request.tail] if request.tail else []
+        texts = _asked(request)
         path = self._endpoint.answers
         file = _files[path] if path in _files else await asyncio.to_thread(replay_file, path)
         model = request.model.model
@@ -128,8 +149,7 @@ class ReplayExchange:
             remedy = "ask one of the stored prompts" if known else f"stored are: {', '.join(file.models[:8])}"
             raise ModelNotFound(f"{self._endpoint.name} has no stored answer {what}", remedy=remedy)
         self.chargeable = True
-        prompt_tokens = sum(estimate_tokens(text) for text in texts)
-        self._chunks = _chunks(found, model, prompt_tokens, self._endpoint.speed)
+        self._chunks = _chunks(found, model, texts, self._endpoint.speed)
 
     async def read(self) -> list[StreamEvent] | None:
         """The next piece, when its time has come; None behind the last."""
@@ -149,19 +169,30 @@ class ReplayExchange:
         """There is nothing to close."""
 
 
-def _chunks(
-    answer: StoredAnswer, model: str, prompt_tokens: int, speed: float
-) -> Iterator[tuple[float, dict[str, Any]]]:
-    """Pairs of seconds to wait and what then comes."""
+def _asked(request: Request) -> list[str]:
+    texts = [p.text for m in request.messages if m.role == "user" for p in m.parts if isinstance(p, TextPart)]
+    return [*texts, request.tail] if request.tail else texts
+
+
+def _figures(answer: StoredAnswer, texts: Sequence[str]) -> tuple[int, int, str]:
+    """Tokens of the prompt and of the answer, and a provider that says what of it all is simulated."""
     completion = answer.completion_tokens
     tokens = max(1, estimate_tokens(answer.text)) if completion is None else completion
-    ttft = SIMULATED_TTFT_S if answer.ttft_s is None else answer.ttft_s
-    whole = ttft + tokens / SIMULATED_TOKENS_PER_S if answer.duration_s is None else answer.duration_s
+    prompt = sum(map(estimate_tokens, texts)) if answer.prompt_tokens is None else answer.prompt_tokens
     simulated = [
         *(["tokens"] if None in (answer.prompt_tokens, answer.completion_tokens) else []),
         *(["times"] if answer.duration_s is None else []),
     ]
-    provider = f"replay ({' and '.join(simulated)} simulated)" if simulated else "replay (recorded)"
+    return prompt, tokens, f"replay ({' and '.join(simulated)} simulated)" if simulated else "replay (recorded)"
+
+
+def _chunks(
+    answer: StoredAnswer, model: str, texts: Sequence[str], speed: float
+) -> Iterator[tuple[float, dict[str, Any]]]:
+    """Pairs of seconds to wait and what then comes."""
+    prompt, tokens, provider = _figures(answer, texts)
+    ttft = SIMULATED_TTFT_S if answer.ttft_s is None else answer.ttft_s
+    whole = ttft + tokens / SIMULATED_TOKENS_PER_S if answer.duration_s is None else answer.duration_s
     head = {"id": "", "model": model, "provider": provider}
     size = max(1, -(-len(answer.text) // (PIECES if speed else 1)))
     pieces = [answer.text[at : at + size] for at in range(0, len(answer.text), size)]
@@ -169,10 +200,7 @@ def _chunks(
     for at, piece in enumerate(pieces):
         wait_s = (min(ttft, whole) if at == 0 else between) / speed if speed else 0.0
         yield wait_s, {**head, "choices": [{"index": 0, "delta": {"content": piece}}]}
-    usage = {
-        "prompt_tokens": prompt_tokens if answer.prompt_tokens is None else answer.prompt_tokens,
-        "completion_tokens": tokens,
-    }
+    usage = {"prompt_tokens": prompt, "completion_tokens": tokens}
     ended = {**head, "choices": [{"index": 0, "delta": {}, "finish_reason": answer.finish}], "usage": usage}
     yield (between / speed if speed else 0.0), ended
 

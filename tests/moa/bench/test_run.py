@@ -111,12 +111,20 @@ def test_a_run_that_was_killed_anywhere_ends_as_if_it_had_not(moa: Moa, tmp_path
 
 
 @pytest.mark.slow
+def test_answers_that_are_told_together_are_those_of_single_calls(moa: Moa) -> None:
+    """Under a cap each is a call of its own."""
+    _, together = moa("run", "gsm8k", "--preset", "five", "--arms", ARMS, "--yes")
+    _, single = moa("run", "gsm8k", "--preset", "five", "--arms", ARMS, "--yes", "--budget", "1000")
+    assert {**together, "id": ""} == {**single, "id": ""}
+
+
+@pytest.mark.slow
 def test_a_real_kill_is_gone_on_with(moa: Moa, tmp_path: Path) -> None:
     _, whole = moa("run", "gsm8k", "--preset", "five", "--arms", ARMS, "--yes")
     words = [sys.executable, "-m", "moa", "bench", "run", "gsm8k", "--preset", "five", "--arms", ARMS, "--yes"]
     child = subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=dict(os.environ))
     assert child.stderr is not None
-    name = next(line for line in child.stderr if "run " in line and "goes on" in line).split("run ")[1].split(":")[0]
+    name = next(line for line in child.stderr if "run " in line and "--resume" in line).split("run ")[1].split(":")[0]
     items = tmp_path / "state" / "bench" / name / "items.jsonl"
     while not items.exists() and child.poll() is None:  # until the first line is there
         time.sleep(0.01)
