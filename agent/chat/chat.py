@@ -28,7 +28,7 @@ from agent.tools import todo
 if TYPE_CHECKING:
     from agent.approval.approval import UserAnswer
     from agent.events import Record
-    from agent.forms import Answer
+    from agent.forms import Answer, Form
     from agent.host import Host, Options
     from agent.views import View
 
@@ -330,7 +330,12 @@ class Chat:
         status = "failed"
         self._turn = turn
         turn.others_wait = lambda: self._waiting
-        turn.state.ask = self._inquiries.ask
+
+        async def ask(form: Form) -> Answer:
+            await turn.told()
+            return await self._inquiries.ask(form)
+
+        turn.state.ask = ask
         try:
             async for event in turn.events():
                 self._listen(event)

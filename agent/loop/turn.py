@@ -92,6 +92,7 @@ class Turn:
         try:
             while (event := await self._queue.get()) is not None:
                 yield event
+                self._queue.task_done()
             self._task.result()
         finally:
             if not self._task.done():
@@ -120,6 +121,10 @@ class Turn:
         """Take `steered` back: the turn forgets them."""
         waiting, self._steered = self._steered, []
         return waiting
+
+    async def told(self) -> None:
+        """Wait until whoever reads the stream has taken up all that is in it: a question must not overtake what it is about."""
+        await self._queue.join()
 
     def emit(self, event: AgentEvent) -> None:
         """Put an event into the turn's stream."""

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from agent.chat.events import Inquired, Refused
-from agent.events import ToolFinished, TurnFinished
+from agent.events import Record, ToolFinished, TurnFinished
 from agent.forms import Choices
 from agent.host import Options
 from agent.llm.stream import Reply
@@ -128,6 +128,8 @@ def test_the_panel_s_objections_stand_beside_the_plan(tmp_path: Path) -> None:
     assert "The agent's last message is a plan" in member and "Write a.txt" in member and "NOTHING" not in member
     form = next(event.form for event in events if isinstance(event, Inquired))
     assert isinstance(form, Choices) and form.view is not None
+    kinds = [event.type for event in events if isinstance(event, Inquired | Record)]
+    assert kinds[:2] == ["record", "inquired"]  # what it is about comes first
     assert "line seven is odd" in render(form.view) and "where to begin" in render(form.view)
     assert "I don't approve the plan yet" in revised and "line seven is odd" in revised
     assert {record["task"] for record in chat.session.records("counsel")} == {"plan"} and mode(chat) == "plan"
