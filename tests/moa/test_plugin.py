@@ -452,8 +452,7 @@ def test_go_and_cancel_while_a_panel_works(tmp_path: Path) -> None:
 
     async def main() -> None:
         turn = asyncio.create_task(bench.turn())
-        await asyncio.sleep(0.2)
-        assert len(bench.client.requests) == 2
+        await bench.client.asked(2)
         assert list(bench.moa.commands()[0].complete("cancel ")) == ["cancel 1", "cancel 2"]
         await bench.say("/moa cancel 1", busy=True)
         await bench.say("/moa go", busy=True)

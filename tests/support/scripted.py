@@ -23,8 +23,15 @@ class After:
     line: Line
 
 
-# A text to answer with, a whole reply, an error to raise, something that takes its time, or a function of the request.
-Line = str | Reply | Exception | After | Callable[[Request], "Line"]
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A line that comes once the test says so (`ScriptedClient.go`)."""
+
+    line: Line
+
+
+# A text to answer with, a whole reply, an error to raise, something that takes its time or is held, or a function of the request.
+Line = str | Reply | Exception | After | Held | Callable[[Request], "Line"]
 
 
 class ScriptedClient(ModelClient):
@@ -50,6 +57,18 @@ class ScriptedClient(ModelClient):
         self._memory = memory or QuirkMemory()
         self._notice = None
         self._calls = 0
+        self._went, self._asked = asyncio.Event(), asyncio.Event()
+
+    def go(self) -> None:
+        """Let held lines come, from now on."""
+        self._went.set()
+
+    async def asked(self, count: int = 1) -> None:
+        """Wait until so many requests have been made, all told."""
+        async with asyncio.timeout(10):
+            while len(self.requests) < count:
+                self._asked.clear()
+                await self._asked.wait()
 
     def endpoint(self, name: str) -> Endpoint:
         return Endpoint(name, "http://127.0.0.1:9/v1")
@@ -71,6 +90,7 @@ class ScriptedClient(ModelClient):
     ) -> AsyncIterator[StreamEvent]:
         self.requests.append(request)
         self.contexts.append(context)
+        self._asked.set()
         self._calls += 1
         call_id = f"call-{self._calls}"
         line = self._next(request)
@@ -79,6 +99,9 @@ class ScriptedClient(ModelClient):
             while not isinstance(line, str | Reply | Exception):
                 if isinstance(line, After):
                     await asyncio.sleep(line.delay_s)
+                    line = line.line
+                elif isinstance(line, Held):
+                    await self._went.wait()
                     line = line.line
                 else:
                     line = line(request)

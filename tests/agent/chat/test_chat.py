@@ -36,7 +36,7 @@ from agent.llm.stream import Started, StreamEvent, TextDelta
 from agent.plugin import Contribution, ModelCall, Plugin, PluginHost, TurnState
 from agent.ui.text import render
 from tests.support.chatbench import ChatBench, calls
-from tests.support.scripted import After, ScriptedClient
+from tests.support.scripted import After, Held, ScriptedClient
 
 PICTURE = ImagePart(media_type="image/png", data="aGk=")
 
@@ -56,14 +56,15 @@ def test_nothing_is_done_with_nothing(tmp_path: Path) -> None:
 
 
 def test_what_is_typed_while_busy_waits_and_goes_out_one_by_one(tmp_path: Path) -> None:
-    bench = ChatBench(tmp_path, [After(0.05, "one"), "two", "three"])
+    bench = ChatBench(tmp_path, [Held("one"), "two", "three"])
 
     async def type_ahead() -> None:
         for text in ("first", "second", "/copy", "third"):
             await bench.chat.submit(text)
         assert bench.chat.queue == ("first", "second", "third")
-        await asyncio.sleep(0.01)
+        await bench.client.asked()
         assert bench.chat.queue == ("second", "third")
+        bench.client.go()
 
     bench.run(type_ahead)
     assert bench.texts == ["first", "one", "second", "two", "third", "three"]
@@ -73,13 +74,14 @@ def test_what_is_typed_while_busy_waits_and_goes_out_one_by_one(tmp_path: Path) 
 
 
 def test_a_command_that_can_not_run_now_waits_for_its_turn(tmp_path: Path) -> None:
-    bench = ChatBench(tmp_path, [After(0.05, "one"), "two"])
+    bench = ChatBench(tmp_path, [Held("one"), "two"])
 
     async def type_ahead() -> None:
         await bench.chat.submit("first")
-        await asyncio.sleep(0.01)
+        await bench.client.asked()
         await bench.chat.submit("/clear")
         await bench.chat.submit("second")
+        bench.client.go()
 
     bench.run(type_ahead)
     assert [event.history[1:] for event in bench.all(Opened)] == [(), ()]
@@ -87,13 +89,14 @@ def test_a_command_that_can_not_run_now_waits_for_its_turn(tmp_path: Path) -> No
 
 
 def test_a_command_that_can_run_now_does_not_wait(tmp_path: Path) -> None:
-    bench = ChatBench(tmp_path, [After(0.05, "one")])
+    bench = ChatBench(tmp_path, [Held("one")])
 
     async def ask_meanwhile() -> None:
         await bench.chat.submit("first")
-        await asyncio.sleep(0.01)
+        await bench.client.asked()
         await bench.chat.submit("/help cost")
         await bench.chat.submit("/nonsense")
+        bench.client.go()
 
     bench.run(ask_meanwhile)
     assert bench.types.index("shown") < bench.types.index("turn_finished")
@@ -253,14 +256,15 @@ def test_a_turn_stopped_at_its_first_event_gives_the_text_back(tmp_path: Path) -
 
 
 def test_the_last_that_waits_can_be_taken_back(tmp_path: Path) -> None:
-    bench = ChatBench(tmp_path, [After(0.05, "one"), "two"])
+    bench = ChatBench(tmp_path, [Held("one"), "two"])
 
     async def go() -> None:
         for text in ("go", "two", "three"):
             await bench.chat.submit(text)
-        await asyncio.sleep(0.01)
+        await bench.client.asked()
         assert bench.chat.take_back() == "three"
         assert bench.chat.queue == ("two",)
+        bench.client.go()
 
     bench.run(go)
     assert bench.texts == ["go", "one", "two", "two"]

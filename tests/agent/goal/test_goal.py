@@ -25,7 +25,7 @@ from agent.session.session import Session
 from agent.ui.text import render
 from tests.agent.goal.bench import SETTINGS, GoalBench, verdict
 from tests.support.chatbench import CONFIG, calls
-from tests.support.scripted import After, reply_of
+from tests.support.scripted import After, Held, reply_of
 
 GO_ON, DONE = verdict("continue", "not yet", "the tests"), verdict("done", "all there")
 
@@ -104,12 +104,13 @@ def test_without_a_judge_of_its_own_the_main_model_judges(tmp_path: Path) -> Non
 
 def test_a_gate_holds_done_back_and_its_tail_is_the_next_message(tmp_path: Path) -> None:
     make = calls(("write", {"path": "made.txt", "content": "x"}))
-    bench = GoalBench(tmp_path, [After(0.05, "first"), make, "second"], [DONE])
+    bench = GoalBench(tmp_path, [Held("first"), make, "second"], [DONE])
 
     async def begin() -> None:
         await bench.chat.submit("/goal make it")
-        await asyncio.sleep(0.02)
+        await bench.client.asked()
         await bench.chat.submit("/goal gate add cat made.txt")
+        bench.client.go()
 
     bench.run(begin)
     assert bench.state.status == "done" and bench.state.gates == ("cat made.txt",)
@@ -148,7 +149,7 @@ def test_a_gate_that_hangs_is_ended(tmp_path: Path) -> None:
     bench = GoalBench(tmp_path, ["done"], [DONE], options=options, config=config)
     began = time.monotonic()
     bench.run("/goal x")
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
     assert "timed out" in bench.records()[0]["gate"]["tail"]
 
 
@@ -158,7 +159,7 @@ def test_stopping_ends_a_running_gate(tmp_path: Path) -> None:
     bench.on = lambda event: stop_at(bench, event, "goal_gates")
     began = time.monotonic()
     bench.run("/goal x")
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
     assert endings(bench) == ["interrupted"] and bench.state.status == "paused"
 
 
@@ -175,7 +176,7 @@ def test_ctrl_c_pauses_and_resume_goes_on(tmp_path: Path) -> None:
 
     async def begin() -> None:
         await bench.chat.submit("/goal x")
-        await asyncio.sleep(0.05)
+        await bench.client.asked()
         assert bench.goal.status() == "goal 0/20"
         bench.chat.stop()
 
@@ -188,12 +189,13 @@ def test_ctrl_c_pauses_and_resume_goes_on(tmp_path: Path) -> None:
 
 
 def test_pause_while_it_runs_lets_the_turn_end(tmp_path: Path) -> None:
-    bench = GoalBench(tmp_path, [After(0.1, "first"), "second"], [GO_ON, DONE])
+    bench = GoalBench(tmp_path, [Held("first"), "second"], [GO_ON, DONE])
 
     async def begin() -> None:
         await bench.chat.submit("/goal x")
-        await asyncio.sleep(0.03)
+        await bench.client.asked()
         await bench.chat.submit("/goal pause")
+        bench.client.go()
 
     bench.run(begin, "and now something else")
     assert bench.state.status == "paused"
@@ -223,12 +225,13 @@ def test_blocked_is_not_done(tmp_path: Path) -> None:
 
 
 def test_a_message_of_the_users_goes_first_and_is_judged_too(tmp_path: Path) -> None:
-    bench = GoalBench(tmp_path, [After(0.05, "first"), "answer", "third"], [GO_ON, GO_ON, DONE])
+    bench = GoalBench(tmp_path, [Held("first"), "answer", "third"], [GO_ON, GO_ON, DONE])
 
     async def begin() -> None:
         await bench.chat.submit("/goal x")
-        await asyncio.sleep(0.01)
+        await bench.client.asked()
         await bench.chat.submit("what is the time?")
+        bench.client.go()
 
     bench.run(begin)
     assert bench.asked()[1] == "what is the time?"
@@ -248,11 +251,11 @@ def test_a_queued_command_does_not_stop_it(tmp_path: Path) -> None:
 
 
 def test_criteria_budget_and_judge_change_while_it_runs(tmp_path: Path) -> None:
-    bench = GoalBench(tmp_path, [After(0.05, "first"), "second"], [GO_ON], more={"fake:other": [DONE]})
+    bench = GoalBench(tmp_path, [Held("first"), "second"], [GO_ON], more={"fake:other": [DONE]})
 
     async def begin() -> None:
         await bench.chat.submit("/goal x")
-        await asyncio.sleep(0.01)
+        await bench.client.asked()
         for line in (
             "criteria add the README says so",
             "budget 7 turns, $3",
@@ -262,6 +265,7 @@ def test_criteria_budget_and_judge_change_while_it_runs(tmp_path: Path) -> None:
         ):
             await bench.chat.submit(f"/goal {line}")
         assert bench.goal.status() == "goal 0/7"
+        bench.client.go()
 
     bench.run(begin)
     assert not bench.all(Refused)
@@ -455,13 +459,14 @@ def test_turns(tmp_path: Path) -> None:
 
 def test_money_and_tokens_stop_in_the_middle_of_a_turn(tmp_path: Path) -> None:
     step = calls(("glob", {"pattern": "*"}))
-    bench = GoalBench(tmp_path, [After(0.05, step), step], [DONE])
+    bench = GoalBench(tmp_path, [Held(step), step], [DONE])
     books(bench, tokens=60, nano=10**6)
 
     async def begin() -> None:
         await bench.chat.submit("/goal x")
-        await asyncio.sleep(0.02)
+        await bench.client.asked()
         await bench.chat.submit("/goal budget 250 tokens")
+        bench.client.go()
 
     bench.run(begin)
     assert endings(bench) == ["unmet"]

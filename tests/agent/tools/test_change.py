@@ -152,12 +152,12 @@ def test_a_miss_in_a_large_file_and_a_large_rewrite_take_no_time(tmp_path: Path)
     body = "".join(f"value_{n} = compute({n % 7}, {n % 11})\n" for n in range(120_000))
     (tmp_path / "big.py").write_text(body)
     context = make_context(tmp_path)
-    started = time.monotonic()
+    started = time.process_time()
     assert "does not occur" in refused(context, "edit", path="big.py", old="value_x = computes(3)\n" * 50, new="")
     call(context, "read", path="big.py")
     result = call(context, "write", path="big.py", content=body[::-1])
     assert result.diff is not None and result.diff.endswith("more lines\n")
-    assert time.monotonic() - started < 3
+    assert time.process_time() - started < 3
 
 
 @settings(max_examples=150, deadline=None)

@@ -71,10 +71,10 @@ def test_a_huge_file_is_not_read_whole(tmp_path: Path) -> None:
     with file.open("wb") as out:
         out.write(b"first\n" + b"more text\n" * 1000)
         out.truncate(8 * 1024**3)  # sparse: eight gigabytes that take no space
-    started = time.monotonic()
+    started = time.process_time()
     text = call(make_context(tmp_path), "read", path="huge.log", limit=1).text
     assert text.startswith("1\tfirst\n(the file goes on (8,589,934,592 bytes in all)")
-    assert time.monotonic() - started < 2
+    assert time.process_time() - started < 2
 
 
 def test_what_is_no_text_is_named_not_shown(tmp_path: Path) -> None:

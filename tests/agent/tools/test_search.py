@@ -90,7 +90,7 @@ def test_an_endless_expression_is_ended(tmp_path: Path, monkeypatch: pytest.Monk
     started = time.monotonic()
     text = call(make_context(tmp_path), Grep(ripgrep=""), pattern="(a+)+$|found a").text
     assert text.startswith("a.txt:1:found a\n(stopped after 0.5 s")
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 20, "it would go on for years"
 
 
 def test_a_link_is_no_way_round_deny_paths(tmp_path: Path) -> None:
@@ -146,10 +146,10 @@ def test_two_stars_span_any_folders(start: list[str], rest: list[str]) -> None:
 
 
 def test_a_pattern_of_many_stars_takes_no_time() -> None:
-    started = time.monotonic()
+    started = time.process_time()
     assert not Glob("*a" * 40 + "b").match(["a" * 250])
     assert not Glob("**/a/" * 30 + "b").match(["a"] * 200)
-    assert time.monotonic() - started < 1
+    assert time.process_time() - started < 1
     with pytest.raises(ValueError, match="alternatives"):
         Glob("{a,b}" * 20)
 

@@ -62,12 +62,12 @@ def test_a_time_out_ends_the_whole_group_even_one_that_ignores_it(tmp_path: Path
     command = "trap '' TERM; (sleep 61.25; true) | cat & echo begun; sleep 61.25"
     result = call(make_context(tmp_path), "shell", command=command, timeout_s=0.3)
     assert result.text.startswith("begun\n[timed out after 0.3 s") and result.is_error
-    assert time.monotonic() - started < 1.5
+    assert time.monotonic() - started < 20, "it would sleep for a minute"
     assert not running("61.25")
 
 
 @needs_proc
-def test_cancelling_ends_it_within_a_second(tmp_path: Path) -> None:
+def test_cancelling_ends_it_and_all_that_it_started(tmp_path: Path) -> None:
     async def main() -> float:
         task = asyncio.create_task(acall(make_context(tmp_path), "shell", command="sh -c 'sleep 62.25 & wait' | cat"))
         while not running("62.25"):  # noqa: ASYNC110 - another process tells us nothing
@@ -78,7 +78,7 @@ def test_cancelling_ends_it_within_a_second(tmp_path: Path) -> None:
             await task
         return time.monotonic() - started
 
-    assert asyncio.run(main()) < 1
+    assert asyncio.run(main()) < 20, "it would sleep for a minute"
     assert not running("62.25")
 
 
@@ -87,15 +87,15 @@ def test_a_process_that_left_the_group_is_ended_with_a_command_that_is(tmp_path:
     command = "setsid sleep 64.25 & setsid sh -c 'trap \"\" TERM; sleep 65.25' & sleep 66.25"
     assert "timed out" in call(make_context(tmp_path), "shell", command=command, timeout_s=0.5).text
     # They are no children of ours: nobody waits for what was killed to be gone, which takes the kernel a moment.
-    deadline = time.monotonic() + 1
+    deadline = time.monotonic() + 20
     while any(running(mark) for mark in ("64.25", "65.25", "66.25")):
         assert time.monotonic() < deadline
 
 
 def test_a_process_that_left_the_group_does_not_hold_the_call(tmp_path: Path) -> None:
     started = time.monotonic()
-    assert call(make_context(tmp_path), "shell", command="setsid sleep 2 & echo gone").text == "gone"
-    assert time.monotonic() - started < 1
+    assert call(make_context(tmp_path), "shell", command="setsid sleep 30 & echo gone").text == "gone"
+    assert time.monotonic() - started < 20
 
 
 @needs_proc
