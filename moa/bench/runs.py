@@ -94,6 +94,12 @@ def begin(root: Path, asked: dict[str, Any]) -> Run:
     return Run(folder, asked)
 
 
+def begun(root: Path, asked: dict[str, Any]) -> Run | None:
+    """The newest run that asked for the same, on whatever day; None where there is none."""
+    same = {key: value for key, value in asked.items() if key != "date"}
+    return next((run for run in all_runs(root) if same.items() <= run.asked.items()), None)
+
+
 def unlisted(root: Path, kind: str) -> Run:
     """A folder for what is no run of a suite, named alike: nothing in it is gone on with."""
     folder = root / f"{time.strftime('%Y%m%d-%H%M%S')}-{kind}-{secrets.token_hex(2)}"

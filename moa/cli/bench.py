@@ -174,6 +174,8 @@ def _run(arguments: argparse.Namespace) -> tuple[Report, int]:
             "which suite?", remedy=f"name one of {', '.join(suites.NAMES)}, or the path of a JSON Lines file"
         )
     asked = kept.asked if kept is not None else _asked(arguments, config)
+    if kept is None and arguments.go_on and (kept := runs.begun(_root(config), asked)) is not None:
+        asked = kept.asked
     data = Path(asked["data"]) if asked["data"] else None
     suite = suites.load(asked["source"], data=data, limit=asked["limit"], seed=asked["seed"])
     if kept is None:

@@ -108,6 +108,10 @@ def test_a_run_that_was_killed_anywhere_ends_as_if_it_had_not(moa: Moa, tmp_path
         lines = [json.loads(line) for line in (folder / "items.jsonl").read_text().splitlines()]
         pairs = [(line["item"], line["arm"]) for line in lines]
         assert len(pairs) == len(set(pairs)) == 5 * 7
+    (folder / "items.jsonl").write_bytes(kept[: len(kept) // 2])
+    same = ("run", "gsm8k", "--preset", "five", "--arms", ARMS, "--yes", "--go-on", "--limit")
+    assert moa(*same, "5")[1] == whole, "the same command goes on with it"
+    assert moa(*same, "4")[1]["id"] != whole["id"]
 
 
 @pytest.mark.slow
