@@ -69,6 +69,7 @@ def requests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Mapping[
         yield [call.body for call in endpoint.calls("main")]
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_no_reasoning_disappears_and_each_prompt_begins_the_next(name: str, requests: list[Mapping[str, Any]]) -> None:
     prompts = [rendered(name, body) for body in requests]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.support.endpoint import ScriptedEndpoint
 from tests.support.program import Program, preset_text
 
@@ -18,6 +20,7 @@ dialect = "responses"
 """
 
 
+@pytest.mark.slow
 def test_from_the_command_line_to_the_wire(program: Program, endpoint: ScriptedEndpoint, tmp_path: Path) -> None:
     program.config(ENDPOINTS.format(url=endpoint.base_url))
     program.preset("deep", preset_text(["claude:a"], aggregator="claude:b", effort="max", aggregate="raw"))

@@ -64,6 +64,7 @@ def test_a_trusted_project_still_opens_no_host(
     assert elsewhere.exchanges == []
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize(
     "call",
     [

@@ -29,6 +29,7 @@ def test_a_session_that_is_none_is_an_error_and_no_hang(program: Program, name: 
     assert program("session", "search", "hello", timeout_s=20).code == 0
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("option", ["--cwd", "--preset", "--resume", "--image", "--model"])
 def test_a_name_without_end_is_an_error_of_a_few_words(program: Program, option: str) -> None:
     done = program.run("hello", option, LONG, timeout_s=20)

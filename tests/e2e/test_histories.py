@@ -119,6 +119,7 @@ def hold(wire: str, history: Sequence[Step], points: Sequence[str], *, joined: b
             assert [call.number for call in world.calls(model) if call.status not in (200, 402)] == []
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("wire", WIRES)
 @settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
 @given(history=HISTORIES, points=POINTS, joined=st.booleans())

@@ -97,6 +97,7 @@ def interrupted(child: subprocess.Popen[str], *, after_s: float, again_s: float 
     return Finished(child.returncode, out, err, started, time.monotonic() - started)
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("again_s", [0.0, 0.01, 0.03, 0.06])
 def test_a_second_ctrl_c_changes_nothing(program: Program, endpoint: ScriptedEndpoint, again_s: float) -> None:
     child = program.start("run", "--output-format", "json", "--model", "fake:shape-stall", "hello")
@@ -116,6 +117,7 @@ sys.exit(code)
 """
 
 
+@pytest.mark.sample(3)
 @pytest.mark.parametrize("after_s", [0.005, 0.01, 0.02, 0.03, 0.04, 0.06, 0.1])
 def test_ctrl_c_while_the_program_starts(program: Program, after_s: float) -> None:
     """And again every 20 ms, until it has ended. Counted from its own first line: before that Python itself starts."""

@@ -62,6 +62,7 @@ def test_the_other_moa(environment: Environment, tmp_path: Path) -> None:
     environment.install(ours(tmp_path))
 
 
+@pytest.mark.slow
 def test_one_that_overwrites_some_modules_alone(environment: Environment, tmp_path: Path) -> None:
     """Its mark is still there: found out when the first of them fails."""
     environment.install(wheel(tmp_path, "half-an-agent", WITHOUT_INIT))

@@ -78,6 +78,7 @@ FIFTY = [
 ]
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(("cadence", "lookahead", "joined"), FIFTY)
 def test_a_turn_of_fifty_calls(tmp_path: Path, cadence: str, lookahead: bool, joined: bool) -> None:
     with World(tmp_path, joined=joined) as world:

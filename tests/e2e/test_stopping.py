@@ -26,6 +26,7 @@ def stop(child: subprocess.Popen[str], how: signal.Signals) -> Finished:
     return Finished(child.returncode, out, err, started, time.monotonic() - started)
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     ("shape", "how"),
     [("hang", signal.SIGINT), ("mute", signal.SIGINT), ("stall", signal.SIGINT), ("stall", signal.SIGTERM)],

@@ -96,6 +96,7 @@ async def until(app: ChatApp, condition: Callable[[], object]) -> None:
     raise AssertionError(dump(app))
 
 
+@pytest.mark.slow
 def test_a_key_goes_ahead_and_the_counsel_can_be_looked_at(no_network: None) -> None:
     async def act(app: ChatApp, pilot: object) -> None:
         for said in ("cedar", "aspen", "3 of 3"):

@@ -112,7 +112,7 @@ async def asked(it: Door) -> Any:
     ],
     ids=["none", "rate limit", "500 and 503", "overloaded", "slow"],
 )
-@pytest.mark.sample(5)
+@pytest.mark.sample(3)
 def test_faults_that_pass(mock: Mock, endpoint: Endpoint, faults: list[dict[str, Any]]) -> None:
     mock.script(*(faults or [{"type": "delay", "seconds": 0.0}]))
     it = opened(endpoint)

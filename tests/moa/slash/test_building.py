@@ -106,6 +106,7 @@ def members(stage: Stage, name: str = "mine") -> list[dict[str, Any]]:
     return list(tomllib.loads(text)["references"])
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("name", LISTS)
 def test_one_key_is_enough(stage: Stage, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     variable = WELL_KNOWN[name].api_key_env

@@ -168,6 +168,7 @@ def test_one_key_steers(bench: Bench) -> None:
     drive(bench, script)
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("key", ["ctrl+j", "shift+enter", "alt+enter", XTERM_SHIFT_ENTER])
 def test_keys_for_a_new_line(bench: Bench, key: str) -> None:
     async def script(app: Bench, pilot: Pilot[None]) -> None:

@@ -53,6 +53,7 @@ def tui(folder: Path, patch: pytest.MonkeyPatch) -> str:
 FACES = [headless, line, tui]
 
 
+@pytest.mark.sample(6)
 @pytest.mark.parametrize("face", FACES)
 @pytest.mark.parametrize(
     "words",
@@ -85,7 +86,7 @@ def test_what_happened_in_a_turn_is_shown_by_each(
         "2 of 3 answered · 1 agreed, 1 disputed: where to begin · broken failed (bad",
     ],
 )
-@pytest.mark.sample(6)
+@pytest.mark.sample(3)
 def test_what_happened_between_turns_is_shown_by_those_that_talk(
     face: Face, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -42,6 +42,7 @@ STATES: dict[str, list[ChatEvent]] = {
 }
 
 
+@pytest.mark.sample(5)
 @pytest.mark.parametrize("name", STATES)
 def test_a_state_looks_like_this(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def drive(stage: Stage) -> None:
@@ -79,6 +80,7 @@ async def _nobody(*_args: object, **_more: object) -> list[object]:
     return []
 
 
+@pytest.mark.sample(5)
 @pytest.mark.parametrize("size", [(40, 12), (60, 20), (250, 60)])
 @pytest.mark.parametrize("name", ["counsel-running", "approval", "turn-done"])
 def test_no_size_breaks_a_frame(

@@ -311,6 +311,7 @@ def test_text_can_be_selected_with_its_bullets_and_without_its_gutters() -> None
     drive([said("- one two three four five\n- six\n\n```\nx = 1\n```")], check, size=(22, 20))
 
 
+@pytest.mark.sample(8)
 @pytest.mark.parametrize("size", [(40, 12), (80, 24), (250, 60)])
 @pytest.mark.parametrize(
     "text",
