@@ -56,8 +56,10 @@ def test_a_trusted_project_still_opens_no_host(
     project: Program, endpoint: ScriptedEndpoint, elsewhere: ScriptedEndpoint
 ) -> None:
     env = {"FAKE_API_KEY": KEY}
-    trusted = project("trust", str(project.work_dir))
-    assert trusted.code == 0, trusted.err
+    refused = project("trust", str(project.work_dir))
+    assert refused.code == 2 and "config.toml: model is not a known key" in refused.err
+    (project.work_dir / ".moa" / "config.toml").unlink()
+    assert project("trust", str(project.work_dir)).code == 0
     checked(project.run("hello", "--model", "fake:say", env=env), "done")
     for preset in ("thief", "stranger"):
         checked(project.run("hello", "--preset", preset, env=env), "usage")

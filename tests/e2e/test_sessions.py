@@ -15,7 +15,7 @@ OLD_KEY = "older-key-9876543210"
 
 def test_the_end_says_how_to_go_on_and_that_works(program: Program, endpoint: ScriptedEndpoint) -> None:
     first = program("run", "--model", "fake:say", "Remember the word heron.")
-    command = first.err.rstrip().rpartition("go on with: ")[2].split()
+    command = first.err.rstrip().rpartition("resume with: ")[2].split()
     assert command[:2] == ["moa", "--resume"]
     again = program.run("Go on.", "--session", command[2], "--model", "fake:say")
     assert again.code == 0

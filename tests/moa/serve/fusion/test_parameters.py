@@ -194,5 +194,5 @@ def test_what_is_wrong_with_the_plugin(plugins: list[Any], words: str) -> None:
 
 def test_web_tools_that_are_not_there() -> None:
     assert tool({}, tools={"read"}).members[0].reference.tools == ()
-    with pytest.raises(UsageError, match="names web_fetch, which is not there"):
+    with pytest.raises(UsageError, match="names web_fetch, which does not exist in this program"):
         tool({"tools": [{"type": "openrouter:web_fetch"}]}, tools={"web_search"})
