@@ -101,10 +101,10 @@ class _Reader:
         wanted, paths = self._wanted(words)
         left_out: dict[str, str] = {}
         names = [name for name in self._names(wanted, paths) if self._may(name, left_out)]
-        files = list(self._changed(wanted, names))
+        # What has changed has the room first: new files may be data that nobody has told git to ignore.
+        files = sorted(self._changed(wanted, names), key=lambda change: change.path)
         if wanted.new is None:
             files += self._new(paths, left_out)
-        files.sort(key=lambda change: change.path)
         kept: list[Change] = []
         room = MOST_TOKENS
         for change in files:
@@ -113,6 +113,7 @@ class _Reader:
                 left_out[change.path] = f"the change is larger than {MOST_TOKENS:,} tokens; review it by itself"
             else:
                 kept.append(change)
+        kept.sort(key=lambda change: change.path)
         return Changes(self._root, wanted.title, tuple(kept), tuple(left_out.items()))
 
     # What is wanted
@@ -213,7 +214,10 @@ class _Reader:
     def _new(self, paths: Sequence[str], left_out: dict[str, str]) -> Iterator[Change]:
         """Files that git does not know yet, and would not ignore."""
         known = ("--others", "--exclude-standard", "-z", "--", *paths)
-        for name in _split(self._git("ls-files", *known) or b"")[:MOST_FILES]:
+        names = _split(self._git("ls-files", *known) or b"")
+        if len(names) > MOST_FILES:
+            left_out[f"{len(names) - MOST_FILES} further new files"] = f"more than {MOST_FILES}; name those that matter"
+        for name in names[:MOST_FILES]:
             if name.endswith("/") or not self._may(name, left_out):
                 continue
             lines = _lines_of(self._root / name)

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from moa.armed import Armed
     from moa.counsel.record import CounselRecord
 
-ARGS_HINT = "[@PRESET] [staged | REVISION | A..B] [PATH…]"
+MOST_LISTED = 20
+"""Files that were left out, by name."""
 
 
 def preset_in(words: str) -> tuple[str, str]:
@@ -61,8 +62,10 @@ def view(record: CounselRecord, change: changes.Changes) -> View:
     about = f"{change.title}: {len(change.files)} file{'' if len(change.files) == 1 else 's'}"
     trees = [tree(record, title=about)]
     if change.left_out:
-        left = tuple(TreeView(label=path, about=why) for path, why in change.left_out)
-        trees.append(TreeView(label="Not reviewed", children=left))
+        left = [TreeView(label=path, about=why) for path, why in change.left_out[:MOST_LISTED]]
+        if more := len(change.left_out) - len(left):
+            left.append(TreeView(label=f"and {more} more"))
+        trees.append(TreeView(label=f"Not reviewed ({len(change.left_out)})", children=tuple(left)))
     return StackView(views=tuple(trees))
 
 

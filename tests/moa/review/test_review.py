@@ -185,3 +185,13 @@ def test_a_repository_s_own_settings_run_nothing(tmp_path: Path, work: Path) -> 
 def test_outside_of_a_repository_it_says_so(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="in no git repository"):
         changes.read("", tmp_path)
+
+
+def test_new_files_take_no_room_from_what_has_changed(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (work / "a_data.txt").write_text("word\n" * 2_000)
+    monkeypatch.setattr(changes, "MOST_TOKENS", 400)
+    monkeypatch.setattr(changes, "MOST_FILES", 2)
+    found = changes.read("", work)
+    assert [each.path for each in found.files] == [".env", "geo.py"]
+    left = dict(found.left_out)
+    assert "larger than 400 tokens" in left["a_data.txt"] and "1 further new files" in left
