@@ -15,7 +15,6 @@ from agent.llm.money import Total
 from agent.llm.request import ModelRef, Request
 from agent.text.numbers import plural
 from moa.aggregate.methods import METHODS, Method
-from moa.aggregate.result import OUTPUT_MODES
 from moa.counsel.analyst import Analyst
 from moa.counsel.cadence import Decision
 from moa.counsel.counsel import Counsel
@@ -347,6 +346,8 @@ class Council:
             self._say("warning", "counsel_degraded", text, emit)
         found = counsel.aggregation
         if found is not None and found.error is not None:
+            from moa.aggregate.result import OUTPUT_MODES
+
             text = f"the aggregator failed ({found.error[0]}); output mode: {OUTPUT_MODES[found.rung]}"
             self._say("warning", "aggregator_failed", text, emit)
         for warning in counsel.warnings:
