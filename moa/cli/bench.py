@@ -97,8 +97,8 @@ async def _again(arguments: argparse.Namespace, config: Config) -> tuple[Report,
     from dataclasses import asdict
 
     from agent.client import make_client
-    from moa.bench import whatif
     from moa.bench.check import Checker
+    from moa.bench.own_work import whatif
 
     source = whatif.Source(config.paths.sessions, arguments.session, config.paths.state)
     path, text = store.text_of(arguments.preset, config_dir=config.paths.config)
@@ -134,14 +134,31 @@ async def _again(arguments: argparse.Namespace, config: Config) -> tuple[Report,
 
 
 def _worth(_arguments: argparse.Namespace) -> tuple[Report, int]:
-    from moa.bench import worth
+    from moa.bench.own_work import worth
 
     found = worth.judge(worth.outcomes(configuration().paths.sessions))
     return Report(worth.view(found), worth.plain(found)), 0
 
 
+def _export(arguments: argparse.Namespace) -> tuple[Report, int]:
+    from moa.bench import inspect_log
+
+    run = runs.resume(_root(configuration()), arguments.id)
+    asked = run.asked
+    try:
+        data = Path(asked["data"]) if asked["data"] else None
+        suite = suites.load(asked["source"], data=data, limit=asked["limit"], seed=asked["seed"])
+        items = {item.id: item for item in suite.items} if suite.digest == asked["digest"] else {}
+    except UsageError:  # its data is not here any more
+        items = {}
+    folder = Path(arguments.inspect).expanduser()
+    paths = [str(path) for path in inspect_log.export(run, items, reports.report(run), folder)]
+    text = f"{len(paths)} log{'' if len(paths) == 1 else 's'} in `{folder}`. To look at them: `inspect view --log-dir {folder}`"
+    return Report(MarkdownView(text=text), {"logs": paths}), 0
+
+
 def _advise(_arguments: argparse.Namespace) -> tuple[Report, int]:
-    from moa.bench import advice
+    from moa.bench.own_work import advice
 
     config = configuration()
     found = advice.advise(config.paths.state, config.paths.sessions)
@@ -396,5 +413,6 @@ VERBS = {
     "card": _card,
     "advise": _advise,
     "worth": _worth,
+    "export": _export,
     "whatif": _whatif,
 }

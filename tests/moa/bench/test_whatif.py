@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from moa.bench.whatif import turned
+from moa.bench.own_work.whatif import turned
 from moa.cli.main import main
 from tests.support.endpoint import ScriptedEndpoint
 from tests.support.program import endpoint_config, preset_text

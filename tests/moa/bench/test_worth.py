@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from moa.bench.advice import Seat, of_members, of_report
-from moa.bench.worth import Outcome, judge, pairs
+from moa.bench.own_work.advice import Seat, of_members, of_report
+from moa.bench.own_work.worth import Outcome, judge, pairs
 from moa.cli.main import main
 from tests.support.endpoint import ScriptedEndpoint
 from tests.support.program import endpoint_config, preset_text

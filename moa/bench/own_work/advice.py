@@ -11,13 +11,14 @@ from agent.llm.money import show_cost
 from agent.session import index
 from agent.session.session import Session
 from agent.views import TableView, View
-from moa.bench import report, runs, worth
+from moa.bench import report, runs
+from moa.bench.own_work import worth
 from moa.counsel import record
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from moa.bench.worth import Worth
+    from moa.bench.own_work.worth import Worth
 
 Word = Literal["keep", "leave it off", "drop", "swap", "not known yet"]
 ENOUGH = 20
