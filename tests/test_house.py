@@ -124,15 +124,33 @@ def test_foreign_json_has_one_reader() -> None:
     assert found <= own, f"use agent.text.foreign_json, or agent.config.toml.parse: {sorted(found - own)}"
 
 
-def test_processes_start_in_one_place() -> None:
-    """Every child of ours gets its environment from an allow-list and is no program of the project (`agent.process.children`)."""
-    starts = re.compile(
-        r"create_subprocess_|subprocess\.(run|Popen|call|check_)|os\.(system|popen|exec[lv]|spawn|posix_spawn|fork)|webbrowser|pty\.(spawn|fork)"
-    )
+TOOLS = "read|write|edit|glob|grep|shell|web_search|web_fetch|consult|delegate|todo|mcp"
+
+
+@pytest.mark.parametrize(
+    ("what", "places"),
+    [
+        pytest.param(
+            r"create_subprocess_|subprocess\.(run|Popen|call|check_)|os\.(system|popen|exec[lv]|spawn|posix_spawn|fork)|webbrowser|pty\.(spawn|fork)",
+            {"agent/process/children.py"},  # with an environment from an allow-list, and no program of the project
+            id="processes start",
+        ),
+        pytest.param(r"get_close_matches", {"agent/text/nearest.py", "agent/tools/lib/files.py"}, id="did you mean"),
+        pytest.param(r"\bflock\(|msvcrt", {"agent/files/lock.py"}, id="a lock on a file"),
+        pytest.param(
+            rf"(\btool|name) (==|!=|(not )?in) [(\[{{]?[\"'](?:{TOOLS})[\"']",
+            # A panel's tool that is one of its own, the pages that Fusion's wire lists as sources, and modules that are to be imported.
+            {"moa/plugin.py", "moa/serve/fusion/execute.py", "agent/mcp/connection.py"},
+            id="a tool by its name",
+        ),
+    ],
+)
+def test_an_idea_has_one_place(what: str, places: set[str]) -> None:
+    rule = re.compile(what)
     found = {
         path.relative_to(ROOT).as_posix()
         for package in ("agent", "moa")
         for path in (ROOT / package).rglob("*.py")
-        if starts.search(path.read_text("utf-8"))
+        if rule.search(path.read_text("utf-8"))
     }
-    assert found == {"agent/process/children.py"}
+    assert found == places

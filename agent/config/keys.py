@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from agent.errors import StateError, UsageError
-from agent.files.own_files import make_folder
+from agent.files.own_files import make_folder, write_atomically
 
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
@@ -105,19 +105,10 @@ class KeyStore:
             table = tomlkit.table()
             table.update({"base_url": stored.base_url, "key": stored.key})
             document.add(name, table)
-        new = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
         try:
             make_folder(self.path.parent)
-            new.unlink(missing_ok=True)
-            # Private from the first byte: a file made wider and narrowed afterwards can be opened in between.
-            descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(tomlkit.dumps(document).encode())
-                file.flush()
-                os.fsync(file.fileno())
-            new.replace(self.path)
+            write_atomically(self.path, tomlkit.dumps(document).encode())  # private from the first byte
         except OSError as error:
-            new.unlink(missing_ok=True)
             raise StateError(
                 f"{self.path} can't be written: {error.strerror}", remedy="check the folder's permissions"
             ) from error

@@ -14,6 +14,7 @@ import signal
 import time
 from pathlib import Path
 
+from agent.files.lock import try_lock
 from agent.text import foreign_json
 
 FOLDER = "running"
@@ -65,16 +66,10 @@ class RunningCommands:
             os.write(self._fd, json.dumps(entry).encode() + b"\n")
 
     def _claim(self) -> None:
-        try:
-            import fcntl
-        except ImportError:  # Windows: no advisory locks, so nobody could tell the dead from the living
-            return
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         path = self._folder / f"{os.getpid()}-{os.urandom(4).hex()}{SUFFIX}"
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_CLOEXEC", 0), 0o600)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:  # a file system without locks
+        if not try_lock(fd):  # no locks here: nobody could tell the dead from the living
             os.close(fd)
             path.unlink(missing_ok=True)
             return
@@ -87,18 +82,14 @@ def sweep(state: Path) -> list[str]:
     Where processes can't be looked at by their environment (no /proc) nothing is ended, and the line says that it may still run.
     """
     try:
-        import fcntl
-
         files = [Path(entry.path) for entry in os.scandir(state / FOLDER) if entry.name.endswith(SUFFIX)]
-    except (ImportError, OSError):  # mostly: there is no such folder
+    except OSError:  # mostly: there is no such folder
         return []
     told: list[str] = []
     for file in files:
         with contextlib.suppress(OSError), file.open("rb") as opened:
-            try:
-                fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                continue  # its process lives
+            if not try_lock(opened.fileno()):
+                continue  # its process lives, or nobody can tell
             told += [line for mark, command in _open_in(opened.read()) if (line := _end(mark, command)) is not None]
             file.unlink(missing_ok=True)
     return told

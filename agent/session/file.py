@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from agent.errors import StateError, UsageError
+from agent.files.lock import try_lock
 from agent.files.own_files import make_folder, read_bytes
 from agent.text import foreign_json
 from agent.text.encodable import whole_value
@@ -161,26 +162,15 @@ class SessionFile:
         return fd
 
     def _lock(self, fd: int) -> None:
-        try:
-            import fcntl
-        except ImportError:  # Windows: no advisory locks
-            return
         until = time.monotonic() + _BUSY_S
-        while True:
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
-            except BlockingIOError:
-                if time.monotonic() < until:
-                    time.sleep(0.02)
-                    continue
+        while try_lock(fd) is False:
+            if time.monotonic() >= until:
                 raise UsageError(
                     f"session {self.path.stem} is open in another process",
                     remedy=f"wait for it to end, or start a new session; to read it: moa session show {self.path.stem}",
                     kind="session_busy",
-                ) from None
-            except OSError:  # a network file system without locks: work on, as on Windows
-                return
+                )
+            time.sleep(0.02)
 
 
 def _write(fd: int, data: bytes) -> None:

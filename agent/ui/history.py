@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import time
@@ -11,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from agent.files.lock import wait_for_lock
 from agent.files.own_files import make_folder, read_bytes
 from agent.text import foreign_json
 from agent.ui.fuzzy import Match, rank
@@ -158,7 +158,7 @@ def _locked(path: Path) -> Iterator[BinaryIO]:
     make_folder(path.parent)
     while True:
         with os.fdopen(os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600), "rb+") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            wait_for_lock(file.fileno())
             # Another process may have put a shorter file in its place while we waited for the lock.
             if _same(file, path):
                 yield file
