@@ -24,7 +24,7 @@ OLD = {
     r"(?i)what is in\b(?! [a-z{]*(it|the|there|force|standard)\b)": "the answers so far",
     r"goes on with what|goes on with the raw": "continues with the answers so far",
     r"without a face": "non-interactive",
-    r"(?i)look around first": "Explore without a model",
+    r"(?i)^look around first$": "Explore without a model",
     r"questions do not\b": "questions need a model",
     r"defaults hold|default holds\b": "using defaults",
     r"is there; edit": "created; edit",
@@ -34,7 +34,7 @@ OLD = {
     r"\breceives it\b": "sent to",
     r"says so at": "warns at",
     r"(?i)look into (the last counsel|it$)": "Open the last counsel",
-    r"\bmost that (this|the)\b": "maximum",
+    r"\bmost that (this|the) (run|pilot)?.{0,5}may\b": "maximum",
     r"give more of it": "be more specific",
     r"\bmend (the|that|or) ": "fix",
     r"\banew\b": "again",
@@ -46,9 +46,12 @@ TO_MODELS = {
     "agent/goal/prompts.py",
     "moa/panel/briefing.py",
     "moa/panel/prompts.py",
-    "agent/context/compaction/summary.py",
+    "agent/loop/compaction/summary.py",
 }
 """What only models read: their words were measured."""
+
+FOR_DEVELOPERS = {"architecture.md", "testing.md"}
+"""Pages that name modules."""
 
 NOUNS = r"calls|turns|steps|counsels|members|models|sessions|messages|tools|items|arms|answers|verdicts|gates|results|searches|presets|commands"
 COUNTED = re.compile(
@@ -104,7 +107,11 @@ def modules() -> Iterator[Path]:
 
 def pages() -> Iterator[Path]:
     yield ROOT / "README.md"
-    yield from sorted(path for path in (ROOT / "docs").rglob("*.md") if "decisions" not in path.parts)
+    yield from sorted(
+        path
+        for path in (ROOT / "docs").rglob("*.md")
+        if path.name not in FOR_DEVELOPERS and "decisions" not in path.parts
+    )
     yield from sorted((ROOT / "presets").glob("*.toml"))
     yield from sorted((ROOT / "agent" / "ui" / "web" / "assets").glob("*.*"))
 

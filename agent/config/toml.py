@@ -6,9 +6,10 @@ the whole start may take (docs/decisions/0002-start-up.md).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from agent.errors import UsageError
 from agent.files import text_file
@@ -49,6 +50,34 @@ def parse(text: str, path: Path, *, kind: str) -> dict[str, Any]:
     return data
 
 
+class Asked(NamedTuple):
+    """One key that a reader asks for, with all that it takes: so the pages about the keys are made from the readers themselves.
+
+    `name` is the key from the top of the file; `what` its type in words. `least` and `most` bound a whole number.
+    """
+
+    name: str
+    what: str
+    default: Any = None
+    choices: tuple[str, ...] = ()
+    least: int | None = None
+    most: int | None = None
+
+
+_heard: list[Asked] | None = None
+
+
+@contextmanager
+def listening() -> Iterator[list[Asked]]:
+    """Every key that is asked for meanwhile, in order, whether it is in the file or not."""
+    global _heard
+    before, _heard = _heard, []
+    try:
+        yield _heard
+    finally:
+        _heard = before
+
+
 class Table:
     """One table of a file, read key by key; `done` then complains about what nobody asked for."""
 
@@ -64,8 +93,8 @@ class Table:
 
     def text(self, key: str, default: str | None = None, *, choices: Iterable[str] = ()) -> str | None:
         """A string, perhaps one of a few."""
-        value = self._get(key, str, "a string", default)
         allowed = tuple(choices)
+        value = self._get(key, str, "a string", default, choices=allowed)
         if value is not None and allowed and value not in allowed:
             raise self.error(key, f"is {value!r}", f"use one of {', '.join(allowed)}")
         return None if value is None else str(value)
@@ -76,7 +105,7 @@ class Table:
 
     def integer(self, key: str, default: int | None = None, *, least: int = 0, most: int = MOST_NUMBER) -> int | None:
         """A whole number from `least` to `most`."""
-        value = self._get(key, int, "a whole number", default)
+        value = self._get(key, int, "a whole number", default, least=least, most=most)
         if value is not None and (isinstance(value, bool) or not least <= value <= most):
             wanted = f"of at least {least}" if value < least and most == MOST_NUMBER else f"from {least} to {most}"
             raise self.error(key, f"is {_short(value)}", f"use a whole number {wanted}")
@@ -121,8 +150,10 @@ class Table:
                 remedy = did_you_mean(key, self.asked, "known here: " + ", ".join(sorted(self.asked)))
                 raise self.error(key, "is not a known key", remedy)
 
-    def _get(self, key: str, kind: type | tuple[type, ...], what: str, default: Any) -> Any:
+    def _get(self, key: str, kind: type | tuple[type, ...], what: str, default: Any, **bounds: Any) -> Any:
         self.asked.add(key)
+        if _heard is not None:
+            _heard.append(Asked(self._full(key), what, default, **bounds))
         if key not in self.data:
             return default
         value = self.data[key]

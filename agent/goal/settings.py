@@ -29,13 +29,13 @@ def read(section: Mapping[str, Any], file: Path) -> Settings:
     if not section:
         return default
     table = Table(dict(section), file, "goal")
-    timeout, retry = table.number("gate_timeout_s"), table.number("retry_s")
+    timeout, retry = table.number("gate_timeout_s", default.gate_timeout_s), table.number("retry_s", default.retry_s)
     settings = Settings(
         judge=table.text("judge"),
         turns=table.integer("turns", default.turns, least=1) or default.turns,
         gate_timeout_s=default.gate_timeout_s if timeout is None else timeout,
         retry_s=default.retry_s if retry is None else retry,
-        retries=default.retries if (found := table.integer("retries")) is None else found,
+        retries=default.retries if (found := table.integer("retries", default.retries)) is None else found,
     )
     table.done()
     return settings

@@ -226,7 +226,7 @@ def _no_answer(client: ModelClient, model: ModelRef) -> str:
     told = f"no answer within {PROBE_S:g} s, stopped"
     if command := client.endpoint(model.endpoint).command:
         return f"{told}: start {command[0]} once by itself; it may be waiting for you to log in"
-    return f"{told}: is the server at work on something else, or loading a model?"
+    return f"{told}: is the server busy, or loading a model?"
 
 
 def _row(probe: dict[str, Any]) -> tuple[str, ...]:

@@ -277,7 +277,7 @@ def judging_lines(found: Mapping[str, Any]) -> list[str]:
     if (judging := found["judging"]) is None:
         return []
     cost = show_cost(judging["cost"]["usd"], judging["cost"]["lower_bound"])
-    text = f"Judged by {', '.join(judging['judges'])}: {judging['calls']:,} calls, {cost}"
+    text = f"Judged by {', '.join(judging['judges'])}: {plural(judging['calls'], 'call')}, {cost}"
     text += f" · quotes not in the text: {judging['unverified']}" if judging["unverified"] else ""
     text += f" · preferences that changed with the order: {judging['swayed']}" if judging["swayed"] else ""
     return [text, *judging["warnings"]]

@@ -374,11 +374,42 @@ def _doctor(arguments: argparse.Namespace) -> int:
     return _report(asyncio.run(doctor(more)), arguments.json)
 
 
+def _config(arguments: argparse.Namespace) -> int:
+    from agent.ui.settings import read_section
+    from moa.cli import config_keys
+
+    if arguments.verb == "docs":
+        sys.stdout.write(config_keys.document(read_section))
+        return 0
+    import json
+
+    keys = config_keys.of_preset() if arguments.file == "preset" else config_keys.of_config(read_section)
+    title = "a preset of moa" if arguments.file == "preset" else "config.toml of moa"
+    sys.stdout.write(json.dumps(config_keys.schema(keys, title), indent=2, ensure_ascii=False) + "\n")
+    return 0
+
+
+def _completion(arguments: argparse.Namespace) -> int:
+    from agent.errors import UsageError
+    from moa.cli import completion
+    from moa.cli.options import whole_parser
+
+    if arguments.names:
+        sys.stdout.write("".join(f"{name}\n" for name in completion.names(arguments.names)))
+    elif arguments.shell:
+        sys.stdout.write(completion.script(arguments.shell, whole_parser()))
+    else:
+        raise UsageError("which shell?", remedy=f"moa completion {' | '.join(completion.SHELLS)}")
+    return 0
+
+
 HANDLERS: dict[str, Callable[[argparse.Namespace], int]] = {
     "acp": _acp,
     "activity": _activity,
     "bench": _bench,
     "chat": _chat,
+    "completion": _completion,
+    "config": _config,
     "demo": _demo,
     "diff": _diff,
     "doctor": _doctor,

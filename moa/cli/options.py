@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from moa import __version__
+from moa.cli.mcp_options import mcp_options
+from moa.cli.values import count, port, usd
 
 if TYPE_CHECKING:
     import argparse
@@ -43,7 +45,12 @@ def _no_command(prompt: str) -> None:
         )
 
 
-def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
+def whole_parser() -> argparse.ArgumentParser:
+    """Every command with all its options, for what is made from them: completion, and the test of the docs."""
+    return _parser((), every=True)
+
+
+def _parser(words: Sequence[str], *, every: bool = False) -> argparse.ArgumentParser:
     import argparse
 
     from agent.errors import UsageError
@@ -65,13 +72,13 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     chosen = next((word for word in words if word in COMMANDS), None)
     if chosen is None or words[0] != chosen:
         _chat_options(parser)
-    if chosen is None and not {"-h", "--help"} & set(words):
+    if chosen is None and not every and not {"-h", "--help"} & set(words):
         parser.add_argument("prompt", nargs="?", metavar="PROMPT", help="the first message")
         return parser
     commands = parser.add_subparsers(metavar="COMMAND", title="commands", dest="command")
     for name, (summary, build) in COMMANDS.items():
         sub = commands.add_parser(name, help=summary, description=summary)
-        if name == chosen:
+        if every or name == chosen:
             build(sub)
     return parser
 
@@ -85,7 +92,7 @@ def _agent_options(parser: argparse.ArgumentParser) -> None:
     add("--effort", choices=EFFORTS, help="the main model's reasoning effort (default: the model's own)")
     add("--preset", metavar="NAME", help="take counsel with this preset")
     add("--no-moa", action="store_true", help="take no counsel")
-    add("--budget", type=_usd, metavar="USD", help="maximum cost of this run, in US dollars")
+    add("--budget", type=usd, metavar="USD", help="maximum cost of this run, in US dollars")
     add("--cwd", metavar="DIR", help="the folder to work in")
     add(
         "--approve",
@@ -115,7 +122,7 @@ def _web_options(parser: argparse.ArgumentParser) -> None:
     _agent_options(parser)
     add = parser.add_argument
     add("--resume", dest="session", metavar="ID", help="resume this session, in the first tab")
-    add("--port", type=_port, metavar="N", help="where to listen on this machine (default 8765, or else a free one)")
+    add("--port", type=port, metavar="N", help="where to listen on this machine (default 8765, or else a free one)")
     add("--no-open", action="store_true", help="only print the address; open no browser")
     parser.set_defaults(handler="web", max_iterations=90)
 
@@ -123,7 +130,7 @@ def _web_options(parser: argparse.ArgumentParser) -> None:
 def _serve_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--host", metavar="ADDRESS", default="127.0.0.1", help="where to listen (default: this machine alone)")
-    add("--port", type=_port, metavar="N", help="default: port under [serve], else 8484")
+    add("--port", type=port, metavar="N", help="default: port under [serve], else 8484")
     add("--preset", metavar="NAME", help="the panel of the model name moa (default: preset under [moa])")
     add("--save", action="store_true", help="keep each counsel with its conversation as a session (moa session)")
     add("--no-auth", action="store_true", help="ask for no key: everybody on this machine may use it")
@@ -158,7 +165,7 @@ def _run_options(parser: argparse.ArgumentParser) -> None:
     add("--goal-judge", metavar="J", help="with --goal: main, ENDPOINT:MODEL, or a preset as a panel of judges")
     add(
         "--max-iterations",
-        type=_count,
+        type=count,
         metavar="N",
         help="maximum calls of the main model (default 90; for a goal, 90 in each turn)",
     )
@@ -250,7 +257,7 @@ def _replay_options(parser: argparse.ArgumentParser) -> None:
     add("run", metavar="RUN", help="a conversation's id (its last counsel), ID/N (its Nth), or a counsel's own id")
     add("--aggregator", metavar="REF", help="who compares the answers now, ENDPOINT:MODEL")
     add("--member", action="append", default=[], metavar="SLOT=REF", help="ask this one instead (repeatable)")
-    add("--budget", type=_usd, metavar="USD", help="maximum cost, in US dollars")
+    add("--budget", type=usd, metavar="USD", help="maximum cost, in US dollars")
     add("--json", action="store_true")
     parser.set_defaults(handler="replay")
 
@@ -260,6 +267,22 @@ def _diff_options(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(name, metavar=name.upper(), help="a counsel, named as for moa replay")
     parser.add_argument("--json", action="store_true")
     parser.set_defaults(handler="diff")
+
+
+def _config_options(parser: argparse.ArgumentParser) -> None:
+    verbs = parser.add_subparsers(metavar="VERB", required=True, dest="verb")
+    verbs.add_parser("docs", help="the page of every key, in Markdown")
+    sub = verbs.add_parser("schema", help="a JSON schema of config.toml or of a preset, for editors that complete TOML")
+    sub.add_argument("file", nargs="?", choices=("config", "preset"), default="config")
+    parser.set_defaults(handler="config")
+
+
+def _completion_options(parser: argparse.ArgumentParser) -> None:
+    import argparse
+
+    parser.add_argument("shell", nargs="?", choices=("bash", "zsh", "fish"), help="print the script of this shell")
+    parser.add_argument("--names", choices=("presets", "sessions", "models", "servers"), help=argparse.SUPPRESS)
+    parser.set_defaults(handler="completion")
 
 
 def _trust_options(parser: argparse.ArgumentParser) -> None:
@@ -299,32 +322,32 @@ def _bench_options(parser: argparse.ArgumentParser) -> None:
     )
     add("--preset", metavar="NAME", help="whose panel votes, and whose members are `best`")
     add("--model", metavar="REF", help="the main model, ENDPOINT:MODEL")
-    add("--limit", type=_count, metavar="N", help="use a sample of N items")
+    add("--limit", type=count, metavar="N", help="use a sample of N items")
     add("--seed", type=int, default=7, metavar="N", help="seed of the sample and the bootstrap (default 7)")
-    add("--budget", type=_usd, metavar="USD", help="maximum cost of this run, in US dollars")
+    add("--budget", type=usd, metavar="USD", help="maximum cost of this run, in US dollars")
     add("--data", metavar="DIR", help="where the suite's data is (default: $MOA_DATA)")
     add("--resume", metavar="ID", help="resume a run that was stopped")
     add("--go-on", action="store_true", help="go on with the newest run that asked for the same, where there is one")
     add("--judge", metavar="REF[,REF]", help="who judges rubrics and pairs; two do not know of each other")
-    add("--passes", type=_count, default=1, metavar="N", help="how often each criterion is judged (default 1)")
+    add("--passes", type=count, default=1, metavar="N", help="how often each criterion is judged (default 1)")
     add("--yes", action="store_true", help="agree to the quoted price")
     sub = verb("pilot", "up to 50 pairs with and without counsel: leave it off, signal, or iteration")
     add = sub.add_argument
     add("suite", nargs="?", metavar="SUITE", help="as for run")
     add("--preset", required=True, metavar="NAME", help="the preset whose counsel is tried")
     add("--model", metavar="REF", help="the main model, ENDPOINT:MODEL")
-    add("--limit", type=_count, default=50, metavar="N", help="maximum number of pairs (default 50)")
+    add("--limit", type=count, default=50, metavar="N", help="maximum number of pairs (default 50)")
     add("--seed", type=int, default=7, metavar="N", help="seed of the sample (default 7)")
-    add("--budget", type=_usd, metavar="USD", help="maximum cost, in US dollars")
+    add("--budget", type=usd, metavar="USD", help="maximum cost, in US dollars")
     add("--data", metavar="DIR", help="where the suite's data is (default: $MOA_DATA)")
     add("--yes", action="store_true", help="agree to the quoted price")
     sub.set_defaults(arms="solo,counsel:turn", resume=None, judge=None, passes=1, go_on=False)
     sub = verb("judge-check", "how far a model as a judge agrees with stored verdicts on stored reports")
     add = sub.add_argument
     add("--judge", metavar="REF[,REF]", help="who is checked, ENDPOINT:MODEL")
-    add("--limit", type=_count, default=200, metavar="N", help="how many criteria (default 200)")
+    add("--limit", type=count, default=200, metavar="N", help="how many criteria (default 200)")
     add("--seed", type=int, default=7, metavar="N", help="seed of the sample (default 7)")
-    add("--budget", type=_usd, metavar="USD", help="maximum cost, in US dollars")
+    add("--budget", type=usd, metavar="USD", help="maximum cost, in US dollars")
     add("--data", metavar="DIR", help="where the stored verdicts are (default: $MOA_DATA)")
     add("--resume", metavar="ID", help="resume a check that was stopped")
     add("--yes", action="store_true", help="agree to the quoted price")
@@ -350,8 +373,8 @@ def _whatif_options(parser: argparse.ArgumentParser) -> None:
     add("session", metavar="SESSION", help="a conversation: its id, name, or the beginning of one")
     add("--preset", required=True, metavar="NAME", help="the panel that the turns are done again with")
     add("--model", metavar="REF", help="the main model (default: the preset's, else the session's)")
-    add("--turn", type=_count, metavar="N", help="only this turn, counted from 1")
-    add("--limit", type=_count, default=3, metavar="N", help="the last N turns (default 3)")
+    add("--turn", type=count, metavar="N", help="only this turn, counted from 1")
+    add("--limit", type=count, default=3, metavar="N", help="the last N turns (default 3)")
     add(
         "--gate",
         action="append",
@@ -359,7 +382,7 @@ def _whatif_options(parser: argparse.ArgumentParser) -> None:
         metavar="COMMAND",
         help="judges what a turn leaves, beside the gates of the session's goal",
     )
-    add("--budget", type=_usd, metavar="USD", help="most that this may cost, in US dollars")
+    add("--budget", type=usd, metavar="USD", help="maximum cost, in US dollars")
     add("--yes", action="store_true", help="agree to the quoted price")
     add("--output-format", choices=("text", "json"), default="text")
     parser.set_defaults(handler="bench", verb="whatif")
@@ -383,63 +406,6 @@ def _acp_options(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(handler="acp", session=None, max_iterations=90)
 
 
-def _mcp_options(parser: argparse.ArgumentParser) -> None:
-    import argparse
-
-    parser.set_defaults(handler="mcp", verb=None, json=False)
-    verbs = parser.add_subparsers(metavar="VERB")
-    for verb, summary in (
-        ("list", "the foreign servers that are configured; starts none"),
-        ("remove", "remove a server from config.toml"),
-        ("test", "start a server (all of them without NAME), and say what it offers or what is wrong"),
-    ):
-        sub = verbs.add_parser(verb, help=summary, description=summary)
-        if verb != "list":
-            sub.add_argument("name", metavar="NAME", nargs="?" if verb == "test" else None)
-        sub.add_argument("--json", action="store_true")
-        sub.set_defaults(verb=verb)
-    summary = (
-        "write a server into config.toml: a command with its arguments, or an address; our options stand before NAME"
-    )
-    sub = verbs.add_parser("add", help=summary, description=summary)
-    add = sub.add_argument
-    add(
-        "--env",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="for the command; ${VAR} is taken from your environment",
-    )
-    add("--header", action="append", default=[], metavar="'NAME: VALUE'", help="for the address; ${VAR} as above")
-    add(
-        "--read-only",
-        action="append",
-        default=[],
-        metavar="TOOL",
-        help="a tool that only looks, so that it runs unasked; * for any text",
-    )
-    add(
-        "--type",
-        choices=("stdio", "http", "sse"),
-        help="how it is spoken to (default: stdio for a command, http for an address)",
-    )
-    add(
-        "--cwd",
-        metavar="DIR",
-        help="where the command works; . is the folder that you work in (default: an empty folder)",
-    )
-    add("--json", action="store_true")
-    add("name", metavar="NAME")
-    add("target", metavar="COMMAND | URL", nargs=argparse.REMAINDER)
-    sub.set_defaults(verb="add")
-    summary = "offer the panel to other agents: the tools consult, presets and activity"
-    sub = verbs.add_parser("serve", help=summary, description=summary)
-    sub.add_argument(
-        "--http", type=_port, metavar="PORT", help="over HTTP on this machine (default: standard input and output)"
-    )
-    sub.set_defaults(verb="serve")
-
-
 COMMANDS: dict[str, tuple[str, Any]] = {
     "run": ("one turn, non-interactive", _run_options),
     "preset": ("list, show, check, create, edit and share presets", _preset_options),
@@ -459,34 +425,8 @@ COMMANDS: dict[str, tuple[str, Any]] = {
     "demo": ("a recorded conversation with counsel: no key, no network, nothing kept", _demo_options),
     "doctor": ("where each setting came from, what works, what to do about the rest", _doctor_options),
     "acp": ("the chat inside an editor (Agent Client Protocol, on standard input and output)", _acp_options),
-    "mcp": ("foreign MCP servers as tools; the panel as an MCP server", _mcp_options),
+    "mcp": ("foreign MCP servers as tools; the panel as an MCP server", mcp_options),
     "trust": ("let a project's .moa folder take effect", _trust_options),
+    "config": ("every key of config.toml and of a preset: the page, or a JSON schema", _config_options),
+    "completion": ("completion for bash, zsh and fish", _completion_options),
 }
-
-
-def _usd(text: str) -> float:
-    import argparse
-
-    try:
-        value = float(text.removeprefix("$"))
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < 1e9:
-        raise argparse.ArgumentTypeError(f"{text!r} is not an amount of US dollars")
-    return value
-
-
-def _port(text: str) -> int:
-    import argparse
-
-    if not text.isdecimal() or not 0 <= int(text) < 65536:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port")
-    return int(text)
-
-
-def _count(text: str) -> int:
-    import argparse
-
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
-    return int(text)

@@ -268,7 +268,7 @@ def view(found: Sequence[Compared], gates: Sequence[str], folder: Path) -> View:
     return StackView(
         views=(
             TableView(columns=columns, rows=tuple(rows), align="lllrrrrl"),
-            TableView(title="where they part", columns=("at",), rows=tuple((line,) for line in parted)),
+            TableView(title="Differences", columns=("at",), rows=tuple((line,) for line in parted)),
             MarkdownView(text=f"{told}The conversations: `{folder / 'sessions'}`"),
         )
     )
