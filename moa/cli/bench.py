@@ -211,7 +211,7 @@ def _run(arguments: argparse.Namespace) -> tuple[Report, int]:
     judging = suite.name == judged.VERDICTS or any(item.scorer in ("rubric", "pairwise") for item in suite.items)
     if judging and not asked.get("judges"):
         raise UsageError(
-            f"{suite.name} needs a model as the judge",
+            f"{'judge-check' if suite.name == judged.VERDICTS else suite.name} needs a model as the judge",
             remedy="name one with --judge ENDPOINT:MODEL[,ENDPOINT:MODEL]",
         )
     return asyncio.run(_go(arguments, config, suite, chosen, asked, kept))
