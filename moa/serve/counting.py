@@ -29,7 +29,7 @@ async def count(call: Call, reply: Reply) -> None:
 async def _asked(call: Call, reply: Reply) -> bool:
     """Ask the endpoint; False where it does not count."""
     client, endpoint = call.server.client, call.endpoint
-    out = outgoing(call, call.served.body(), path=PATH)
+    out = outgoing(call, call.served.body(), endpoint, path=PATH)
     httpx = load_httpx()
     url = endpoint.base_url.rstrip("/") + out.path
     headers = joined(

@@ -48,11 +48,12 @@ _MODEL = re.compile(rb'"model"\s*:\s*("(?:[^"\\]|\\.)*")')
 _LONG = re.compile(rb"[A-Za-z0-9+/=_-]{4000,}")
 
 
-def outgoing(call: Call, body: dict[str, Any], *, path: str | None = None) -> Outgoing:
-    """A request of the client's own wire. `body` is what `Served.body` made of it."""
+def outgoing(call: Call, body: dict[str, Any], endpoint: Endpoint, *, path: str | None = None) -> Outgoing:
+    """A request of the client's own wire. `body` is what `Served.body` made of it; `endpoint` has the key: one that is started for the request
+    (a local model) has none before."""
     where = path or PATHS[call.wire]
     query = f"?{call.query}" if call.query else ""
-    return Outgoing(where + query, _headers(call), _bytes(call, body))
+    return Outgoing(where + query, _headers(call, endpoint), _bytes(call, body))
 
 
 def asks_for_usage(call: Call) -> bool:
@@ -90,9 +91,8 @@ def _spliced(raw: bytes, old: str, name: str) -> bytes | None:
     return raw[:start] + json.dumps(name, ensure_ascii=False).encode() + raw[end:]
 
 
-def _headers(call: Call) -> dict[str, str]:
+def _headers(call: Call, endpoint: Endpoint) -> dict[str, str]:
     """What the client says to the endpoint, the endpoint's key, and how deep in panels this is."""
-    endpoint = call.endpoint
     headers = {name: value for name, value in call.headers.items() if name.startswith(_PASSED)}
     headers["accept"] = "text/event-stream" if call.stream else "application/json"
     if call.wire == "messages":

@@ -75,11 +75,11 @@ class _Passing:
         call, served = self.call, self.call.served
         await take(served, call.base, lambda _event: None)
         relay = self.relay = await call.server.client.relay(call.named.main, call.context, hold)
-        head = await relay.send(outgoing(self.call, served.body()))
+        head = await relay.send(outgoing(call, served.body(), relay.endpoint))
         if head.status >= 300:
             refusal = await relay.refusal()
             if served.goes_bare(head.status, refusal.decode("utf-8", "replace")):
-                head = await relay.send(outgoing(self.call, served.bare()))
+                head = await relay.send(outgoing(call, served.bare(), relay.endpoint))
                 refusal = b"" if head.status < 300 else await relay.refusal()
             self._refusal = refusal if head.status >= 300 else None
         self._status, self._headers = head.status, head.headers
