@@ -124,8 +124,8 @@ _TOOLS = frozenset(
 )
 
 
-def names(text: str) -> frozenset[str]:
-    """The tools and paths that a piece of advice names: what can be looked for in the calls that follow.
+def names(text: str, tools: frozenset[str] = _TOOLS) -> frozenset[str]:
+    """Which of the `tools` and what paths a piece of advice names: what can be looked for in the calls that follow.
 
     A tool counts where it is the first word or stands between backticks: most of their names are plain English.
     """
@@ -134,7 +134,7 @@ def names(text: str) -> frozenset[str]:
     first = re.match(r"\W*(\w+)", text)
     words = [first[1].lower()] if first else []
     words += [word.split("(")[0].split()[0] for word in ticked if word.strip()]
-    return frozenset(found | {word for word in words if word in _TOOLS})
+    return frozenset(found | {word for word in words if word in tools})
 
 
 def followed(advice: Iterable[str], calls: Iterable[tuple[str, str]]) -> bool | None:
@@ -142,12 +142,13 @@ def followed(advice: Iterable[str], calls: Iterable[tuple[str, str]]) -> bool | 
 
     A step that names a path is followed by a call that has that path; one that names only a tool by a call of that tool.
     """
-    wanted = [found for text in advice if (found := names(text))]
+    made = list(calls)
+    tools = _TOOLS | {name for name, _arguments in made}  # those of plugins and foreign servers, too
+    wanted = [found for text in advice if (found := names(text, tools))]
     if not wanted:
         return None
-    made = list(calls)
     for found in wanted:
-        paths = found - _TOOLS
+        paths = found - tools
         for name, arguments in made:
             if any(path in arguments for path in paths) or (not paths and name in found):
                 return True

@@ -19,6 +19,7 @@ from agent.llm.stream import Reply
 from agent.llm.tokens import estimate_tokens
 from agent.session.sent import CLOSE, OPEN
 from agent.views import TableView
+from moa.counsel.points import followed
 from moa.panel.briefing import IN_FORCE_TOKENS
 from tests.moa.test_plugin import JUDGED, Bench, tools
 from tests.support.script import ANALYSIS
@@ -399,3 +400,18 @@ def test_members_of_the_main_models_family_are_not_asked_even_where_it_became_so
     turn(bench)
     assert len(bench.to("two")) == 2 and "1 one" in bench.of(Notice)[-1].text
     assert bench.records[-1]["asked"] == 1
+
+
+@pytest.mark.parametrize(
+    ("step", "calls", "outcome"),
+    [
+        ("`clock` first, then answer", [("clock", "{}")], True),
+        ("Clock the run before you change it", [("read", "{}")], None),
+        ("Run `grep` for the old name", [("read", "{}")], False),
+        ("Read src/a.py again", [("read", '{"path": "src/a.py"}')], True),
+    ],
+)
+def test_a_step_may_name_a_tool_that_nobody_here_has_heard_of(
+    step: str, calls: list[tuple[str, str]], outcome: bool | None
+) -> None:
+    assert followed([step], calls) is outcome
