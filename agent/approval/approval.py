@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, cast, get_args
 
 from agent.approval.rules import Rule, suggest_rule
+from agent.config.named_by_us import why_named_by_us
 from agent.errors import UsageError
 from agent.files.deny_paths import BUILT_IN, DenyPaths, denial
 from agent.files.protected import why_protected
@@ -227,9 +228,11 @@ class Approvals:
             # What a failed change says of a file is a way to read it.
             if subject.reveals and (private := self.deny_paths.fence.why_private(asked.resolve())):
                 return private
-            found = why_protected(asked.resolve(), cwd, self._protected)
             # By the name that was asked for, too: what a link called .envrc leads to runs as .envrc.
-            return found or why_protected(Path(os.path.abspath(asked)), cwd, self._protected)  # noqa: PTH100
+            for path in (asked.resolve(), Path(os.path.abspath(asked))):  # noqa: PTH100
+                if found := why_protected(path, cwd, self._protected) or why_named_by_us(path, cwd.resolve()):
+                    return found
+            return None
         except (OSError, RuntimeError, ValueError):
             return None  # no path at all; the tool says so
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from agent.config.named_by_us import named_by_us
 from agent.files import protected
 from agent.files.protected import GIT, spelled
 
@@ -167,7 +168,7 @@ def _hits(tops: Sequence[Path], known: Collection[Id] | None = None) -> Iterator
     home = Path.home().resolve()
     for top in tops:
         named: dict[Path, set[str]] = {}
-        for place in protected.program_folders(os.environ, top) | protected.named_by_git(top):
+        for place in (*protected.program_folders(os.environ, top), *protected.named_by_git(top), *named_by_us(top)):
             named.setdefault(place.parent, set()).add(place.name)
         waiting: list[tuple[str, ...]] = [()]
         while waiting:

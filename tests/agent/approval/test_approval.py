@@ -369,6 +369,7 @@ PROTECTED = [
     ".mise.local.toml",
     "prek.toml",
     ".kiro/settings/mcp.json",
+    "scripts/check.sh",
 ]
 
 
@@ -377,6 +378,8 @@ def hostile_project(folder: Path) -> Path:
     for made in (".git/hooks", "oddly-named/bin", "planted/objects", "planted/refs", "onpath", "src"):
         (cwd / made).mkdir(parents=True)
     (cwd / "oddly-named/pyvenv.cfg").touch()
+    (cwd / ".moa").mkdir()
+    (cwd / ".moa/config.toml").write_text('[[hooks]]\nevent = "turn_end"\ncommand = "sh scripts/check.sh"\n')
     (cwd / "planted/HEAD").write_text("ref: refs/heads/main")
     (cwd / "link-to-hooks").symlink_to(".git/hooks")
     (cwd / ".husky").symlink_to("tools/hooks")  # by another name it runs later all the same

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.config.named_by_us import why_named_by_us
 from agent.events import AgentEvent, Notice
 from agent.files.deny_paths import DenyPaths
 from agent.files.protected import why_protected
@@ -166,6 +167,38 @@ def test_what_the_settings_of_git_name_in_the_project_is_guarded(place: Place, k
         "the user's" if there else None
     )
     assert why_protected(place.cwd / name, place.cwd) is not None
+
+
+# What the settings of this program name in the project, from the `.moa` of the project or the user's own.
+HOOK = '[[hooks]]\nevent = "turn_end"\ncommand = '
+NAMED_BY_US = {
+    HOOK + '"./check.sh"': "check.sh",
+    HOOK + '"A=1 sh -e tools/check.sh >&2 || exit 2"': "tools/check.sh",
+    HOOK + '"true; python3 tools/check.py"': "tools/check.py",
+    '[mcp.servers.it]\ncommand = "python3"\nargs = ["-u", "tools/server.py"]': "tools/server.py",
+}
+
+
+@pytest.mark.parametrize("there", [True, False])
+@pytest.mark.parametrize("whose", [".moa", "the user's"])
+@pytest.mark.parametrize("settings", NAMED_BY_US)
+@pytest.mark.sample(4)
+def test_what_our_own_settings_name_in_the_project_is_guarded(
+    place: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, settings: str, whose: str, there: bool
+) -> None:
+    name = NAMED_BY_US[settings]
+    monkeypatch.setenv("MOA_CONFIG_DIR", str(tmp_path / "our-config"))
+    folder = place.cwd / ".moa" if whose == ".moa" else tmp_path / "our-config"
+    folder.mkdir()
+    (folder / "config.toml").write_text(settings)
+    (place.cwd / "tools").mkdir()
+    if there:
+        (place.cwd / name).write_text("the user's")
+    place.shell(f"echo planted > {name}; echo fine > tools/x; echo fine > python3; mkdir -p true")
+    assert (place.cwd / "tools" / "x").exists() and (place.cwd / "python3").exists()
+    found = (place.cwd / name).read_text() if (place.cwd / name).exists() else None
+    assert found == ("the user's" if there else None)
+    assert why_named_by_us(place.cwd / name, place.cwd) and not why_named_by_us(place.cwd / "tools" / "x", place.cwd)
 
 
 def test_a_crowd_of_files_hides_nothing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,67 @@
+"""What in a project the settings of this program name as something to run: scripts of hooks, and of a project's MCP servers."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from agent.config.paths import Paths, project_folder
+from agent.config.toml import load
+from agent.errors import UsageError
+
+INTERPRETER = re.compile(
+    r"(?:ba|da|z|k|fi)?sh|python[\d.]*|node|deno|bun|ruby|perl|php|Rscript|source|\.|env|exec|time|nice"
+)
+
+
+def named_by_us(root: Path) -> frozenset[Path]:
+    """The files, there or not, that would be run. What a program named there reads in its turn (`make`, `pytest`) is not among them."""
+    found = set(_places(Paths.from_env(os.environ).config_file, root))
+    if (project := project_folder(root)) is not None:
+        found.update(_places(project / "config.toml", project.parent))
+    return frozenset(place for place in found if place != root and not place.is_dir())
+
+
+def why_named_by_us(path: Path, root: Path) -> str | None:
+    """Why changing such a file needs the user's word; None where it is none. Both with their links resolved."""
+    return "a hook or an MCP server runs it" if path in named_by_us(root) else None
+
+
+def _places(file: Path, folder: Path) -> Iterator[Path]:
+    for words in _commands(file):
+        name = _script(words)
+        # What has no slash is looked up on PATH, unless an interpreter reads it.
+        if name and ("/" in name or name != words[0]) and "\0" not in name:
+            yield Path(os.path.normpath(folder / name))
+
+
+def _script(words: Iterable[str]) -> str:
+    for word in words:
+        if word.startswith("-") or "=" in word or INTERPRETER.fullmatch(word.rpartition("/")[2]):
+            continue
+        return word
+    return ""
+
+
+def _commands(file: Path) -> Iterator[list[str]]:
+    """Each command of the settings as words."""
+    try:
+        settings = load(file)
+    except UsageError:
+        return
+    for hook in _items(settings.get("hooks")):
+        for part in re.split(r"[;&|()\n`<>]+", str(hook.get("command", ""))):
+            if words := [word.strip("\"'") for word in part.split()]:
+                yield words
+    mcp = settings.get("mcp")
+    servers = mcp.get("servers") if isinstance(mcp, dict) else None
+    for server in _items(list(servers.values()) if isinstance(servers, dict) else None):
+        arguments = server.get("args")
+        yield [str(server.get("command", "")), *map(str, arguments if isinstance(arguments, list) else ())]
+
+
+def _items(value: Any) -> list[dict[str, Any]]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
