@@ -1,0 +1,98 @@
+"""What the docs name exists, and what exists is in the docs: commands, options, slash commands, keys, statuses."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from agent.ui.settings import read_section
+from moa.cli import config_keys, reference
+from moa.cli.options import COMMANDS, whole_parser
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *(path for path in (ROOT / "docs").rglob("*.md") if "decisions" not in path.parts)]
+DOCS = "\n".join(path.read_text("utf-8") for path in PAGES)
+OWN = "\n".join(path.read_text("utf-8") for path in PAGES if path.parent.name != "serve")
+"""Without the pages that show other programs' settings."""
+
+OTHERS = {
+    "--method", "--header", "--transport", "--provider", "--model", "--inplace",
+}  # fmt: skip
+"""Options of other programs that stand on a line with `moa`."""
+STATUSES = ("done", "failed", "usage", "budget", "limit", "unmet", "retryable", "interrupted")
+
+
+def parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    yield parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for each in dict.fromkeys(action.choices.values()):
+                yield from parsers(each)
+
+
+WHOLE = list(parsers(whole_parser()))
+OPTIONS = {option for parser in WHOLE for option in parser._option_string_actions if option.startswith("--")}
+
+
+def slash_commands() -> set[str]:
+    """By name, as the modules that make them write them."""
+    modules = (path.read_text("utf-8") for package in ("agent", "moa") for path in (ROOT / package).rglob("*.py"))
+    found = {name for text in modules for name in re.findall(r"\bCommand\(\s*(?:name=)?\"([a-z-]+)\"", text)}
+    return found | {"goal"}  # whose name is a constant
+
+
+def test_every_command_and_option_is_in_the_docs() -> None:
+    commands = {
+        parser.prog for parser in WHOLE if not any(isinstance(a, argparse._SubParsersAction) for a in parser._actions)
+    }
+    flat = re.sub(r"\s+", " ", DOCS)
+    unsaid = {prog for prog in commands if not _named(prog, flat)}
+    assert not unsaid, sorted(unsaid)
+    assert not {option for option in OPTIONS if option not in DOCS} - {"--help", "--version", "--names"}
+
+
+def _named(prog: str, text: str) -> bool:
+    """Whether a command is named, by itself or in a row of verbs (`moa preset list | show`)."""
+    *head, verb = prog.split()
+    return re.search(rf"{' '.join(head)} (?:[a-zA-Z \\|`,]*[ |`,]+)?{re.escape(verb)}\b", text) is not None
+
+
+def test_the_page_of_commands_is_up_to_date() -> None:
+    page = (ROOT / "docs" / "commands.md").read_text("utf-8")
+    assert reference.document() == page, "python -m moa.cli.reference > docs/commands.md"
+
+
+def test_every_command_of_the_docs_exists() -> None:
+    called = set(re.findall(r"(?:^|[`\s(])(?:\.venv/bin/)?moa ([a-z][a-z-]+)(?=[\s`|])", "\n".join(_code()), re.M))
+    assert called <= {*COMMANDS, "an"}, sorted(called - set(COMMANDS))  # "give moa an environment"
+    for line in _code():
+        if match := re.search(r"(?:^|[`\s(])(?:\.venv/bin/)?moa (?:[a-z-]|--)[^`]*", line):
+            named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", match[0]))
+            assert named <= OPTIONS | OTHERS, (line, sorted(named - OPTIONS - OTHERS))
+
+
+def _code() -> Iterator[str]:
+    """Lines of code blocks, and what stands in backticks."""
+    for block in re.findall(r"```\w*\n(.*?)```", DOCS, re.S):
+        yield from (line.partition(" # ")[0] for line in block.splitlines())
+    yield from re.findall(r"(?<!`)`([^`\n]+)`(?!`)", re.sub(r"```.*?```", "", DOCS, flags=re.S))
+
+
+def test_slash_commands_are_in_the_docs_and_those_of_the_docs_exist() -> None:
+    there = slash_commands()
+    assert {"moa", "goal", "model", "undo"} <= there
+    assert not {name for name in there if not re.search(rf"/{name}\b", DOCS)}
+    named = {found[1] for code in _code() if (found := re.fullmatch(r"/([a-z]+)(?: .*)?", code))}
+    assert named <= there | {"tmp", "v", "skip"}, sorted(named - there)
+
+
+def test_every_key_of_a_toml_sample_exists() -> None:
+    keys = [part for key in (*config_keys.of_config(read_section), *config_keys.of_preset()) for part in key.path]
+    for name in re.findall(r"^([a-z_]+) += ", "\n".join(re.findall(r"```toml\n(.*?)```", OWN, re.S)), re.M):
+        assert name in keys, name
+
+
+def test_statuses_are_in_the_docs() -> None:
+    assert not [status for status in STATUSES if f"`{status}`" not in DOCS and f'"{status}"' not in DOCS]
