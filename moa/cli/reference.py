@@ -39,6 +39,7 @@ def _row(action: argparse.Action) -> str:
     if action.help == argparse.SUPPRESS or "--help" in action.option_strings:
         return ""
     value = action.metavar or (" | ".join(map(str, action.choices)) if action.choices else "")
+    value = value if isinstance(value, str) else " ".join(value)
     names = ", ".join(action.option_strings) or value or action.dest
     shown = f"{names} {value}" if action.option_strings and value and action.nargs != 0 else names
     return f"| `{_cell(shown)}` | {_cell((action.help or '').replace('%%', '%'))} |\n"
