@@ -34,6 +34,8 @@ PATHS = {
     "srv",
     "tmp",
     "skip",
+    "rewind",
+    "advisor",
 }
 """What begins with a slash and is no command of ours: paths, routes, commands of other programs and of the reader's own."""
 STATUSES = ("done", "failed", "usage", "budget", "limit", "unmet", "retryable", "interrupted")
