@@ -182,3 +182,15 @@ def test_empty_tools_refused_upstream(server: Serving, up: SigningEndpoint) -> N
         assert server.post(wire, body(wire, "chat:m", tools=[])).status_code == 200
         assert "tools" not in up.exchanges[-1].body
         assert prompt.items_of(up.exchanges[-1].body)
+
+
+def test_vendors_server_tools(server: Serving, up: SigningEndpoint) -> None:
+    """Tool search goes through as it came; an advisor is executed here (tests/moa/serve/fusion), and never reaches the endpoint as such."""
+    search = {"type": "tool_search_tool_regex_20251119", "name": "tool_search_tool_regex"}
+    late = {"name": "late", "input_schema": {"type": "object"}, "defer_loading": True}
+    assert server.post("messages", body("messages", "messages:m", tools=[search, late])).status_code == 200
+    assert up.exchanges[-1].body["tools"] == [search, late]
+    advisor = {"type": "advisor_20260301", "name": "advisor", "model": "claude-opus-5-5"}
+    answer = server.post("messages", body("messages", "moa/p/messages:m", tools=[advisor]))
+    sent = json.dumps([exchange.body.get("tools") for exchange in up.exchanges])
+    assert answer.status_code == 200 and "advisor_20260301" not in sent
