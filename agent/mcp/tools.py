@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import fnmatch
 import json
+import re
 import secrets
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import unquote
 
 from agent.files.deny_paths import denial
 from agent.llm.request import ToolSpec
@@ -161,7 +163,7 @@ def _check_path(text: str, context: ToolContext) -> None:
     if not text or len(text) > 4_096 or "\n" in text:
         return
     try:
-        asked = context.cwd / Path(text.removeprefix("file://")).expanduser()
+        asked = context.cwd / Path(_local(text)).expanduser()
         pattern = context.deny_paths.match(asked)
         private = context.deny_paths.fence.why_private(asked.resolve()) or context.deny_paths.fence.why_private(asked)
     except (OSError, RuntimeError, ValueError):
@@ -174,11 +176,19 @@ def _check_path(text: str, context: ToolContext) -> None:
         )
 
 
+def _local(text: str) -> str:
+    """The path that an address of a file stands for, with its escapes read; any other text as it is."""
+    if not text.lower().startswith("file:"):
+        return text
+    return unquote(re.sub(r"^file:(?://(?:localhost)?(?=/)|//)?", "", text, flags=re.IGNORECASE))
+
+
 def _strings(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):
-        for item in value.values():
+        for name, item in value.items():
+            yield name
             yield from _strings(item)
     elif isinstance(value, list):
         for item in value:

@@ -331,7 +331,10 @@ def test_a_denied_path_reaches_no_server(tmp_path: Path) -> None:
         async with world(tmp_path) as it:
             await it.begin()
             assert ".env" in (text := await it.echo(".env")) and "you said" not in text
-            assert "you said" not in await it.echo(f"file://{tmp_path}/work/.env")
+            place = f"{tmp_path}/work/.env"
+            for spelt in (f"file://{place}", f"FILE:{place}", f"file://localhost{place}", f"file://{place[:-3]}%65nv"):
+                assert "you said" not in await it.echo(spelt), spelt
+            assert await it.echo("file://localhost/srv/x") == "you said file://localhost/srv/x"
 
     asyncio.run(run())
 
