@@ -19,6 +19,15 @@ if os.environ.get("CI"):
     hypothesis.settings.load_profile("ci")
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _no_agent() -> Iterator[None]:
+    """Where a test calls the program within the test process, that process does not become an agent: its later children would be
+    inside of one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("agent.process.depth.mark", lambda: None)
+        yield
+
+
 @pytest.fixture
 def endpoint() -> Iterator[ScriptedEndpoint]:
     """A scripted model server that answers by convention until a test gives it a script."""

@@ -20,7 +20,7 @@ def test_the_end_says_how_to_go_on_and_that_works(program: Program, endpoint: Sc
     again = program.run("Go on.", "--session", command[2], "--model", "fake:say")
     assert again.code == 0
     assert "heron" in json.dumps(endpoint.calls("say")[1].body["messages"])
-    assert "go on with" not in program("run", "--quiet", "--model", "fake:say", "hello").err
+    assert "resume with" not in program("run", "--quiet", "--model", "fake:say", "hello").err
 
 
 def test_a_second_process_is_told_at_once_and_may_read(program: Program, endpoint: ScriptedEndpoint) -> None:

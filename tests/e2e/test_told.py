@@ -65,7 +65,7 @@ def test_a_caller_that_reads_standard_output_first(program: Program, endpoint: S
     assert child.stdout.read() == "The answer.\n"
     commentary = child.stderr.read()
     assert child.wait(20) == 0
-    assert len(commentary) > 100_000 and "go on with" in commentary
+    assert len(commentary) > 100_000 and "resume with" in commentary
 
 
 def test_no_network_is_no_mistake_of_ours(program: Program) -> None:

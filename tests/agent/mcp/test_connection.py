@@ -123,7 +123,7 @@ def test_a_call(tmp_path: Path, said: str) -> None:
 # how it starts: what the user is told, and what the model reads when it calls it all the same
 STARTS: dict[str, tuple[str, ...]] = {
     "dead": ("did not start", "exit code 1", "its last words: cannot open the database"),
-    "garbage": ("did not start", "not ready within 1 s", "no JSON-RPC, the first: Starting up, please wait"),
+    "garbage": ("did not start", "not ready within 1 s", "without JSON-RPC, the first: Starting up, please wait"),
     "mute": ("did not start", "not ready within 1 s"),
 }
 
