@@ -30,6 +30,7 @@ def terminal(program: Program, *words: str, command: Sequence[str] | None = None
 QUESTION = "1 once · 2 for this session · 3 always · 4 no"
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("keys", ["1\r", "4 because\r"])
 def test_it_asks_and_does_as_it_is_told(asking: Program, endpoint: ScriptedEndpoint, keys: str) -> None:
     with terminal(asking) as screen:

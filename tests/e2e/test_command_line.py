@@ -38,6 +38,7 @@ def test_what_is_piped_in_is_added_to_the_prompt(program: Program, endpoint: Scr
     assert endpoint.calls("say")[-1].last_text == "only this"
 
 
+@pytest.mark.slow
 def test_a_pipe_that_says_nothing_holds_nobody_up(program: Program, endpoint: ScriptedEndpoint) -> None:
     reader, writer = os.pipe()
     try:

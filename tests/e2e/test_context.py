@@ -82,6 +82,7 @@ def test_a_known_window_is_never_overrun_and_counsel_begins_anew(reader: Program
     assert len(breaks) <= len(compacted), "a member's view begins anew with a compaction, and only then"
 
 
+@pytest.mark.slow
 def test_a_resumed_session_goes_on_from_its_summary(reader: Program, endpoint: ScriptedEndpoint) -> None:
     config(reader, endpoint, known=False)
     result = checked(reader.run("Read it all.", "--no-moa"), "done")

@@ -209,6 +209,7 @@ def test_ctrl_c_while_it_waits(program: Program, endpoint: ScriptedEndpoint) -> 
     assert goal_of(program, result["session"])["status"] == "paused"
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_and_resumed(program: Program, endpoint: ScriptedEndpoint) -> None:
     configured(program, endpoint, says("continue"), model="fake:slow-0.4")
     child = program.start("run", "--goal", "--quiet", "Look.")

@@ -182,6 +182,7 @@ def test_no_key_goes_to_an_endpoint_whoever_happens_on_it(program: Program, endp
 ESCAPES = "\x1b[31mred\x1b]0;title\x07 \x9b2J \u202eabc\u200e \r."
 
 
+@pytest.mark.slow
 def test_what_a_model_says_steers_no_terminal_through_a_pipe_but_for_raw(
     program: Program, endpoint: ScriptedEndpoint
 ) -> None:

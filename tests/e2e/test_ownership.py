@@ -71,6 +71,7 @@ def test_one_that_overwrites_some_modules_alone(environment: Environment, tmp_pa
     assert "half-an-agent" in done.stderr
 
 
+@pytest.mark.slow
 def test_what_is_installed_has_the_same_shape_of_json(environment: Environment, tmp_path: Path) -> None:
     from agent.events import ErrorInfo
     from agent.ui.run.result import result

@@ -23,6 +23,7 @@ def test_the_end_says_how_to_go_on_and_that_works(program: Program, endpoint: Sc
     assert "resume with" not in program("run", "--quiet", "--model", "fake:say", "hello").err
 
 
+@pytest.mark.slow
 def test_a_second_process_is_told_at_once_and_may_read(program: Program, endpoint: ScriptedEndpoint) -> None:
     child = program.start("run", "--output-format", "json", "--model", "fake:shape-hang", "hello")
     endpoint.wait_for(lambda: endpoint.calls() and endpoint.calls()[0].status)
@@ -47,6 +48,7 @@ def test_a_newer_file_is_refused_with_the_remedy(program: Program) -> None:
         assert "newer version" in done.result["error"]["message"]
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("form", ["md", "json", "html"])
 def test_pasted_keys_never_get_in_nor_out(program: Program, endpoint: ScriptedEndpoint, form: str) -> None:
     program.config(endpoint_config(endpoint.base_url))

@@ -17,6 +17,7 @@ from tests.support.signalling import one_round, script
 from tests.support.terminal import Terminal
 
 
+@pytest.mark.sample(4)
 @pytest.mark.parametrize(
     ("face", "how", "moment"),
     [

@@ -108,6 +108,7 @@ def test_kill_9_in_mid_counsel_leaves_no_call_unaccounted(program: Program, endp
     assert {row["cost_usd"] for row in rows} == {None}
 
 
+@pytest.mark.slow
 def test_the_session_can_go_on_after_a_kill(program: Program, endpoint: ScriptedEndpoint) -> None:
     child = program.start("run", "--output-format", "json", "--model", "fake:shape-stall", "Remember the word heron.")
     endpoint.wait_for(lambda: endpoint.calls() and endpoint.calls()[0].first_token)

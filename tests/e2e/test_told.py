@@ -39,6 +39,7 @@ def test_a_folder_that_is_gone_and_another_that_is_named(program: Program) -> No
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("how", ["removed", "moved"])
 def test_a_state_folder_that_vanishes_in_mid_turn(program: Program, endpoint: ScriptedEndpoint, how: str) -> None:
     endpoint.script = Script(models={"worker": Behaviour(steps=(Say(text="word " * 20, spread_s=1.0),))})
@@ -68,6 +69,7 @@ def test_a_caller_that_reads_standard_output_first(program: Program, endpoint: S
     assert len(commentary) > 100_000 and "resume with" in commentary
 
 
+@pytest.mark.slow
 def test_no_network_is_no_mistake_of_ours(program: Program) -> None:
     environment = {"HTTPS_PROXY": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9", "PIP_NO_INDEX": "1"}
     done = program("models", "fetch", "smollm2", env=environment)

@@ -93,6 +93,7 @@ def text(words: str) -> list[Any]:
     return [helpers.text_block(words)]
 
 
+@pytest.mark.slow
 def test_a_plan_is_decided_on_in_the_editor(program: Program, endpoint: ScriptedEndpoint) -> None:
     endpoint.script = Script(
         models={"worker": Behaviour(steps=(Say(text="Plan:\n1. Do this and that."), Say(text="Done.")))}
@@ -112,6 +113,7 @@ def test_a_plan_is_decided_on_in_the_editor(program: Program, endpoint: Scripted
 EDIT = ("edit", {"path": "notes.txt", "old": "line 1: nothing to see\n", "new": "line 1: something\n"})
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("answer", ["once", pytest.param("no", marks=pytest.mark.slow)])
 def test_a_turn_with_a_tool_and_a_permission(program: Program, endpoint: ScriptedEndpoint, answer: str) -> None:
     read = ("read", {"path": "notes.txt"})

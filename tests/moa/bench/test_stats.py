@@ -13,6 +13,7 @@ from moa.bench.stats.mcnemar import exact_p
 from moa.bench.stats.sequential import ConfidenceSequence, e_value, one_sided_e_value
 
 
+@pytest.mark.slow
 def test_mcnemar_is_the_exact_binomial_test_of_scipy() -> None:
     stats = pytest.importorskip("scipy.stats")
     for helped in range(0, 40, 3):
@@ -77,6 +78,7 @@ def test_nothing_is_known_without_pairs_and_bad_counts_are_refused() -> None:
             wrong()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("degrees", [1, 2, 3, 4, 5, 9, 29, 200])
 def test_students_quantile_is_scipys(degrees: int) -> None:
     stats = pytest.importorskip("scipy.stats")

@@ -126,6 +126,7 @@ def test_an_openrouter_key_arms_the_default_at_once(stage: Stage, monkeypatch: p
     assert run(stage) == "budget"
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize(
     ("models", "panel"), [(("one",), {"main"}), (("one", "two", "three"), {"mine:two", "mine:three"})]
 )
@@ -300,6 +301,7 @@ async def until(condition: Callable[[], object]) -> None:
     raise AssertionError("it never came")
 
 
+@pytest.mark.slow
 def test_a_run_says_what_can_be_armed_and_makes_a_panel_without_a_price(program: Program) -> None:
     refused = program("run", "/moa on")
     assert refused.code == 2

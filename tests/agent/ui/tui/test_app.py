@@ -149,6 +149,7 @@ def test_counsel_is_agreed_to_once_then_shown_and_looked_into(stage: Stage) -> N
     assert "moa panel: this machine" in (stage.root / "state" / "agreed").read_text()
 
 
+@pytest.mark.slow
 def test_counsel_can_be_left_out_where_it_is_disclosed(stage: Stage, endpoint: ScriptedEndpoint) -> None:
     stage.preset("panel", "fake:first")
 

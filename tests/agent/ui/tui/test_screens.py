@@ -94,6 +94,7 @@ def test_no_size_breaks_a_frame(
     Stage(tmp_path, monkeypatch).run(drive, size=size)
 
 
+@pytest.mark.slow
 def test_a_resize_in_mid_stream_keeps_every_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words = [f"word{number}" for number in range(120)]
 

@@ -432,6 +432,7 @@ def test_a_session_comes_back_with_everything_in_its_place() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_only_the_last_messages_are_mounted_and_earlier_ones_come_on_scrolling_up() -> None:
     async def check(app: Face, transcript: Transcript, pilot: Pilot[None]) -> None:
         assert len(transcript.children) == FIRST_SHOWN
@@ -492,6 +493,7 @@ def test_a_megabyte_is_cut_and_can_be_seen_in_full() -> None:
     drive([said("line of text\n\n" + "a" * 1_000_000)], check)
 
 
+@pytest.mark.slow
 def test_it_wears_every_theme() -> None:
     def colours(app: Face) -> set[str]:
         strips = app.screen._compositor.render_strips()

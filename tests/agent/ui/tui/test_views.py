@@ -163,6 +163,7 @@ def test_a_plot_has_bars_in_proportion() -> None:
     play(PLOT, scene)
 
 
+@pytest.mark.sample(6)
 @pytest.mark.parametrize("size", [(40, 12), (250, 60)])
 @pytest.mark.parametrize(
     "view", [TABLE, TREE, PLOT, MarkdownView(text=f"# {HOSTILE}\n\n- a")], ids=lambda view: view.type

@@ -14,9 +14,6 @@ from tests.support.endpoint import ScriptedEndpoint
 from tests.support.script import ANALYSIS, Behaviour, Say, Script
 from tests.support.serving import KEY, Serving
 
-openai = pytest.importorskip("openai")
-anthropic = pytest.importorskip("anthropic")
-
 PANEL = 'main = "chat:m"\n[[references]]\nmodel = "chat:alpha"\n[[references]]\nmodel = "chat:beta"\n'
 FUSION = {"type": "openrouter:fusion", "parameters": {"analysis_models": ["chat:alpha", "chat:beta"]}}
 READ = {"type": "function", "function": {"name": "read", "parameters": {"type": "object", "properties": {}}}}
@@ -62,6 +59,8 @@ def server(tmp_path: Path, up: ScriptedEndpoint) -> Iterator[Serving]:
 
 
 def client_of(server: Serving) -> Any:
+    import openai
+
     return openai.OpenAI(base_url=f"{server.url}/v1", api_key=KEY, max_retries=0)
 
 
@@ -116,6 +115,8 @@ def test_inside_of_a_panel_nothing_fans_out(up: ScriptedEndpoint, server: Servin
 
 
 def test_a_wrong_parameter_is_a_400_that_names_it(up: ScriptedEndpoint, server: Serving) -> None:
+    import openai
+
     wrong = {"tools": [{"type": "openrouter:fusion", "parameters": {"max_tool_calls": 17}}]}
     with pytest.raises(openai.BadRequestError, match=r"tools\[0\]\.parameters\.max_tool_calls is 17"):
         client_of(server).chat.completions.create(model="chat:m", messages=ASK, extra_body=wrong)
@@ -192,6 +193,8 @@ def test_responses_with_events_over_every_upstream(up: ScriptedEndpoint, server:
 @pytest.mark.slow
 @pytest.mark.parametrize("stream", [False, True])
 def test_an_advisor_on_messages_is_the_users_panel(up: ScriptedEndpoint, server: Serving, stream: bool) -> None:
+    import anthropic
+
     client = anthropic.Anthropic(base_url=server.url, api_key=KEY, max_retries=0)
     tool = {"type": "advisor_20260301", "name": "advisor", "model": "claude-opus-5-5"}
     asking: dict[str, Any] = {
