@@ -32,9 +32,9 @@ ERRORS = {
 
 
 @pytest.fixture(scope="module")
-def client(fetched: Path) -> Path:
-    """The program, beside the package that it imports."""
-    folder = package("openai", fetched).parents[1]
+def client(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The program, beside the package that it imports: in a folder of its own, where no agent has brought an older version of it."""
+    folder = package("openai", tmp_path_factory.mktemp("openai")).parents[1]
     return Path(shutil.copy(Path(__file__).with_name("openai_client.mjs"), folder))
 
 
