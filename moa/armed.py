@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from agent.errors import UsageError
 from agent.llm.request import ModelRef
 from agent.plugin import ComposedModel, Plugin
-from moa import fuse, preflight, settings
+from moa import preflight, settings
 from moa.counsel.cadence import Receipts
-from moa.preset.preset import Preset
+from moa.preset.preset import FUSE, Preset
 from moa.store.store import load
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from moa.counsel.counsel import Counsel
     from moa.counsel.take import Council
     from moa.counsel.turn import TurnCounsel
+    from moa.fuse import FuseTurn
 
 
 class Armed(Plugin):
@@ -34,7 +35,7 @@ class Armed(Plugin):
         self.host = host
         self.settings = settings.read(host.settings, host.config_file)
         self._receipts: Receipts | None = None
-        self.turn: TurnCounsel | fuse.FuseTurn | None = None
+        self.turn: TurnCounsel | FuseTurn | None = None
         self.last: Counsel | None = None
         self.aside: Council | None = None
         """The panel that works for a command, outside of a turn."""
@@ -108,15 +109,15 @@ class Armed(Plugin):
 
     def composed(self, name: str) -> ComposedModel | None:
         """The model `fuse/PRESET`; None for a name of another kind. Raises UsageError for a preset that there is not."""
-        if not name.startswith(fuse.PREFIX):
+        if not name.startswith(FUSE):
             return None
-        preset = self.load(name.removeprefix(fuse.PREFIX))
+        preset = self.load(name.removeprefix(FUSE))
         return ComposedModel(name, preset.main, preset.effort)
 
     def fused(self) -> str:
         """The preset whose panel answers every message, where the main model is `fuse/PRESET`; else nothing."""
         composed = self.host.composed()
-        return composed.removeprefix(fuse.PREFIX) if composed.startswith(fuse.PREFIX) else ""
+        return composed.removeprefix(FUSE) if composed.startswith(FUSE) else ""
 
     def arm(self, name: str | None) -> Preset | None:
         """Arm a preset, or with None disarm, for this session from the next turn on. Raises UsageError; nothing changes then."""

@@ -17,6 +17,7 @@ from moa.counsel.delivery import Delivery
 from moa.panel import prompts, tasks
 from moa.panel.names import display_names
 from moa.panel.quoting import fence, within
+from moa.preset.preset import FUSE
 
 if TYPE_CHECKING:
     from agent.events import Emit
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from moa.counsel.counsel import Counsel
     from moa.counsel.take import Council
 
-PREFIX = "fuse/"
 WINDOW_SHARE = 3
 """The panel's answers take at most this part of the final model's window (a third)."""
 LEAST_ANSWER = 200
@@ -53,7 +53,7 @@ class FuseTurn:
             call.turn.history,
             main=call.model,
             context=call.context,
-            decision=Decision(True, "fuse", f"the model is {PREFIX}{council.preset.name}"),
+            decision=Decision(True, "fuse", f"the model is {FUSE}{council.preset.name}"),
             emit=self._emit,
             tools=council.preset.tools_at != "never",
             task=tasks.ANSWER,

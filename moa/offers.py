@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from agent.errors import UsageError
 from agent.llm.request import ModelRef
 from agent.plugin import JudgeSeat, Profile
-from moa.fuse import PREFIX
+from moa.preset.preset import FUSE
 from moa.store.store import names
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def make(moa: Armed) -> None:
     registry = moa.host.registry
     registry.judges.add(lambda name: judges(moa, name), lambda: presets(moa))
     registry.profiles.add(lambda name: profile(moa, name), lambda: presets(moa))
-    registry.models.add(moa.composed, lambda: (f"{PREFIX}{name}" for name in presets(moa)))
+    registry.models.add(moa.composed, lambda: (f"{FUSE}{name}" for name in presets(moa)))
 
 
 def presets(moa: Armed) -> Iterable[str]:

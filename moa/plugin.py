@@ -11,14 +11,11 @@ from agent.commands import Command
 from agent.errors import UsageError
 from agent.plugin import Continue, Contribution, RecordLine
 from agent.process import depth
-from moa import fuse, offers, preflight
+from moa import offers, preflight
 from moa.armed import Armed
-from moa.counsel import keep, record
 from moa.counsel.cadence import Decision
-from moa.counsel.delivery import Delivery
-from moa.counsel.turn import TurnCounsel
-from moa.panel import prompts
-from moa.preset.preset import Preset
+from moa.counsel.counsel import KIND, REPLAYED
+from moa.preset.preset import FUSE
 from moa.trial import Trial
 
 if TYPE_CHECKING:
@@ -32,6 +29,8 @@ if TYPE_CHECKING:
     from agent.tools.base import Tool, ToolResult
     from agent.views import View
     from moa.counsel.counsel import Counsel
+    from moa.counsel.delivery import Delivery
+    from moa.preset.preset import Preset
 
 ARGS_HINT = "[on | off | PRESET | status | ask [@PRESET] PROMPT | show [N] | again | quote [PRESET] | cancel N | go | tool MODE]"
 PRESET_HINT = "[PRESET | new [NAME [MODEL…]] | edit NAME | copy NAME NEW | remove NAME | arm NAME]"
@@ -51,7 +50,7 @@ def make(host: PluginHost) -> Moa:
 class Moa(Armed):
     """Counsel for the main model: the hooks."""
 
-    records = (record.KIND,)
+    records = (KIND,)
 
     def __init__(self, host: PluginHost, *, env: Mapping[str, str] = os.environ) -> None:
         super().__init__(host)
@@ -148,15 +147,16 @@ class Moa(Armed):
 
     def record_line(self, kind: str, data: Mapping[str, Any]) -> RecordLine | None:
         """A counsel's line, for sessions that were written without."""
-        if kind != record.KIND or data.get("trigger") == record.REPLAYED:
+        if kind != KIND or data.get("trigger") == REPLAYED:
             return None
+        from moa.counsel.record import CounselRecord
         from moa.counsel.telling import line_of
 
-        return line_of(record.CounselRecord.read(data))
+        return line_of(CounselRecord.read(data))
 
     def view(self, kind: str, data: Mapping[str, Any]) -> View | None:
         """A counsel in full."""
-        if kind != record.KIND:
+        if kind != KIND:
             return None
         from moa.counsel.view import counsel_view
 
@@ -176,10 +176,10 @@ class Moa(Armed):
         self._consulted = self._reminded = False
         option = turn.options.get(self.name) or {}
         composed = "" if option else turn.composed  # what is asked for this turn goes first
-        fused = composed.startswith(fuse.PREFIX)
+        fused = composed.startswith(FUSE)
         name: str | None
         if fused:
-            name = composed.removeprefix(fuse.PREFIX)
+            name = composed.removeprefix(FUSE)
             if named := self.host.options.get("preset"):
                 text = f"the model {composed} asks its own panel, and --preset {named} names another"
                 raise UsageError(text, remedy="leave one of them out", kind="usage")
@@ -196,8 +196,12 @@ class Moa(Armed):
         council.begin_turn()
         self._trial = None
         if fused:
-            self.turn = fuse.FuseTurn(council, self.receipts, turn, emit)
+            from moa.fuse import FuseTurn
+
+            self.turn = FuseTurn(council, self.receipts, turn, emit)
             return
+        from moa.counsel.turn import TurnCounsel
+
         self.turn = TurnCounsel(council, self.receipts, turn, emit)
         if self.settings.worth and not option:  # counsel that was asked for is sent
             self._trial = Trial(name, self.settings.worth)
@@ -274,6 +278,8 @@ class Moa(Armed):
     async def _consult(self, question: str) -> str:
         """One counsel on a question, as text. Raises ToolError where there is no panel to ask."""
         from agent.tools.base import ToolError
+        from moa.counsel import keep
+        from moa.panel import prompts
 
         call, emit = self.call, self.emit
         if self.tool_mode == "off":
@@ -314,6 +320,7 @@ class Moa(Armed):
 
 def _consulted(counsel: Counsel, turn: int) -> tuple[str | None, Delivery]:
     """The whole of a counsel that was asked for: no severity, no bound, and what was said before may be said again."""
+    from moa.counsel.delivery import Delivery
     from moa.counsel.guidance import whole
 
     text = whole(counsel, turn=turn)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from agent.llm.identity_cache import Kind
@@ -36,7 +37,7 @@ _UNSEEN = (
 _LETTERS = f"[{_UNSEEN}]*".join(
     "[-_\u2010-\u2015\u2043\u2212\ufe58\ufe63\uff0d]" if char == "-" else char for char in _NAME
 )
-_MARK = re.compile(rf"([<\uff1c\ufe64\u2039\u3008\u27e8\u02c2\u2329\u276e])([\s/{_UNSEEN}]*{_LETTERS})", re.IGNORECASE)
+_BRACKETS = "<\uff1c\ufe64\u2039\u3008\u27e8\u02c2\u2329\u276e"
 
 NO_OUTPUT = "(no output)"
 
@@ -117,7 +118,15 @@ def form_of(last: Role, *, fresh: bool, alternate: bool) -> Form:
 
 def unmarked(text: str) -> str:
     """What a tool or a plugin brought, without the marks that guidance stands between: nobody else can write some."""
-    return _MARK.sub(r"\1 \2", text)
+    if frozenset(_BRACKETS).isdisjoint(text):
+        return text
+    return _mark().sub(r"\1 \2", text)
+
+
+@cache
+def _mark() -> re.Pattern[str]:
+    """Made where it is needed first: that takes 5 ms, and most texts have no bracket."""
+    return re.compile(rf"([{_BRACKETS}])([\s/{_UNSEEN}]*{_LETTERS})", re.IGNORECASE)
 
 
 @dataclass(slots=True)

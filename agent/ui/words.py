@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from agent.events import Compacted, Cost, SideFinished
 from agent.llm.money import show_cost
 from agent.text.numbers import count, plural
-from agent.views import Mark
+
+if TYPE_CHECKING:
+    from agent.views import Mark
 
 SIGNS: Mapping[Mark, str] = {
     "agreed": "✓",

@@ -11,7 +11,6 @@ from agent import events
 from agent.llm.money import Total
 from agent.llm.tokens import SAFETY
 from agent.side_work import SideWork
-from moa.aggregate import comparer
 from moa.preset.preset import ref
 
 if TYPE_CHECKING:
@@ -46,6 +45,7 @@ class Analyst:
 
     async def run(self, counsel: Counsel, emit: Emit, say: Say) -> Aggregation:
         """Have a counsel's answers compared. `say(level, code, text, emit)` tells the user. Raises only when it is cancelled, or for a fault of ours."""
+        from moa.aggregate import comparer
         from moa.aggregate.aggregator import AggregatorSpec, aggregate
 
         # Then the analysis is the product, not a note in the margin.
@@ -149,6 +149,8 @@ def _view(counsel: Counsel, *, full: bool) -> View:
     assert rendering is not None
 
     def brief(window: int | None, reserve: int) -> tuple[Message, ...]:
+        from moa.aggregate import comparer
+
         room = None if window is None else max(0, int((window - reserve) / SAFETY))
         return comparer.brief(rendering.history, room=room)
 

@@ -19,6 +19,13 @@ if TYPE_CHECKING:
     from moa.panel.tasks import Task
     from moa.preset.preset import Member
 
+KIND = "counsel"
+"""The kind under which a session keeps a counsel."""
+RECEIPT = "receipt"
+"""The kind of what is kept where no counsel was taken."""
+REPLAYED = "replayed"
+"""The trigger of what older versions kept for a call that went out with the guidance of an earlier counsel: nobody is told of it."""
+
 
 @dataclass(slots=True)
 class Counsel:

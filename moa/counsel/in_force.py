@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from agent.llm.tokens import estimate_tokens
 from moa.counsel import points
+from moa.counsel.counsel import KIND
 from moa.counsel.delivery import InForce, Open
-from moa.counsel.record import KIND
 
 if TYPE_CHECKING:
     from agent.llm.messages import Message

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from agent.events import Cost, Record
 from agent.llm.money import Total
+from moa.counsel.counsel import KIND, RECEIPT
 from moa.counsel.record import (
-    KIND,
-    RECEIPT,
     AggregatorRecord,
     CounselRecord,
     FailedRecord,

@@ -12,12 +12,6 @@ from typing import Any
 from agent.events import Cost
 from agent.serialize import to_plain
 
-KIND = "counsel"
-RECEIPT = "receipt"
-"""The kind of what is kept where no counsel was taken."""
-REPLAYED = "replayed"
-"""The trigger of what older versions kept for a call that went out with the guidance of an earlier counsel: nobody is told of it."""
-
 _UNKNOWN = Cost(usd=None, lower_bound=True)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from agent.events import Notice
 from agent.loop.stuck import Stuck, Watch
 from agent.plugin import Continue, Contribution
-from moa.counsel import delivery, guidance, in_force, keep
+from moa.counsel import delivery, in_force
 from moa.counsel.cadence import Decision, Receipts, Trigger, decide, decide_stop
 from moa.counsel.counsel import Counsel
 from moa.counsel.take import Council
@@ -141,6 +141,8 @@ class TurnCounsel:
 
     def _unsent(self, counsel: Counsel, found: Delivery) -> None:
         """Record a counsel that goes out with no call of its own."""
+        from moa.counsel import keep  # when the calls are out: its classes take 10 ms to make
+
         receipt = self._receipts.taken(
             self._turn.turn, counsel.step, counsel.decision, counsel.cost, counsel.duration_s, found.withheld
         )
@@ -208,6 +210,8 @@ class TurnCounsel:
     # Sending it
 
     def _fresh(self, counsel: Counsel, call: ModelCall) -> Contribution:
+        from moa.counsel import guidance, keep
+
         self.latest = counsel
         now = self._in_force(call.model)
         found = self._delivery(counsel, now)
@@ -229,6 +233,8 @@ class TurnCounsel:
         return found
 
     def _skipped(self, call: ModelCall, decision: Decision) -> None:
+        from moa.counsel import keep
+
         receipt = self._receipts.skipped(self._turn.turn, call.iteration, decision)
         entry = keep.skipped(receipt, preset=self.council.preset.name)
         self._turn.session.add_record(entry, turn=self._turn.turn, iteration=call.iteration)

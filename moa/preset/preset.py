@@ -25,6 +25,9 @@ GUIDANCE_TOKENS = 8_000
 ANSWER_TOKENS = 16_000
 """What Fusion lets a panelist write (`max_completion_tokens`)."""
 
+FUSE = "fuse/"
+"""Before the name of a preset: the model that its panel makes up (`moa.fuse`)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reference:

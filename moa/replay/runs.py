@@ -15,7 +15,8 @@ from agent.files.own_files import make_folder, write_atomically
 from agent.session.session import Session
 from agent.text import foreign_json
 from agent.text.numbers import plural
-from moa.counsel.record import KIND, REPLAYED, CounselRecord
+from moa.counsel.counsel import KIND, REPLAYED
+from moa.counsel.record import CounselRecord
 
 if TYPE_CHECKING:
     from agent.config.config import Config

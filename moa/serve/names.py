@@ -12,7 +12,7 @@ from agent.errors import UsageError
 from agent.llm.errors import ModelError, ModelNotFound
 from agent.llm.request import ModelRef
 from moa import preflight
-from moa.fuse import PREFIX as FUSE
+from moa.preset.preset import FUSE
 from moa.serve.fusion.prepare import ROUTERS
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from agent.events import Record
 from agent.plugin import Contribution, Plugin
 from agent.session.session import Session
 from moa.bench.counselled import shuffled
-from moa.counsel import record
+from moa.counsel.counsel import KIND
 from moa.plugin import Moa
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Donated(Plugin):
     """Guidance that was written for somebody else, each at the call that it went out with there."""
 
     name = NAME
-    records = (record.KIND,)
+    records = (KIND,)
 
     def __init__(self, given: Sequence[Given], preset: str) -> None:
         self._given = {each.iteration: each for each in given}
@@ -94,7 +94,7 @@ class Donated(Plugin):
             "guidance": found.text,
             "points": list(found.steps),
         }
-        return Contribution(found.text, Record(source=NAME, kind=record.KIND, data=data))
+        return Contribution(found.text, Record(source=NAME, kind=KIND, data=data))
 
 
 class LastOnly(Session):

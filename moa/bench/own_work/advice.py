@@ -13,7 +13,8 @@ from agent.session.session import Session
 from agent.views import TableView, View
 from moa.bench import report, runs
 from moa.bench.own_work import worth
-from moa.counsel import record
+from moa.counsel.counsel import KIND, REPLAYED
+from moa.counsel.record import CounselRecord
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -94,21 +95,21 @@ def members(sessions: Path) -> dict[tuple[str, str], Seat]:
     found: dict[tuple[str, str], Seat] = {}
     for path, _changed in index.newest(sessions)[:MOST_READ]:
         try:
-            if f'"{record.KIND}"'.encode() not in path.read_bytes():
+            if f'"{KIND}"'.encode() not in path.read_bytes():
                 continue
             session = Session.open(sessions, path.stem)
         except (OSError, StateError, UsageError):
             continue
         try:
-            for data in session.records(record.KIND):
-                _count(found, record.CounselRecord.read(data))
+            for data in session.records(KIND):
+                _count(found, CounselRecord.read(data))
         finally:
             session.close()
     return found
 
 
-def _count(found: dict[tuple[str, str], Seat], counsel: record.CounselRecord) -> None:
-    if counsel.trigger in ("again", record.REPLAYED):
+def _count(found: dict[tuple[str, str], Seat], counsel: CounselRecord) -> None:
+    if counsel.trigger in ("again", REPLAYED):
         return
     insights = (counsel.analysis or {}).get("unique_insights", ())
     alone = {str(insight.get("model", "")) for insight in insights if isinstance(insight, dict)}

@@ -13,7 +13,7 @@ from agent.llm.accounting import CallContext
 from agent.llm.request import ModelRef
 from agent.session.session import Session
 from moa.counsel import restore
-from moa.counsel.record import KIND
+from moa.counsel.counsel import KIND
 from moa.store.reading import read
 from tests.support.endpoint import ScriptedEndpoint
 from tests.support.script import ANALYSIS, Behaviour, Say, Script
