@@ -1,4 +1,4 @@
-"""`python -m tests.bench [NAME …] [--all] [--python PATH] [--rounds N]`: measure, print, and fail where a target is missed.
+"""`python -m tests.bench [NAME …] [--all] [--python PATH] [--rounds N]`: measure, print, and fail where a target is missed twice.
 
 `--python` names the interpreter of the environment to measure (default: this one); its `moa` is taken from beside it. Everything
 runs through the installed program against the scripted endpoint, on loopback.
@@ -74,12 +74,20 @@ def main() -> int:
         parser.error(f"no bench {', '.join(unknown)}; there are {', '.join(BENCHES)}")
     python = options.python.absolute()  # not resolved: a virtual environment's python is a link
     print(environment(str(options.python)))
-    held = []
     short = [name for name in BENCHES if options.all or name not in LONG]
-    for name in options.names or short:
-        with tempfile.TemporaryDirectory() as folder:
-            held += [show(title, figures) for title, figures in BENCHES[name](Path(folder), python, options.rounds)]
-    return 0 if all(held) else 1
+    missed = [name for name in options.names or short if not _held(name, python, options.rounds)]
+    again = [name for name in missed if name not in LONG]
+    if again:
+        # Something else may have run on the machine meanwhile. Both measurements stand above each other; what misses twice has missed.
+        print(f"\nonce more, because a target was missed: {', '.join(again)}")
+    lost = [name for name in missed if name in LONG or not _held(name, python, options.rounds)]
+    return 1 if lost else 0
+
+
+def _held(name: str, python: Path, rounds: int | None) -> bool:
+    with tempfile.TemporaryDirectory() as folder:
+        tables = [show(title, figures) for title, figures in BENCHES[name](Path(folder), python, rounds)]
+    return all(tables)
 
 
 if __name__ == "__main__":
