@@ -11,6 +11,7 @@ from agent.errors import UsageError
 from agent.files.deny_paths import denial
 from agent.files.in_use import in_use
 from agent.llm.messages import ImagePart
+from agent.text.images import KINDS, media_type
 
 if TYPE_CHECKING:
     from agent.files.deny_paths import DenyPaths
@@ -63,12 +64,10 @@ def load_image(path: Path, root: Path, deny: DenyPaths) -> ImagePart:
     if len(data) > MAX_IMAGE:
         size = path.stat().st_size / 1024 / 1024
         raise UsageError(f"{shown} has {size:.1f} MB; an image may have 5", remedy="make it smaller")
-    media_type = _media_type(data)
-    if media_type is None:
-        raise UsageError(
-            f"{shown} is not a PNG, JPEG, GIF or WebP image", remedy="without the @ its name is plain text"
-        )
-    return ImagePart(media_type=media_type, data=base64.b64encode(data).decode("ascii"))
+    kind = media_type(data)
+    if kind is None:
+        raise UsageError(f"{shown} is not a {KINDS} image", remedy="without the @ its name is plain text")
+    return ImagePart(media_type=kind, data=base64.b64encode(data).decode("ascii"))
 
 
 def _existing(name: str, root: Path) -> Path | None:
@@ -79,22 +78,3 @@ def _existing(name: str, root: Path) -> Path | None:
         return path if path.is_file() else None
     except (OSError, RuntimeError, ValueError):
         return None
-
-
-def media_type_of(data: str) -> str | None:
-    """What an image is that comes as base64; None where it is none that can be sent."""
-    try:
-        head = base64.b64decode(data[:64] + "=" * (-len(data[:64]) % 4), validate=True)
-    except ValueError:
-        return None
-    return _media_type(head)
-
-
-def _media_type(data: bytes) -> str | None:
-    if data.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "image/png"
-    if data.startswith(b"\xff\xd8\xff"):
-        return "image/jpeg"
-    if data.startswith((b"GIF87a", b"GIF89a")):
-        return "image/gif"
-    return "image/webp" if data[:4] == b"RIFF" and data[8:12] == b"WEBP" else None

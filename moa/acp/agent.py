@@ -24,6 +24,7 @@ from agent.host import Host, Options
 from agent.llm.messages import ImagePart
 from agent.session.index import summaries
 from agent.text.cleaning import harmless, visible
+from agent.text.images import KINDS, media_type_of
 from moa import __version__
 from moa.acp.updates import Updates, cleaned, commands
 
@@ -244,15 +245,18 @@ class EditorAgent:
 
     async def new_session(self, cwd: str, **more: Any) -> schema.NewSessionResponse:
         """A new conversation in a folder."""
-        conversation = self._begin(Path(cwd), None)
+        conversation = self._begin(_folder(cwd), None)
         self._later(conversation, bool(more.get("mcp_servers")))
         return schema.NewSessionResponse(session_id=conversation.id, modes=_modes(conversation))
 
     async def load_session(self, cwd: str, session_id: str, **more: Any) -> schema.LoadSessionResponse:
         """A conversation of an earlier day, told again; one made in the terminal will do."""
+        folder = _folder(cwd)
+        if not session_id:
+            raise acp.RequestError.invalid_params({"message": "the session's id is empty"})
         if (old := self._open.pop(session_id, None)) is not None:
             await old.aclose()
-        conversation = self._begin(Path(cwd), session_id)
+        conversation = self._begin(folder, session_id)
         conversation.replay()
         await conversation.told()
         self._later(conversation, bool(more.get("mcp_servers")))
@@ -377,6 +381,19 @@ def _refused(error: UsageError | StateError) -> acp.RequestError:
     return acp.RequestError.invalid_params({"message": visible(error.message), "remedy": visible(error.remedy or "")})
 
 
+def _folder(cwd: str) -> Path:
+    """The folder of a session, as the protocol has it: absolute. A relative one would be beside wherever the editor started us."""
+    if not Path(cwd).is_absolute():
+        raise acp.RequestError.invalid_params({"message": f"cwd {visible(cwd)[:200]!r} is not an absolute path"})
+    return Path(cwd)
+
+
+def _image(data: str) -> ImagePart:
+    if (kind := media_type_of(data)) is None:
+        raise acp.RequestError.invalid_params({"message": f"an image is no {KINDS} in base64"})
+    return ImagePart(media_type=kind, data=data)
+
+
 def _entered(blocks: list[Any]) -> tuple[str, list[ImagePart]]:
     """The blocks of a prompt as a text with what it embeds, and its images."""
     texts: list[str] = []
@@ -386,7 +403,7 @@ def _entered(blocks: list[Any]) -> tuple[str, list[ImagePart]]:
             case schema.TextContentBlock():
                 texts.append(block.text)
             case schema.ImageContentBlock():
-                images.append(ImagePart(media_type=block.mime_type, data=block.data))
+                images.append(_image(block.data))
             case schema.ResourceContentBlock():
                 texts.append(block.uri.removeprefix("file://"))
             case schema.EmbeddedResourceContentBlock() if isinstance(block.resource, schema.TextResourceContents):

@@ -34,12 +34,15 @@ async def _serve(options: Options, render: Callable[[View], str]) -> None:
     from typing import cast
 
     import acp
+    from acp.stdio import stdio_streams
 
     from moa.acp.agent import EditorAgent
+    from moa.acp.lines import MOST_BYTES, Lines
 
     agent = EditorAgent(options, render)
+    reader, writer = await stdio_streams(limit=MOST_BYTES)
     try:
         # What of the protocol is optional and not here is answered as unknown.
-        await acp.run_agent(cast("acp.Agent", agent))
+        await acp.run_agent(cast("acp.Agent", agent), Lines(reader, writer))
     finally:
         await agent.aclose()

@@ -26,6 +26,7 @@ COUNSEL = "moa"
 FRESH_S = 3600.0
 """So old an endpoint's list may be before it is asked again for a name that is not in it."""
 _MOST_NAMED = 12
+_MOST_CHECKED = 1_000
 _DATED = re.compile(r"-20\d{6}$|-20\d\d-\d\d-\d\d$")
 
 
@@ -80,6 +81,8 @@ class Names:
         key = (preset, main)
         if key not in self._checked:
             preflight.check(preset, self.client, main, self.caps, tools=None)
+            if len(self._checked) >= _MOST_CHECKED:  # clients name models as they like
+                self._checked.clear()
             self._checked.add(key)
         return Named(main, preset)
 

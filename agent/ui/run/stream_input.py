@@ -14,6 +14,7 @@ from typing import Any, TextIO
 from agent.errors import UsageError
 from agent.llm.messages import ImagePart, Message, TextPart
 from agent.text import foreign_json
+from agent.text.images import KINDS, media_type_of
 
 FORM = '{"type": "user", "text": "…"} or {"type": "interrupt"}, one a line'
 LONGEST = 32_000_000
@@ -106,10 +107,8 @@ def _image(value: Any) -> ImagePart:
     kind = value.get("media_type") if isinstance(value, dict) else None
     if not isinstance(data, str) or not isinstance(kind, str):
         raise UsageError("an image needs media_type and data", remedy='{"media_type": "image/png", "data": "base64"}')
-    from agent.ui.mentions import media_type_of
-
     if (found := media_type_of(data)) is None:
-        raise UsageError("an image's data is no PNG, JPEG, GIF or WebP in base64", remedy="encode the file as it is")
+        raise UsageError(f"an image's data is no {KINDS} in base64", remedy="encode the file as it is")
     return ImagePart(media_type=found, data=data)
 
 

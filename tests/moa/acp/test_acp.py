@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -247,6 +248,43 @@ def test_failures_are_told_in_the_conversation(program: Program, endpoint: Scrip
 def test_hunks_are_texts_before_and_after() -> None:
     diff = "--- a/x\n+++ b/x\n@@ -1,3 +1,3 @@\n a\n-b\n+c\n d\n@@ -9 +9 @@\n-- e\n++ f\n"
     assert list(hunks(diff)) == [("a\nb\nd", "a\nc\nd"), ("- e", "+ f")]
+
+
+NO_MESSAGES = ("[]", "null", "5", '"x"', "{", "[" * 5_000, '{"id": [], "result": 1}', '{"id": {}, "method": "initialize"}',
+               '{"id": 1, "method": []}', '{"id": 0, "error": 5}')  # fmt: skip
+
+
+def test_a_line_that_is_no_message_is_answered_and_the_next_one_read(program: Program) -> None:
+    image = {"type": "image", "mimeType": "image/png", "data": "PHN2Zz4="}
+    requests = (
+        ("session/new", {"cwd": "here", "mcpServers": []}, "absolute"),
+        ("session/load", {"cwd": str(program.work_dir), "sessionId": "", "mcpServers": []}, "empty"),
+        ("session/prompt", {"sessionId": "", "prompt": [image]}, "no open session"),
+        ("initialize", {"protocolVersion": 1}, "agentInfo"),
+    )
+    lines = [*NO_MESSAGES]
+    lines += [json.dumps({"jsonrpc": "2.0", "id": n, "method": m, "params": p}) for n, (m, p, _) in enumerate(requests)]
+    done = subprocess.run(
+        [program.executable, "acp"], input="\n".join(lines), env=program.environment, cwd=program.work_dir,
+        capture_output=True, text=True, timeout=30,
+    )  # fmt: skip
+    said = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 0 and len(said) == len(lines)
+    refused = [each["error"]["code"] for each in said if each["id"] is None]
+    assert refused.count(-32600) == 8 and refused.count(-32700) == 2
+    answers = {each["id"]: json.dumps(each) for each in said if each["id"] is not None}
+    assert all(words in answers[n] for n, (_, _, words) in enumerate(requests)), answers
+
+
+@pytest.mark.slow
+def test_what_is_no_image_is_refused(program: Program) -> None:
+    async def do(conn: Any, session: str) -> None:
+        svg = schema.ImageContentBlock(type="image", mime_type="image/png", data="PHN2Zz4=")
+        with pytest.raises(acp.RequestError) as raised:
+            await conn.prompt(session_id=session, prompt=[svg])
+        assert "PNG" in str(raised.value.data)
+
+    drive(program, Editor(), do)
 
 
 @pytest.mark.slow
