@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.support.terminal import begin_as_at_a_prompt, signals_are_ignored
+
 NO_ENDPOINT = "http://127.0.0.1:9/v1"  # discard: nothing listens there
 
 
@@ -93,6 +95,7 @@ class Program:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            preexec_fn=begin_as_at_a_prompt if signals_are_ignored() else None,
         )
         self._children.append(child)
         return child

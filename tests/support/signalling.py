@@ -20,12 +20,14 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tests.support.endpoint import ScriptedEndpoint
 from tests.support.program import Program
 from tests.support.script import Behaviour, Say, Script
+from tests.support.terminal import begin_as_at_a_prompt
 
 FACES = ("run", "goal", "chat", "plain")
 ENDING = ("TERM", "INT", "HUP", "QUIT")
@@ -34,8 +36,8 @@ HOWS = (*ENDING, "KILL", "CONT", "STOP+CONT", "TSTP+CONT", "CLOSE", "STUCK")
 MOMENTS = ("start", "answer", "command")
 """As the program starts; in the middle of an answer; in the middle of a command."""
 END_S = 12.0
-LEFT = "97.531"
-"""The seconds of `sleep` in the command that the script runs: what is looked for afterwards."""
+LEFT = f"97.{os.getpid():08d}"
+"""The seconds of `sleep` in the command that the script runs: what is looked for afterwards. Each process of tests has its own."""
 
 
 @dataclass(slots=True)
@@ -83,7 +85,7 @@ class Subject:
             cwd=program.work_dir,
             env={**program.environment, "TERM": "xterm-256color"},
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            preexec_fn=partial(begin_as_at_a_prompt, terminal=True),
         )
         self._pipe = read if piped else None
         if piped:
