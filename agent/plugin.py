@@ -272,11 +272,13 @@ class Profile(NamedTuple):
 
 class ComposedModel(NamedTuple):
     """A model that is more than one (`fuse/PRESET`): a plugin does its part before the `main` model answers (ENDPOINT:MODEL; None: the one
-    that config.toml names), which thinks as deep as `effort` says (None: as without)."""
+    that config.toml names), which thinks as deep as `effort` says (None: as without). `alone`: the command line says that the plugin does
+    no part, so that at the start `main` answers by itself, unless the command line names this model, too."""
 
     name: str
     main: str | None = None
     effort: Effort | None = None
+    alone: bool = False
 
 
 class Offers(Generic[T]):

@@ -112,7 +112,8 @@ class Armed(Plugin):
         if not name.startswith(FUSE):
             return None
         preset = self.load(name.removeprefix(FUSE))
-        return ComposedModel(name, preset.main, preset.effort)
+        options = self.host.options
+        return ComposedModel(name, preset.main, preset.effort, bool(options.get("off") or options.get("preset")))
 
     def fused(self) -> str:
         """The preset whose panel answers every message, where the main model is `fuse/PRESET`; else nothing."""

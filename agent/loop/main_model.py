@@ -60,7 +60,7 @@ def main_model(
             error = UsageError(text, remedy=error.remedy, kind=error.kind)
         return MainModel(ModelRef("", ""), effort or _chosen_effort(session) or config.effort, error)
     effort = effort or _chosen_effort(session) or (found and found.effort) or config.effort
-    composed = found.name if found else ""
+    composed = found.name if found and (model or not found.alone) else ""
     try:
         check(ref, effort, client.facts(ref))
     except UsageError as error:

@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from agent.config.config import Config, load_config
+from agent.errors import UsageError
 from agent.process.folder import here
 
+_BY_METAVAR = {"REF": "models", "REF[,REF]": "models", "SUITE": "suites", "ENDPOINT": "endpoints"}
 SHELLS = ("bash", "zsh", "fish")
 MOST_NAMES = 500
 """Names at most: OpenRouter alone lists hundreds of models, and shells show them all."""
@@ -54,19 +56,25 @@ def _completer(prog: str, action: argparse.Action) -> Mapping[str, object] | Non
 
 def _kind(command: list[str], action: argparse.Action) -> str | None:
     """Which names an option or an argument of a command takes."""
-    if action.metavar == "REF":
-        return "models"
+    if action.metavar in _BY_METAVAR:
+        return _BY_METAVAR[str(action.metavar)]
     if "--preset" in action.option_strings or (command[:1] == ["preset"] and action.dest in ("name", "a")):
         return None if command == ["preset", "new"] else "presets"
     if action.dest == "session" or (command[:1] == ["session"] and action.dest == "id"):
         return "sessions"
     if command[:1] in (["replay"], ["diff"]) and action.dest in ("run", "a", "b"):
         return "sessions"
+    if command[:1] == ["bench"] and (action.dest in ("id", "resume")):
+        return "runs"
+    if command == ["models", "fetch"] and action.dest == "name":
+        return "fetchable"
     return "servers" if command in (["mcp", "remove"], ["mcp", "test"]) and action.dest == "name" else None
 
 
 def names(kind: str) -> list[str]:
     """What there is of a kind, for a script to offer. Asks no endpoint."""
+    if kind not in KINDS:
+        raise UsageError(f"there are no names of the kind {kind!r}", remedy=f"the kinds are {', '.join(KINDS)}")
     return list(dict.fromkeys(KINDS[kind](load_config(plugins=frozenset(("moa", "goal", "web"))))))[:MOST_NAMES]
 
 
@@ -98,9 +106,29 @@ def _servers(config: Config) -> Iterable[str]:
     return list(config.mcp.get("servers", ()))
 
 
+def _runs(config: Config) -> Iterable[str]:
+    return sorted((path.parent.name for path in config.paths.state.glob("bench/*/run.json")), reverse=True)
+
+
+def _suites(_config: Config) -> Iterable[str]:
+    from moa.bench.suites import NAMES
+
+    return NAMES
+
+
+def _fetchable(_config: Config) -> Iterable[str]:
+    from agent.local.catalogue import FETCHABLE
+
+    return FETCHABLE
+
+
 KINDS: Mapping[str, Callable[[Config], Iterable[str]]] = {
     "presets": _presets,
     "sessions": _sessions,
     "models": _models,
     "servers": _servers,
+    "runs": _runs,
+    "suites": _suites,
+    "endpoints": lambda config: config.endpoints,
+    "fetchable": _fetchable,
 }

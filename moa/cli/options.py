@@ -281,7 +281,7 @@ def _completion_options(parser: argparse.ArgumentParser) -> None:
     import argparse
 
     parser.add_argument("shell", nargs="?", choices=("bash", "zsh", "fish"), help="print the script of this shell")
-    parser.add_argument("--names", choices=("presets", "sessions", "models", "servers"), help=argparse.SUPPRESS)
+    parser.add_argument("--names", metavar="KIND", help=argparse.SUPPRESS)
     parser.set_defaults(handler="completion")
 
 

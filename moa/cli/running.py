@@ -75,6 +75,9 @@ def agent_options(arguments: argparse.Namespace, approve: Mode) -> Options:
             raise UsageError(f"--{name} is empty", remedy="give it a value, or leave it out")
     if arguments.preset and arguments.no_moa:
         raise UsageError("--preset and --no-moa contradict each other", remedy="give one of them")
+    if arguments.no_moa and (arguments.model or "").startswith("fuse/"):
+        text = f"--model {arguments.model} and --no-moa contradict each other: that model is a panel"
+        raise UsageError(text, remedy="give one of them")
     counsel = {"preset": arguments.preset} if arguments.preset else {"off": True} if arguments.no_moa else {}
     return Options(
         model=arguments.model,

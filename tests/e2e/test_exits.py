@@ -52,6 +52,7 @@ def test_text_output_is_the_answer_alone(program: Program) -> None:
         (("--cwd", "no/such/folder"), "no/such/folder"),
         (("--session", "no-such-session"), "no-such-session"),
         (("--preset", "quality", "--no-moa"), "--no-moa"),
+        (("--model", "fuse/quality", "--no-moa"), "--no-moa"),
     ],
 )
 @pytest.mark.sample(3)

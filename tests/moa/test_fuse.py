@@ -163,3 +163,26 @@ def test_config_names_a_panel_as_the_model(tmp_path: Path) -> None:
         other.run("How many?")
     (refused,) = other.all(Refused)
     assert "config.toml: model is 'fuse/p': nobody is named who writes the answer" in refused.message
+
+
+@pytest.mark.parametrize(
+    ("plugin", "asked"), [({"off": True}, ["main"]), ({"preset": "q"}, ["two", "main"])], ids=["--no-moa", "--preset"]
+)
+def test_the_command_line_beats_a_panel_that_config_names_as_the_model(
+    tmp_path: Path, plugin: dict[str, Any], asked: list[str]
+) -> None:
+    """Then that preset's own main model answers, in this session as in one in which `/model` chose the panel."""
+    presets = tmp_path / "config" / "presets"
+    presets.mkdir(parents=True)
+    (presets / "q.toml").write_text('aggregate = "raw"\n[[references]]\nmodel = "fake:two"\n')
+    options = {"model": None, "config": 'model = "fuse/p"\n', "preset": f'main = "fake:main"\n{PRESET}'}
+    with ScriptedEndpoint(Script(models=MODELS)) as endpoint:
+        chat = bench(tmp_path, endpoint, plugin=plugin, **options)
+        chat.run("How many?")
+        assert [call.model for call in endpoint.calls()] == asked
+        assert not chat.chat.host.agent.composed
+        chat.run("/model fuse/p")
+        session = chat.chat.host.agent.session.id
+        later = bench(tmp_path, endpoint, plugin=plugin, session=session, **{**options, "config": 'model = "fake:x"\n'})
+        later.run("How many?")
+        assert [call.model for call in endpoint.calls()] == 2 * asked

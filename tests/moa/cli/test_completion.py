@@ -6,6 +6,9 @@ import os
 import shutil
 import subprocess
 import sys
+from argparse import SUPPRESS, ArgumentParser
+from argparse import _SubParsersAction as SubParsers
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -30,6 +33,10 @@ ROWS = (
     ("moa run --approve e", "edits"),
     ("moa config schema _", "config preset"),
     ("moa run --preset qu", "quality"),
+    ("moa re", "replay"),
+    ("moa bench run hu", "humaneval"),
+    ("moa models list openr", "openrouter"),
+    ("moa models fetch _", "smollm2"),
 )
 
 
@@ -47,6 +54,33 @@ def test_bash_completes_commands_options_and_names(env: dict[str, str], tmp_path
         ["bash", "-c", BASH, "bash", script], input=typed, env=env, capture_output=True, text=True, check=True
     )
     assert said.stdout.splitlines() == [offered for _, offered in ROWS], said.stderr
+
+
+def test_bash_completes_every_command_and_option_that_there_is(env: dict[str, str], tmp_path: Path) -> None:
+    script = tmp_path / "moa.bash"
+    script.write_text(completion.script("bash", whole_parser()))
+    typed, expected = [], []
+    for words, parser in every(whole_parser()):
+        commands = [name for action in parser._actions if isinstance(action, SubParsers) for name in action.choices]
+        shown = [action for action in parser._actions if action.help != SUPPRESS]
+        options = {name for action in shown for name in action.option_strings if name.startswith("--")}
+        typed += [f"{words} _" if commands else f"{words} --", f"{words} --"]
+        expected += [set(commands) or options, options]
+    said = subprocess.run(
+        ["bash", "-c", BASH, "bash", script], input="\n".join(typed) + "\n", env=env, capture_output=True, text=True
+    )
+    offered = [set(line.split()) for line in said.stdout.splitlines()]
+    missing = {words: wanted - found for words, wanted, found in zip(typed, expected, offered, strict=True)}
+    assert not {words: names for words, names in missing.items() if names}
+
+
+def every(parser: ArgumentParser) -> Iterator[tuple[str, ArgumentParser]]:
+    """Each command as it is typed, with its parser."""
+    yield parser.prog, parser
+    for action in parser._actions:
+        if isinstance(action, SubParsers):
+            for inner in action.choices.values():
+                yield from every(inner)
 
 
 @pytest.mark.slow
@@ -85,5 +119,7 @@ def test_names_are_what_there_is(
 
 def test_a_shell_must_be_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["completion"]) == 2 and "moa completion bash | zsh | fish" in capsys.readouterr().err
+    with pytest.raises(UsageError, match="no names of the kind"):
+        completion.names("cats")
     with pytest.raises(UsageError, match="invalid choice"):
         parse(["completion", "csh"])
