@@ -121,6 +121,7 @@ class _Attempt:
 
     async def _ask(self, model: ModelRef) -> Aggregation:
         """One model, down the ladder. Raises ModelError and BudgetReached."""
+        from agent.llm.answers.loose_json import OtherShape
         from moa.aggregate.analysis import EmptyAnalysis, json_schema, read_noting
 
         schema = Schema("analysis", json_schema(self.small, self.blind.labels))
@@ -135,7 +136,8 @@ class _Attempt:
                 on_attempt=self._count,
             )
         except Unreadable as problem:
-            kind = "schema_mismatch" if isinstance(problem.__cause__, EmptyAnalysis) else "not_valid_json"
+            other = isinstance(problem.__cause__, EmptyAnalysis | OtherShape)
+            kind = "schema_mismatch" if other else "not_valid_json"
             return self._result("raw", reply=problem.reply, error=(kind, str(problem)))
         analysis, repaired = answered.value
         rung: Rung = "retry" if answered.retried else "repair" if repaired else answered.mode

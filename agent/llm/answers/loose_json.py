@@ -13,11 +13,15 @@ _LONGEST_REPAIR = 100_000
 _MOST_TRIES = 64
 
 
+class OtherShape(ValueError):
+    """Sound JSON that has none of the keys."""
+
+
 def find_object(text: str, keys: Collection[str]) -> tuple[dict[str, Any], bool]:
     """The object in `text` that has most of `keys`, with its own keys in snake case, and whether it was malformed and mended.
 
     Think blocks, prose, fences and a single wrapping key (`{"analysis": {…}}`) are looked past; json-repair mends the rest. Raises
-    ValueError with a reason that a model can act on, where no object has any of the keys.
+    ValueError with a reason that a model can act on, where no object has any of the keys: OtherShape, where there was a sound one.
     """
     if not text.strip():
         raise ValueError("it was empty")
@@ -42,7 +46,8 @@ def find_object(text: str, keys: Collection[str]) -> tuple[dict[str, Any], bool]
     found = [one for one in (mended if isinstance(mended, list) else [mended]) if isinstance(one, dict)]
     best = max((_unwrapped(one, keys) for one in found), key=lambda one: _known(one, keys), default=None)
     if best is None or not _known(best, keys):
-        raise ValueError(f"its JSON object had none of the keys {', '.join(keys)}")
+        wrong = OtherShape if any(True for _ in _objects(answer)) else ValueError
+        raise wrong(f"its JSON object had none of the keys {', '.join(keys)}")
     return best, True
 
 

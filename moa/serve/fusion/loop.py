@@ -38,13 +38,16 @@ class Served:
     replies: list[Reply] = field(default_factory=list)
 
     def usage(self) -> dict[str, Any]:
-        """For `usage` of Chat Completions and Responses: how often server tools were called."""
+        """For `usage`: how often server tools were called, in both spellings (openrouter.ai: openapi.yaml has the first, the guide on web
+        search the second)."""
+        searches = sum(call.searches for call in self.calls)
         return {
             "server_tool_use_details": {
                 "tool_calls_requested": self.requested,
                 "tool_calls_executed": len(self.calls),
-                "web_search_requests": sum(call.searches for call in self.calls),
-            }
+                "web_search_requests": searches,
+            },
+            "server_tool_use": {"web_search_requests": searches},
         }
 
 

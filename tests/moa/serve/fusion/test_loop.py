@@ -109,7 +109,8 @@ def test_the_model_asks_the_panel_and_writes_from_what_it_says(tmp_path: Path) -
     assert (asked.max_tokens, asked.temperature, bench.to("judge")[0].temperature) == (16_000, None, 0.0)
     assert sorted({context.purpose for context in bench.client.contexts}) == ["aggregator", "main", "reference"]
     assert bench.served.usage() == {
-        "server_tool_use_details": {"tool_calls_requested": 1, "tool_calls_executed": 1, "web_search_requests": 0}
+        "server_tool_use_details": {"tool_calls_requested": 1, "tool_calls_executed": 1, "web_search_requests": 0},
+        "server_tool_use": {"web_search_requests": 0},
     }
     assert reply.cost_nano == 1_000 and reply.usage is not None and reply.usage.completion == 20
 
