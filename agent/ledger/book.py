@@ -83,12 +83,13 @@ class Ledger:
             caps.check(self._database, context, bound, day=day, owner=self._owner)
             self._database.write(
                 "INSERT INTO calls (id, purpose, slot, share, session, run, turn, iteration, day, endpoint, model_requested,"
-                " reserved_tokens, counts_tokens, reserved_nano, counts_nano, cost_source, outcome, retries, started, owner)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'unknown', 'reserved', 0, ?, ?)",
+                " reserved_tokens, counts_tokens, reserved_nano, counts_nano, cost_source, outcome, retries, started, owner, account, preset)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'unknown', 'reserved', 0, ?, ?, ?, ?)",
                 (
                     *(call_id, context.purpose, context.slot, context.share),
                     *(context.session, context.run, context.turn, context.iteration, day, model.endpoint, model.model),
                     *(bound.tokens, bound.tokens, bound.nano, bound.nano, now, self._owner),
+                    *(context.account, context.preset),
                 ),
             )
         return call_id
@@ -105,8 +106,8 @@ class Ledger:
                     "INSERT INTO calls (id, purpose, slot, share, session, run, turn, iteration, day, endpoint, model_requested,"
                     " reserved_tokens, counts_tokens, reserved_nano, counts_nano, cost_nano, cost_source, outcome, retries, started, owner,"
                     " sent, ended, duration_s, model_served, provider, prompt_tokens, cached_tokens, cache_write_tokens, completion_tokens,"
-                    " reasoning_tokens)"
-                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?)",
+                    " reasoning_tokens, account, preset)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                     (
                         *(call_id, context.purpose, context.slot, context.share),
                         *(
@@ -122,6 +123,7 @@ class Ledger:
                         *(settled.outcome, now, self._owner, now, now),
                         *(self._clean(settled.model_served), self._clean(settled.provider)),
                         *(usage.prompt, usage.cached, usage.cache_write, usage.completion, usage.reasoning),
+                        *(context.account, context.preset),
                     ),
                 )
         return ids
@@ -275,12 +277,13 @@ class Ledger:
         turn: str | None = None,
         since: float | None = None,
         *,
+        account: str | None = None,
         newest: int | None = None,
     ) -> list[CallRow]:
-        """The calls, oldest first. `since` is a Unix time; `newest` says how many of the last ones are wanted."""
+        """The calls, oldest first. `since` is a Unix time; `newest` says how many of the last ones are wanted; `account` whose."""
         from agent.ledger.rows import COLUMNS, CallRow
 
-        where, values = _where(session, run, turn, since)
+        where, values = _where(session, run, turn, since, account=account)
         query = f"SELECT {COLUMNS} FROM calls WHERE {where} ORDER BY"
         if newest is None:
             return [CallRow(*row) for row in self._database.rows(f"{query} started, rowid", values)]
@@ -399,11 +402,12 @@ def _where(
     since: float | None,
     day: str | None = None,
     *,
+    account: str | None = None,
     kept: bool = False,
 ) -> tuple[str, list[object]]:
     conditions = ["TRUE" if kept else VISIBLE.format(row="")]
     values: list[object] = []
-    scopes = (("session", session), ("run", run), ("turn", turn), ("day", day))
+    scopes = (("session", session), ("run", run), ("turn", turn), ("day", day), ("account", account))
     for condition, value in (*((f"{name} = ?", value) for name, value in scopes), ("started >= ?", since)):
         if value is not None:
             conditions.append(condition)

@@ -23,6 +23,7 @@ _NOUNS = {
     "session": "this session",
     "day": "today",
     "share": "its share of this turn",
+    "account": "this key today",
 }
 
 
@@ -61,7 +62,7 @@ def _counted(database: Database, scope: Scope, where: str, values: Sequence[str]
         return database.rows(
             f"SELECT coalesce(sum(counts_nano), 0), coalesce(sum(counts_tokens), 0) FROM calls WHERE {where}", values
         )[0]
-    key = values[0] or NOBODY + values[1]
+    key = "/".join(values) if scope == "account" else values[0] or NOBODY + values[1]
     found = database.rows("SELECT nano, tokens FROM totals WHERE scope = ? AND key = ?", (scope, key))
     return found[0] if found else (0, 0)
 
@@ -78,6 +79,8 @@ def _scope(cap: Cap, context: CallContext, day: str, owner: str) -> tuple[str, S
     """The scope as a condition. An empty id (a probe belongs to no turn) stands for all calls of this process with an empty one."""
     if cap.scope == "day":
         return "day = ?", (day,)
+    if cap.scope == "account":
+        return "account = ? AND day = ?", (context.account, day)
     column = "turn" if cap.scope == "share" else cap.scope
     scope_id = {"run": context.run, "turn": context.turn, "session": context.session}[column]
     where = f"{column} = ?"

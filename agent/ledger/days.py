@@ -50,7 +50,10 @@ def _begin(database: Database, now: float) -> str:
     day = time.strftime("%Y-%m-%d", time.localtime(ends - 1))
     if before and day <= before[0][0]:
         day = after(before[0][0])
-    database.write("INSERT OR REPLACE INTO days VALUES (?, ?, ?)", (day, begins, ends))
+    database.write(
+        "INSERT INTO days VALUES (?, ?, ?) ON CONFLICT (day) DO UPDATE SET begins = excluded.begins, ends = excluded.ends",
+        (day, begins, ends),
+    )
     return day
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-from agent.ledger.schema import COUNTERS
+from agent.ledger.schema import COUNTERS, KEY
 from agent.llm.accounting import Outcome, Purpose
 from agent.llm.money import NANO, Total
 from agent.llm.stream import CostSource, Usage
@@ -53,6 +53,7 @@ class CallRow:
     started: float
     sent: float | None
     ended: float | None
+    preset: str = ""
 
     @property
     def usage(self) -> Usage | None:
@@ -119,15 +120,15 @@ class Sum:
 
 GROUPS: dict[Grouping, tuple[str, str]] = {
     "session": ("session", "max(latest)"),
-    "model": ("endpoint || ':' || model_requested", "total(cost_nano) DESC, 1"),
-    "role": ("purpose || coalesce('/' || nullif(slot, ''), '')", "total(cost_nano) DESC, 1"),
+    "model": ("endpoint || ':' || model_requested", "sum(cost_nano) DESC, 1"),
+    "role": ("purpose || coalesce('/' || nullif(slot, ''), '')", "sum(cost_nano) DESC, 1"),
     "day": ("day", "1"),
 }
 """For each grouping: the key as SQL, and the order of the groups (the dearest first; newest sessions and days last)."""
 
-_KEPT = f"SELECT session, day, endpoint, model_requested, purpose, slot, latest, {', '.join(COUNTERS)} FROM sums"
+_KEPT = f"SELECT {', '.join(KEY)}, latest, {', '.join(COUNTERS)} FROM sums"
 _COUNTED = (
-    "SELECT session, day, endpoint, model_requested, purpose, slot, started AS latest, "
+    f"SELECT {', '.join(KEY)}, started AS latest, "
     + ", ".join(f"{share.format(row='')} AS {name}" for name, share in COUNTERS.items())
     + " FROM calls"
 )
@@ -139,7 +140,7 @@ def sums_query(by: Grouping | None, counted: str | None, kept: str | None) -> st
     key, order = GROUPS[by] if by else ("''", "1")
     counters = ", ".join(f"coalesce(sum({name}), 0)" for name in COUNTERS)
     parts = [f"{part} WHERE {where}" for part, where in ((_COUNTED, counted), (_KEPT, kept)) if where is not None]
-    query = f"SELECT {key}, {counters} FROM ({' UNION ALL '.join(parts)})"
+    query = f"SELECT {key}, {counters} FROM ({' UNION ALL '.join(parts)}) AS counted"
     return f"{query} GROUP BY 1 HAVING sum(calls) > 0 ORDER BY {order}" if by else query
 
 

@@ -6,6 +6,8 @@ is checked in constant time, and `sums`, so that a million calls are added up wi
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 _CALLS = (
     # Times are Unix seconds, money is nano-dollars, NULL is unknown. `counts_*` is what the call takes from a cap: the figure that is
     # known, else the bound that was reserved. `sent` is NULL until the request goes out.
@@ -37,17 +39,22 @@ _SCOPES = {
     "run": f"CASE {{row}}run WHEN '' THEN '{NOBODY}' || {{row}}owner ELSE {{row}}run END",
 }
 
-_KEY = ("session", "day", "endpoint", "model_requested", "purpose", "slot")
+ACCOUNT_DAY = "{row}account || '/' || {row}day"
+"""A day of one account, in `totals`. Calls of no account (all but those of `moa serve`) have no such row."""
+
+_FIRST_KEY = ("session", "day", "endpoint", "model_requested", "purpose", "slot")
+KEY = (*_FIRST_KEY, "account", "preset")
+"""By what calls are added up in `sums`."""
 
 VISIBLE = "({row}outcome <> 'reserved' OR {row}sent IS NOT NULL)"
 """A reservation that was not sent is no call yet."""
 
 COUNTERS = {
     "calls": "1",
-    "unfinished": "{row}outcome <> 'done'",
-    "unreported": "{row}prompt_tokens IS NULL",
+    "unfinished": "CASE WHEN {row}outcome <> 'done' THEN 1 ELSE 0 END",
+    "unreported": "CASE WHEN {row}prompt_tokens IS NULL THEN 1 ELSE 0 END",
     "cost_nano": "coalesce({row}cost_nano, 0)",
-    "known": "{row}cost_nano IS NOT NULL",
+    "known": "CASE WHEN {row}cost_nano IS NOT NULL THEN 1 ELSE 0 END",
     "prompt_tokens": "coalesce({row}prompt_tokens, 0)",
     "cached_tokens": "coalesce({row}cached_tokens, 0)",
     "cache_write_tokens": "coalesce({row}cache_write_tokens, 0)",
@@ -63,25 +70,30 @@ def _of(expression: str, row: str) -> str:
     return expression.format(row=f"{row}." if row else "")
 
 
-def _key(row: str) -> str:
-    return ", ".join(_of(f"coalesce({{row}}{column}, '')", row) for column in _KEY)
+def _key(row: str, columns: Sequence[str]) -> str:
+    return ", ".join(_of(f"coalesce({{row}}{column}, '')", row) for column in columns)
 
 
-def _add_to_totals(row: str, sign: str) -> str:
+def add_to_totals(row: str, sign: str, *, accounts: bool = True) -> str:
+    """The statements that put a call into `totals`, or with a sign take it out."""
     nano, tokens = _of("coalesce({row}counts_nano, 0)", row), _of("{row}counts_tokens", row)
     values = ", ".join(f"('{scope}', {_of(key, row)}, {sign}{nano}, {sign}{tokens})" for scope, key in _SCOPES.items())
-    return (
-        f"INSERT INTO totals VALUES {values}"
-        " ON CONFLICT (scope, key) DO UPDATE SET nano = nano + excluded.nano, tokens = tokens + excluded.tokens;"
-    )
+    more = " ON CONFLICT (scope, key) DO UPDATE SET nano = totals.nano + excluded.nano, tokens = totals.tokens + excluded.tokens;"
+    found = f"INSERT INTO totals VALUES {values}{more}"
+    if accounts:
+        own = f"SELECT 'account', {_of(ACCOUNT_DAY, row)}, {sign}{nano}, {sign}{tokens} WHERE {row}.account <> ''"
+        found += f" INSERT INTO totals {own}{more}"
+    return found
 
 
-def _add_to_sums(row: str, sign: str) -> str:
+def add_to_sums(row: str, sign: str, columns: Sequence[str] = KEY) -> str:
+    """The statement that puts a call into `sums`, or with a sign takes it out."""
     shares = ", ".join(f"{sign}({_of(share, row)})" for share in COUNTERS.values())
-    more = ", ".join(f"{name} = {name} + excluded.{name}" for name in COUNTERS)
+    more = ", ".join(f"{name} = sums.{name} + excluded.{name}" for name in COUNTERS)
+    latest = "CASE WHEN excluded.latest > sums.latest THEN excluded.latest ELSE sums.latest END"
     return (
-        f"INSERT INTO sums SELECT {_key(row)}, {row}.started, {shares} WHERE {_of(VISIBLE, row)}"
-        f" ON CONFLICT ({', '.join(_KEY)}) DO UPDATE SET latest = max(latest, excluded.latest), {more};"
+        f"INSERT INTO sums SELECT {_key(row, columns)}, {row}.started, {shares} WHERE {_of(VISIBLE, row)}"
+        f" ON CONFLICT ({', '.join(columns)}) DO UPDATE SET latest = {latest}, {more};"
     )
 
 
@@ -90,11 +102,37 @@ def _fill_totals(scope: str) -> str:
     return f"INSERT INTO totals SELECT '{scope}', {key}, coalesce(sum(counts_nano), 0), sum(counts_tokens) FROM calls GROUP BY 2"
 
 
-def _fill_sums() -> str:
+def _fill_sums(columns: Sequence[str]) -> str:
     shares = ", ".join(f"sum({_of(share, '')})" for share in COUNTERS.values())
-    visible = _of(VISIBLE, "")
-    return f"INSERT INTO sums SELECT {_key('')}, max(started), {shares} FROM calls WHERE {visible} GROUP BY 1, 2, 3, 4, 5, 6"
+    visible, places = _of(VISIBLE, ""), ", ".join(str(at + 1) for at in range(len(columns)))
+    return f"INSERT INTO sums SELECT {_key('', columns)}, max(started), {shares} FROM calls WHERE {visible} GROUP BY {places}"
 
+
+def _sums(columns: Sequence[str]) -> str:
+    return (
+        f"CREATE TABLE sums ({', '.join(f'{name} TEXT' for name in columns)}, latest REAL NOT NULL,"
+        f" {', '.join(f'{name} NUMERIC NOT NULL' for name in COUNTERS)}, PRIMARY KEY ({', '.join(columns)})) WITHOUT ROWID"
+    )
+
+
+def _triggers(columns: Sequence[str], *, accounts: bool) -> Iterator[str]:
+    def totals(row: str, sign: str) -> str:
+        return add_to_totals(row, sign, accounts=accounts)
+
+    def sums(row: str, sign: str) -> str:
+        return add_to_sums(row, sign, columns)
+
+    yield f"CREATE TRIGGER calls_made AFTER INSERT ON calls BEGIN {totals('NEW', '')} {sums('NEW', '')} END"
+    yield (
+        f"CREATE TRIGGER calls_counted AFTER UPDATE OF {', '.join(COUNTED)} ON calls"
+        f" BEGIN {totals('OLD', '-')} {totals('NEW', '')} END"
+    )
+    yield f"CREATE TRIGGER calls_changed AFTER UPDATE ON calls BEGIN {sums('OLD', '-')} {sums('NEW', '')} END"
+    yield f"CREATE TRIGGER calls_gone AFTER DELETE ON calls BEGIN {totals('OLD', '-')} {sums('OLD', '-')} END"
+
+
+COUNTED = ("counts_nano", "counts_tokens", "day", "session", "run", "owner")
+"""The columns on which `totals` depends."""
 
 _FOLLOWING = (
     # What counts against the caps of a day, a session, a run.
@@ -102,15 +140,10 @@ _FOLLOWING = (
     " WITHOUT ROWID",
     # The days of the ledger (days.py), Unix seconds.
     "CREATE TABLE days (day TEXT PRIMARY KEY, begins REAL NOT NULL, ends REAL NOT NULL) WITHOUT ROWID",
-    f"CREATE TABLE sums ({', '.join(f'{name} TEXT' for name in _KEY)}, latest REAL NOT NULL,"
-    f" {', '.join(f'{name} NUMERIC NOT NULL' for name in COUNTERS)}, PRIMARY KEY ({', '.join(_KEY)})) WITHOUT ROWID",
+    _sums(_FIRST_KEY),
     *(_fill_totals(scope) for scope in _SCOPES),
-    _fill_sums(),
-    f"CREATE TRIGGER calls_made AFTER INSERT ON calls BEGIN {_add_to_totals('NEW', '')} {_add_to_sums('NEW', '')} END",
-    "CREATE TRIGGER calls_counted AFTER UPDATE OF counts_nano, counts_tokens, day, session, run, owner ON calls"
-    f" BEGIN {_add_to_totals('OLD', '-')} {_add_to_totals('NEW', '')} END",
-    f"CREATE TRIGGER calls_changed AFTER UPDATE ON calls BEGIN {_add_to_sums('OLD', '-')} {_add_to_sums('NEW', '')} END",
-    f"CREATE TRIGGER calls_gone AFTER DELETE ON calls BEGIN {_add_to_totals('OLD', '-')} {_add_to_sums('OLD', '-')} END",
+    _fill_sums(_FIRST_KEY),
+    *_triggers(_FIRST_KEY, accounts=False),
     # Sums need these no more; lists of calls, newest last, do.
     *(f"DROP INDEX calls_{name}" for name in ("session", "run", "day")),
     *(f"CREATE INDEX calls_{name} ON calls ({name}, started)" for name in ("session", "run")),
@@ -147,5 +180,21 @@ _KEPT = (
     "CREATE INDEX served_kept_made ON served_kept (made)",
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (_CALLS, _FOLLOWING, _SERVED, _KEPT)
+_ACCOUNTS = (
+    # Whose key of `moa serve` a call was made for ('': nobody's), and with which preset; the keys themselves (moa.serve.keys).
+    "ALTER TABLE calls ADD COLUMN account TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE calls ADD COLUMN preset TEXT NOT NULL DEFAULT ''",
+    *(f"DROP TRIGGER calls_{name}" for name in ("made", "counted", "changed", "gone")),
+    "DROP TABLE sums",
+    _sums(KEY),
+    _fill_sums(KEY),
+    *_triggers(KEY, accounts=True),
+    "CREATE INDEX calls_account ON calls (account, started) WHERE account <> ''",
+    # Of a key its hash is kept, never the key. Times are Unix seconds, lists are JSON.
+    "CREATE TABLE served_keys (id TEXT PRIMARY KEY, name TEXT NOT NULL, hash BLOB NOT NULL, day_nano INTEGER, day_tokens INTEGER,"
+    " models TEXT NOT NULL, presets TEXT NOT NULL, made REAL NOT NULL, revoked REAL)",
+    "CREATE UNIQUE INDEX served_keys_name ON served_keys (name) WHERE revoked IS NULL",
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (_CALLS, _FOLLOWING, _SERVED, _KEPT, _ACCOUNTS)
 """What brings a file from one schema version (its `user_version`) to the next. Steps are only ever added."""

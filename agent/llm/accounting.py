@@ -26,15 +26,15 @@ Purpose = Literal[
     "bench",
 ]
 Outcome = Literal["done", "incomplete", "failed", "cancelled", "unknown", "reserved"]
-Scope = Literal["run", "turn", "session", "day", "share"]
+Scope = Literal["run", "turn", "session", "day", "share", "account"]
 
 
 @dataclass(frozen=True, slots=True)
 class Cap:
     """A limit on what all calls of one scope may cost together.
 
-    `share` is a part of a turn: calls with the same `CallContext.share` (a preset's own budget). `where` says where the user set
-    it, for the error. Nano-dollars and tokens; None means no limit of that kind.
+    `share` is a part of a turn: calls with the same `CallContext.share` (a preset's own budget). `account` is a day of one
+    `CallContext.account`. `where` says where the user set it, for the error. Nano-dollars and tokens; None means no limit of that kind.
     """
 
     scope: Scope
@@ -45,7 +45,8 @@ class Cap:
 
 @dataclass(frozen=True, slots=True)
 class CallContext:
-    """Who asks, and what limits them. `slot` names the seat on a panel; `share` groups calls under a cap of that scope."""
+    """Who asks, and what limits them. `slot` names the seat on a panel; `share` groups calls under a cap of that scope. `account` is the
+    key of `moa serve` that asks, `preset` the panel that it names; both are empty elsewhere."""
 
     purpose: Purpose
     session: str = ""
@@ -55,6 +56,8 @@ class CallContext:
     slot: str | None = None
     share: str | None = None
     caps: tuple[Cap, ...] = field(default=())
+    account: str = ""
+    preset: str = ""
 
 
 @dataclass(frozen=True, slots=True)

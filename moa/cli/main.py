@@ -207,7 +207,11 @@ def _acp(arguments: argparse.Namespace) -> int:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    """Counsel for other agents."""
+    """Counsel for other agents; its keys."""
+    if arguments.verb is not None:
+        from moa.cli import serving
+
+        return _report(serving.keys(arguments), arguments.json)
     from moa.serve import command
 
     options = {name: getattr(arguments, name) for name in ("host", "port", "preset", "save")}

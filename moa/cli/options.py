@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from moa import __version__
 from moa.cli.mcp_options import mcp_options
+from moa.cli.serving import serve_options
 from moa.cli.values import count, port, usd
 
 if TYPE_CHECKING:
@@ -125,16 +126,6 @@ def _web_options(parser: argparse.ArgumentParser) -> None:
     add("--port", type=port, metavar="N", help="where to listen on this machine (default 8765, or else a free one)")
     add("--no-open", action="store_true", help="only print the address; open no browser")
     parser.set_defaults(handler="web", max_iterations=90)
-
-
-def _serve_options(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("--host", metavar="ADDRESS", default="127.0.0.1", help="where to listen (default: this machine alone)")
-    add("--port", type=port, metavar="N", help="default: port under [serve], else 8484")
-    add("--preset", metavar="NAME", help="the panel of the model name moa (default: preset under [moa])")
-    add("--save", action="store_true", help="keep each counsel with its conversation as a session (moa session)")
-    add("--no-auth", action="store_true", help="ask for no key: everybody on this machine may use it")
-    parser.set_defaults(handler="serve")
 
 
 def _run_options(parser: argparse.ArgumentParser) -> None:
@@ -421,7 +412,7 @@ COMMANDS: dict[str, tuple[str, Any]] = {
         "did counsel earn its price? Turns with it beside turns in which it was withheld by chance",
         _worth_options,
     ),
-    "serve": ("counsel for any agent: a server between it and its models", _serve_options),
+    "serve": ("counsel for any agent: a server between it and its models", serve_options),
     "demo": ("a recorded conversation with counsel: no key, no network, nothing kept", _demo_options),
     "doctor": ("where each setting came from, what works, what to do about the rest", _doctor_options),
     "acp": ("the chat inside an editor (Agent Client Protocol, on standard input and output)", _acp_options),

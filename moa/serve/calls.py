@@ -18,6 +18,7 @@ from moa.serve.translating import translate
 from moa.serve.wires.registry import wire_named
 
 if TYPE_CHECKING:
+    from moa.serve.keys.account import Account
     from moa.serve.server import Call, Server
 
 Scope = MutableMapping[str, Any]
@@ -64,7 +65,7 @@ class Calls:
     async def _serve(self, scope: Scope, headers: Mapping[str, str], receive: Receive, reply: Reply) -> None:
         raw: bytes | None = None
         try:
-            key = self.server.door.check(headers)
+            account = self.server.door.check(headers)
             raw = await read_body(receive, headers, self.server.settings.body_mb * 2**20)
             body = _object(raw)
         except Gone:
@@ -74,7 +75,7 @@ class Calls:
                 await _drain(receive)
             await self._fail(reply, error, close=True)
             return
-        answering = asyncio.create_task(self._answer(scope, headers, body, raw, key, reply), name="answer")
+        answering = asyncio.create_task(self._answer(scope, headers, body, raw, account, reply), name="answer")
         leaving = asyncio.create_task(_left(receive), name="whether the client is there")
         try:
             await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
@@ -86,11 +87,11 @@ class Calls:
                 await answering
 
     async def _answer(
-        self, scope: Scope, headers: Mapping[str, str], body: dict[str, Any], raw: bytes, key: str, reply: Reply
+        self, scope: Scope, headers: Mapping[str, str], body: dict[str, Any], raw: bytes, account: Account, reply: Reply
     ) -> None:
         try:
             query = scope.get("query_string", b"").decode("latin-1")
-            call = await self.server.read(self.wire, body, raw, headers, query, counting=self.counting, key=key)
+            call = await self.server.read(self.wire, body, raw, headers, query, counting=self.counting, account=account)
             reply.told = lambda: call.told
             await self._dispatch(call, reply)
         except (OSError, TimeoutError):

@@ -14,9 +14,9 @@ from agent.config.config import load_config
 from agent.errors import UsageError
 from agent.installed import plugin_makers
 from moa.serve import greeting
-from moa.serve import key as keys
 from moa.serve import settings as serve_settings
 from moa.serve.door import LOOPBACK, Door
+from moa.serve.keys import own_key as keys
 
 if TYPE_CHECKING:
     from moa.serve.server import Server

@@ -1,4 +1,4 @@
-"""Who may come in: a key always, under the server's own name, and no page of a browser that was not configured."""
+"""Who may come in: with a key always, under the server's own name, and no page of a browser that was not configured."""
 
 from __future__ import annotations
 
@@ -7,23 +7,27 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 
 from agent.llm.errors import AuthError
-from moa.serve.key import ServeKey
+from moa.serve.keys.account import ANYBODY, Account
+from moa.serve.keys.own_key import ServeKey
+from moa.serve.keys.ring import Ring
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """The checks before each request. `key` None: everybody on this machine may come in. `host` is where it listens."""
+    """The checks before each request. `key` is the server's own (None: everybody on this machine may come in), `ring` has those of a team.
+    `host` is where it listens."""
 
     key: ServeKey | None
     host: str
     port: int
     hosts: tuple[str, ...] = ()
     origins: tuple[str, ...] = ()
+    ring: Ring | None = None
 
-    def check(self, headers: Mapping[str, str], *, free: bool = False) -> str:
-        """The name of the key that a request came with; `free`: none is needed. Raises AuthError."""
+    def check(self, headers: Mapping[str, str], *, free: bool = False) -> Account:
+        """Whose key a request came with; `free`: none is needed. Raises AuthError."""
         self._check_host(headers.get("host", ""))
         origin = headers.get("origin")
         if origin is not None and origin not in self.origins:
@@ -33,9 +37,12 @@ class Door:
                 remedy=f'to let it, add "{_short(origin)}" to origins under [serve] in config.toml',
             )
         if self.key is None:
-            return "anybody"
-        if free or self.key.opens(given_key(headers)):
-            return self.key.name
+            return Account(ANYBODY, ANYBODY, is_own=True)
+        given = given_key(headers)
+        if free or self.key.opens(given):
+            return Account(self.key.name, "the server's own", is_own=True)
+        if self.ring is not None and (account := self.ring.find(given)) is not None:
+            return account
         raise AuthError(
             "this server's key is missing or wrong",
             status=401,

@@ -10,17 +10,20 @@ from urllib.parse import parse_qs
 
 from agent.errors import StateError, UsageError
 from agent.ledger.activity import parse_since
+from agent.llm.errors import AuthError
 from agent.llm.money import Total
 from moa import __version__
 from moa.serve.calls import Receive, Scope, Send, headers_of
+from moa.serve.fusion.prepare import router_preset
 from moa.serve.guidance.rows import receipts
 from moa.serve.reply import Reply
 from moa.serve.wires.registry import wire_named
 
 if TYPE_CHECKING:
+    from moa.serve.keys.account import Account
     from moa.serve.server import Server
 
-Page = Callable[["Server", Mapping[str, str], Mapping[str, str]], Awaitable[tuple[int, Any, str]]]
+Page = Callable[["Server", Mapping[str, str], "Account"], Awaitable[tuple[int, Any, str]]]
 
 JSON = "application/json"
 MOST_CALLS = 1000
@@ -41,10 +44,10 @@ class Info:
         reply = Reply(send)
         reply.extra = self.server.door.cors(headers)
         try:
-            self.server.door.check(headers, free=self.free)
+            account = self.server.door.check(headers, free=self.free)
             asked = {name: values[-1] for name, values in parse_qs(scope["query_string"].decode("latin-1")).items()}
             asked |= scope.get("path_params", {})
-            status, body, kind = await self.page(self.server, asked, headers)
+            status, body, kind = await self.page(self.server, asked, account)
         except Exception as error:
             wire = "messages" if "anthropic-version" in headers else "chat"
             status, body, _more = wire_named(wire).error(error)
@@ -62,26 +65,28 @@ class Info:
             await reply.body(status, data, {"content-type": kind})
 
 
-async def root(_server: Server, _asked: Mapping[str, str], _headers: Mapping[str, str]) -> tuple[int, Any, str]:
+async def root(_server: Server, _asked: Mapping[str, str], _account: Account) -> tuple[int, Any, str]:
     """`HEAD /`, with which Claude Code begins."""
     return 200, {"moa": __version__}, JSON
 
 
-async def health(_server: Server, _asked: Mapping[str, str], _headers: Mapping[str, str]) -> tuple[int, Any, str]:
+async def health(_server: Server, _asked: Mapping[str, str], _account: Account) -> tuple[int, Any, str]:
     """That it lives."""
     return 200, {"status": "ok", "version": __version__}, JSON
 
 
-async def models(server: Server, _asked: Mapping[str, str], _headers: Mapping[str, str]) -> tuple[int, Any, str]:
+async def models(server: Server, _asked: Mapping[str, str], account: Account) -> tuple[int, Any, str]:
     """The names that can be asked for, in the shape of both vendors."""
-    data = [_model(name, owner) for name, owner in server.names.listed()]
+    data = [_model(name, owner) for name, owner in server.names.listed(account)]
     ends = {"first_id": data[0]["id"], "last_id": data[-1]["id"]} if data else {"first_id": None, "last_id": None}
     return 200, {"object": "list", "data": data, "has_more": False, **ends}, JSON
 
 
-async def model(server: Server, asked: Mapping[str, str], _headers: Mapping[str, str]) -> tuple[int, Any, str]:
+async def model(server: Server, asked: Mapping[str, str], account: Account) -> tuple[int, Any, str]:
     """One of them. Raises UsageError and ModelNotFound."""
     named = await server.names.find(asked["name"])
+    if named.preset is not None or router_preset(asked["name"]) is None:
+        account.check(named.main, named.preset.name if named.preset else None, own=named.own)
     return 200, _model(asked["name"], "moa" if named.preset else named.main.endpoint), JSON
 
 
@@ -93,8 +98,8 @@ def _model(name: str, owner: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-async def activity(server: Server, asked: Mapping[str, str], _headers: Mapping[str, str]) -> tuple[int, Any, str]:
-    """The calls of a run, a session, or since some time; without any of these, today's. Raises UsageError."""
+async def activity(server: Server, asked: Mapping[str, str], account: Account) -> tuple[int, Any, str]:
+    """The key's own calls, of a run, a session, or since some time; without any of these, today's. Raises UsageError."""
     unknown = set(asked) - {"run", "session", "since", "limit"}
     if unknown:
         raise UsageError(f"/v1/activity knows no {min(unknown)!r}", remedy="ask with run, session, since or limit")
@@ -104,7 +109,11 @@ async def activity(server: Server, asked: Mapping[str, str], _headers: Mapping[s
     if not limit.isdecimal() or not 1 <= int(limit) <= 100_000:
         raise UsageError(f"limit is {limit[:40]!r}", remedy="use a whole number from 1 to 100000")
     rows = server.ledger.calls(
-        session=session, run=run, since=None if since is None else parse_since(since), newest=int(limit)
+        session=session,
+        run=run,
+        since=None if since is None else parse_since(since),
+        account=account.id,
+        newest=int(limit),
     )
     total = Total.of(row.cost_nano for row in rows)
     cost = {"usd": total.usd, "lower_bound": total.lower_bound}
@@ -116,8 +125,10 @@ async def activity(server: Server, asked: Mapping[str, str], _headers: Mapping[s
     return 200, found, JSON
 
 
-async def metrics(server: Server, _asked: Mapping[str, str], _headers: Mapping[str, str]) -> tuple[int, Any, str]:
-    """Figures in Prometheus' text format."""
+async def metrics(server: Server, _asked: Mapping[str, str], account: Account) -> tuple[int, Any, str]:
+    """Figures of all keys in Prometheus' text format, for the server's own key alone. Raises AuthError."""
+    if not account.is_own:
+        raise AuthError("the figures of all keys are for the server's own key", status=403, remedy="see /v1/activity")
     lines = ["# TYPE moa_requests_total counter"]
     for (wire, status), count in sorted(server.served.items()):
         lines.append(f'moa_requests_total{{wire="{wire}",status="{status}"}} {count}')
@@ -130,7 +141,7 @@ async def metrics(server: Server, _asked: Mapping[str, str], _headers: Mapping[s
     return 200, "\n".join(lines) + "\n", "text/plain; version=0.0.4"
 
 
-async def openapi(_server: Server, _asked: Mapping[str, str], _headers: Mapping[str, str]) -> tuple[int, Any, str]:
+async def openapi(_server: Server, _asked: Mapping[str, str], _account: Account) -> tuple[int, Any, str]:
     """The routes; what the bodies of calls are say their vendors' own documents."""
     paths: dict[str, Any] = {}
     for method, path, summary in ROUTES:

@@ -56,5 +56,7 @@ class Keeping:
         with database.transaction():
             for mark in marks:
                 database.write(
-                    "INSERT OR REPLACE INTO served_kept VALUES (?, ?, ?, ?)", (key, mark, text, self.clock())
+                    "INSERT INTO served_kept VALUES (?, ?, ?, ?)"
+                    " ON CONFLICT (key, mark) DO UPDATE SET reply = excluded.reply, made = excluded.made",
+                    (key, mark, text, self.clock()),
                 )

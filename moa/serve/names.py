@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from agent.llm.accounting import Cap
     from agent.llm.client import ModelClient
     from moa.preset.preset import Preset
+    from moa.serve.keys.account import Account
 
 COUNSEL = "moa"
 FRESH_S = 3600.0
@@ -32,11 +33,13 @@ _DATED = re.compile(r"-20\d{6}$|-20\d\d-\d\d-\d\d$")
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """What a name stands for: who answers, and whose panel is asked (None: nobody's). `fuse`: that panel answers the question itself."""
+    """What a name stands for: who answers, and whose panel is asked (None: nobody's). `fuse`: that panel answers the question itself.
+    `own`: who answers is the preset's main model, and not chosen by the name."""
 
     main: ModelRef
     preset: Preset | None = None
     fuse: bool = False
+    own: bool = False
 
 
 @dataclass(slots=True)
@@ -56,26 +59,37 @@ class Names:
         if name == COUNSEL or name.startswith(f"{COUNSEL}/"):
             chosen, _slash, model = name.removeprefix(COUNSEL).removeprefix("/").partition("/")
             found = self.load(preset or chosen or self.default)
-            return self._with(found, self._ref(model) if model else self._main_of(found))
+            named = self._with(found, self._ref(model) if model else self._main_of(found))
+            return named if model else replace(named, own=True)
         if name.startswith(FUSE):
             found = self.load(preset or name.removeprefix(FUSE))
-            return replace(self._with(found, self._main_of(found)), fuse=True)
+            return replace(self._with(found, self._main_of(found)), fuse=True, own=True)
         ref = await self._plain(name)
         return Named(ref) if preset is None else self._with(self.load(preset), ref)
 
-    def listed(self) -> Iterator[tuple[str, str]]:
-        """The names that are offered, each with whose it is."""
-        for name in self.presets():
-            yield f"{COUNSEL}/{name}", "moa"
-        for name in self.presets():
-            yield f"{FUSE}{name}", "moa"
-        for name in ROUTERS:
-            yield name, "moa"
+    def listed(self, account: Account | None = None) -> Iterator[tuple[str, str]]:
+        """The names that are offered (to a key: those that it may use), each with whose it is."""
+        for prefix in (f"{COUNSEL}/", FUSE):
+            for name in self.presets():
+                if account is None or self._offers(account, name):
+                    yield f"{prefix}{name}", "moa"
+        for router, name in ROUTERS.items():
+            if account is None or self._offers(account, name):
+                yield router, "moa"
         if (main := self._main()) is not None:
-            yield str(main), main.endpoint
-            for model in self.client.catalogue.listed(self.client.endpoint(main.endpoint)):
-                if model.id != main.model:
-                    yield f"{main.endpoint}:{model.id}", main.endpoint
+            listed = self.client.catalogue.listed(self.client.endpoint(main.endpoint))
+            every = dict.fromkeys((str(main), *(f"{main.endpoint}:{model.id}" for model in listed)))
+            yield from ((name, main.endpoint) for name in every if account is None or account.takes_model(name))
+
+    def _offers(self, account: Account, preset: str) -> bool:
+        if not account.takes_preset(preset):
+            return False
+        if preset in account.presets or not account.models:
+            return True
+        try:
+            return account.takes_model(str(self._main_of(self.load(preset))), preset, own=True)
+        except UsageError:
+            return False
 
     def _with(self, preset: Preset, main: ModelRef) -> Named:
         key = (preset, main)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from agent.client import caps_of, make_client
@@ -23,8 +23,9 @@ from moa.serve.counsel.panels import Panels
 from moa.serve.counsel.saving import Saving
 from moa.serve.counsel.served import Asked, Served, Serving
 from moa.serve.fusion.execute import ServerTools
-from moa.serve.fusion.prepare import Prepared, prepare
+from moa.serve.fusion.prepare import Prepared, prepare, router_preset
 from moa.serve.keeping import Keeping
+from moa.serve.keys.ring import Ring
 from moa.serve.names import Named, Names
 from moa.store.reading import read
 from moa.store.store import locate, names, text_at
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from agent.llm.models.endpoint import Endpoint
     from moa.counsel.take import Council
     from moa.serve.door import Door
+    from moa.serve.keys.account import Account
 
 SPEAKS: dict[str, frozenset[str]] = {
     "https://openrouter.ai/api/v1": frozenset({"messages", "responses", "chat"}),
@@ -61,6 +63,7 @@ class Call:
     served: Served
     base: CallContext
     prepared: Prepared
+    account: Account
 
     @property
     def stream(self) -> bool:
@@ -118,7 +121,7 @@ class Server:
         query: str,
         *,
         counting: bool,
-        key: str,
+        account: Account,
     ) -> Call:
         """A request. Raises UsageError, ModelError and StateError."""
         from agent.llm.errors import BadRequest
@@ -130,7 +133,9 @@ class Server:
             wire, body, model=name, load=self.names.load, endpoints=self.config.endpoints, presets=self.names.presets,
             inside=depth_of(headers) > 0,
         )  # fmt: skip
-        named = await self.names.find(prepared.main or name, headers.get("x-moa-preset"))
+        panel = headers.get("x-moa-preset")
+        named = await self.names.find(prepared.main or name, panel)
+        self._check(account, named, prepared, panel or router_preset(name))
         endpoint = self.client.require_key(named.main.endpoint)
         wanted = headers.get("x-moa-counsel")
         if wanted not in (None, "on", "off"):
@@ -140,7 +145,7 @@ class Server:
             Asked(
                 wire=wire,
                 body=prepared.body,
-                key=key,
+                key=account.id,
                 main=named.main,
                 endpoint=endpoint,
                 preset=named.preset,
@@ -154,8 +159,24 @@ class Server:
             )
         )
         run = new_run()
-        base = CallContext("serve", run=run, caps=self.caps)
-        return Call(self, wire, body, raw, headers, query, run, named, endpoint, served, base, prepared)
+        base = CallContext(
+            "serve",
+            run=run,
+            caps=(*self.caps, *account.caps),
+            account=account.id,
+            preset=named.preset.name if named.preset is not None else "",
+        )
+        return Call(self, wire, body, raw, headers, query, run, named, endpoint, served, base, prepared, account)
+
+    def _check(self, account: Account, named: Named, prepared: Prepared, panel: str | None) -> None:
+        """Raise AuthError where the request names what is not for this key. `panel`: the preset that it names beside its model."""
+        if not account.models and not account.presets:
+            return
+        if named.preset is not None:
+            account.check(named.main, named.preset.name, own=named.own)
+        else:
+            chosen = any(tool.fusion.model is not None for tool in prepared.lowered.tools)
+            account.check(named.main, panel, own=prepared.routed and not chosen)
 
     async def aclose(self) -> None:
         """Stop the panels, close the connections and the books."""
@@ -187,6 +208,7 @@ def build(
     own = moa_settings.read(config.plugins.get("moa", {}), config.paths.config_file)
     ledger = Ledger(config.paths.state / "ledger.db", redact=config.redact)
     ledger.sweep()
+    door = replace(door, ring=Ring(ledger))
     client = make_client(config, ledger, notice=notice, transport=transport)
     load = _Presets(config).load
     default = preset or own.preset

@@ -39,7 +39,9 @@ async def translate(call: Call, reply: Reply) -> None:
     preset = call.named.preset
     headroom = 0 if preset is None else GUIDANCE
     if call.prepared.is_served:
-        call.server.tools.check(call.prepared.lowered.tools, _Translating(call, reply).conversation(), call.context)
+        call.server.tools.check(
+            call.prepared.lowered.tools, _Translating(call, reply).conversation(), call.context, call.account
+        )
     hold = await client.hold(first.request, call.context, headroom_tokens=headroom)
     if first.left_out:
         reply.extra = {**reply.extra, "x-moa-left-out": ", ".join(first.left_out)[:1000]}

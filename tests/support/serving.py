@@ -26,7 +26,7 @@ from moa.serve import settings
 from moa.serve.app import make_app
 from moa.serve.command import listen
 from moa.serve.door import Door
-from moa.serve.key import ServeKey
+from moa.serve.keys.own_key import ServeKey
 from moa.serve.protocol import protocol
 from moa.serve.server import Server, build
 from tests.support.endpoint import ScriptedEndpoint

@@ -32,7 +32,7 @@ from moa.serve.fusion.called import (
     arguments_of,
 )
 from moa.serve.fusion.offered import FUNCTIONS, FUSION, Offered
-from moa.serve.fusion.panel import preset_for, slug_of
+from moa.serve.fusion.panel import model_ref, preset_for, slug_of
 from moa.serve.fusion.results import CAPPED, UNEXPECTED, Fused, unique
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from moa.preset.preset import Preset
     from moa.serve.counsel.lookups import Lookup, Lookups
     from moa.serve.counsel.saving import Saving
+    from moa.serve.keys.account import Account
 
 Tell = Callable[[ServerEvent], None]
 
@@ -93,11 +94,28 @@ class ServerTools:
     lookups: Lookups | None = None
     saving: Saving | None = None
 
-    def check(self, offered: Sequence[Offered], conversation: Conversation, context: CallContext) -> None:
-        """Raises UsageError where a panel that is offered can't be asked: better before the first call than after."""
+    def check(
+        self,
+        offered: Sequence[Offered],
+        conversation: Conversation,
+        context: CallContext,
+        account: Account | None = None,
+    ) -> None:
+        """Raises UsageError where a panel that is offered can't be asked, and AuthError where it is not for this key: better before the first
+        call than after."""
         for each in offered:
             preset = self._preset(each, conversation)
+            if account is not None:
+                account.check_panel(preset.name, self._chosen(each))
             preflight.check(preset, self.client, conversation.main, context.caps, None)
+
+    def _chosen(self, offered: Offered) -> list[str]:
+        """The models that a request names for a panel."""
+        if offered.type != FUSION:
+            return []
+        fusion = offered.fusion
+        slugs = [*fusion.analysis_models, *([] if fusion.model is None else [fusion.model])]
+        return [model_ref(slug, self.endpoints, FUSION) for slug in slugs]
 
     def _preset(self, offered: Offered, conversation: Conversation) -> Preset:
         if offered.type == FUSION:

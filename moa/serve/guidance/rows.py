@@ -109,8 +109,9 @@ class Rows:
         now = self.clock()
         with self.database.transaction():
             self.database.write(
-                "INSERT INTO served_conversations VALUES (?, ?, ?, ?, ?)"
-                " ON CONFLICT (id) DO UPDATE SET used = max(used, excluded.used), bytes = bytes + excluded.bytes",
+                "INSERT INTO served_conversations VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
+                " used = CASE WHEN excluded.used > served_conversations.used THEN excluded.used ELSE served_conversations.used END,"
+                " bytes = served_conversations.bytes + excluded.bytes",
                 (row.conversation, self.key, self.upstream, now, row.size),
             )
             self.database.write(
@@ -164,7 +165,8 @@ class Rows:
     def _name(self, row: str, anchors: Iterable[Anchor]) -> None:
         for anchor in anchors:
             self.database.write(
-                "INSERT OR IGNORE INTO served_anchors VALUES (?, ?)", (anchor.under(self.key, self.upstream), row)
+                "INSERT INTO served_anchors VALUES (?, ?) ON CONFLICT DO NOTHING",
+                (anchor.under(self.key, self.upstream), row),
             )
 
 
