@@ -27,6 +27,7 @@ PATHS = {
     "commands",
     "health",
     "messages",
+    "metrics",
     "mnt",
     "opt",
     "responses",
