@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from agent.llm.tokens import estimate_tokens
 from agent.plugin import Contribution
+from moa.aggregate.methods import came_by
 from moa.counsel import keep
 from moa.counsel.cadence import Decision
 from moa.counsel.delivery import Delivery
@@ -94,7 +95,7 @@ class FuseTurn:
 
 
 def material(counsel: Counsel, *, window: int | None, turn: int) -> str | None:
-    """What the final model gets: the comparison, in Fusion's keys and with ours, and the answers, each fenced; None where nobody answered.
+    """What the final model gets: the comparison, in Fusion's keys and with ours (or what the method made of the answers), and the answers, each fenced; None where nobody answered.
 
     The answers are cut, each to an even share, where all of them would take more than a third of its `window` (tokens; None: unknown).
     It stays in the conversation, so it says in which turn it was written.
@@ -102,15 +103,19 @@ def material(counsel: Counsel, *, window: int | None, turn: int) -> str | None:
     if not counsel.answers:
         return None
     parts = [prompts.FUSED, f"Written in turn {turn}, for the user's last words before it."]
-    analysis = counsel.aggregation.analysis if counsel.aggregation is not None else None
-    if analysis is not None:
-        shown = {**analysis.to_fusion(), "next_steps": list(analysis.next_steps)}
+    found = counsel.aggregation
+    if found is not None and found.analysis is not None:
+        shown = {**found.analysis.to_fusion(), "next_steps": list(found.analysis.next_steps)}
         parts += [prompts.FUSED_ANALYSIS, fence(json.dumps(shown, ensure_ascii=False, indent=1))]
+    elif found is not None and found.results:
+        made = fence("\n".join(f"- {each.text}" for each in found.results))
+        parts.append(f"{came_by(found.rung).lead}\n{made}".strip())
     room = None if window is None else window // WINDOW_SHARE - sum(estimate_tokens(part) for part in parts)
-    texts = [answer.text.strip() for answer in counsel.answers]
+    answers = counsel.chosen or counsel.answers
+    texts = [answer.text.strip() for answer in answers]
     each = None if room is None else max(LEAST_ANSWER, room // len(texts))
     parts.append(prompts.FUSED_ANSWERS)
-    for name, answer, text in zip(display_names(counsel.answers), counsel.answers, texts, strict=True):
+    for name, answer, text in zip(display_names(answers), answers, texts, strict=True):
         about = f"{name} (cut off)" if answer.incomplete else name
         parts.append(f"{about}:\n{fence(text if each is None else within(text, each))}")
     missing = [f"{failure.model_requested.rpartition('/')[2]}: {failure.kind}" for failure in counsel.failures]

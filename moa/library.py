@@ -313,8 +313,12 @@ class _Approver:
 def _answer(counsel: Counsel) -> PanelAnswer:
     from moa.counsel.guidance import whole
 
-    analysis = counsel.aggregation.analysis if counsel.aggregation is not None else None
-    said = "\n\n".join(f"{each.model_requested}:\n{each.text}" for each in counsel.answers)
+    found = counsel.aggregation
+    analysis = found.analysis if found is not None else None
+    made = ["\n".join(each.text for each in found.results)] if found is not None and found.results else []
+    said = "\n\n".join(
+        [*made, *(f"{each.model_requested}:\n{each.text}" for each in counsel.chosen or counsel.answers)]
+    )
     text = (whole(counsel, turn=1) if analysis is not None else None) or said
     cost = Cost(usd=counsel.cost.usd, lower_bound=counsel.cost.lower_bound)
     return PanelAnswer(

@@ -56,13 +56,16 @@ def search(config: Config, text: str) -> Report:
 
 
 def session(config: Config, name: str) -> Report:
-    """One conversation as a tree of its messages."""
+    """One conversation as a tree of its messages, and of what plugins say of what they kept."""
+    from agent.events import Record
     from agent.serialize import to_plain
 
     opened = Session.open(config.paths.sessions, name, redact=config.redact)
-    history = opened.transcript()
     children = []
-    for message in history:
+    for message in opened.with_records():
+        if isinstance(message, Record):
+            children.append(TreeView(label=f"◆ {message.line}"))
+            continue
         label = message.role + (" (incomplete)" if message.incomplete else "")
         calls = "\n".join(f"→ {call.name} {call.arguments}" for call in message.tool_calls)
         children.append(TreeView(label=label, text="\n".join(filter(None, (message.text, calls)))))
@@ -79,7 +82,8 @@ def session(config: Config, name: str) -> Report:
         "session": opened.id,
         "name": opened.name,
         "origin": opened.origin,
-        "messages": to_plain(history),
+        "messages": to_plain(opened.transcript()),
+        "records": to_plain(opened.placed_records(private=False)),
         "unrecorded": list(lost),
         "notices": list(opened.notices),
     }

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from agent.errors import UsageError
+from agent.events import Record
 from agent.llm.messages import ImagePart, ReasoningPart, TextPart, ToolCallPart
 from agent.text.cleaning import harmless
 from agent.text.masking import mask, mask_all
@@ -85,7 +86,10 @@ def _masked(message: dict[str, Any]) -> dict[str, Any]:
 
 def _markdown(session: Session, clean: Callable[[str], str]) -> Iterator[str]:
     yield f"# {_heading(session, clean)}"
-    for message in session.transcript():
+    for message in session.with_records():
+        if isinstance(message, Record):
+            yield f"◆ {escaped(clean(message.line))}"
+            continue
         yield f"## {clean(_title(message))}"
         for part in message.parts:
             yield _markdown_part(message, part, clean)
@@ -126,6 +130,11 @@ def _markdown_part(message: Message, part: Part, clean: Callable[[str], str]) ->
             return f"Calls `{clean(part.name)}`:\n\n{fenced(clean(part.arguments), 'json')}"
         case ImagePart():
             return f"![image](data:{part.media_type};base64,{part.data})"
+
+
+def escaped(text: str) -> str:
+    """One line of plain text as Markdown: nothing in it is a mark."""
+    return re.sub(r"([\\`*_{}\[\]<>#|~&!])", r"\\\1", text.replace("\n", " "))
 
 
 def fenced(text: str, language: str = "") -> str:
@@ -174,7 +183,10 @@ def _html(session: Session, clean: Callable[[str], str]) -> str:
                 return f'<img alt="image" src="data:{kind};base64,{data}">'
 
     sections = []
-    for message in session.transcript():
+    for message in session.with_records():
+        if isinstance(message, Record):
+            sections.append(f'<p class="{message.level}">◆ {html.escape(clean(message.line))}</p>')
+            continue
         body = "\n".join(part_of(message, part) for part in message.parts)
         if message.role in ("system", "tool"):
             body = f"<details><summary>{html.escape(clean(_title(message)))}</summary>{body}</details>"

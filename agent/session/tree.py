@@ -13,7 +13,7 @@ behind it undoes it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast, get_args
 
@@ -165,6 +165,13 @@ class SessionTree:
         """The records that belong to the present transcript, oldest first."""
         places = {entry: number for number, entry in enumerate(self._path(), 1)}
         return tuple(PlacedRecord(kept.record, places[kept.head]) for kept in self._records if kept.head in places)
+
+    def with_records(self) -> Iterator[Message | Record]:
+        """The present transcript with its records between the messages, each where it belongs: those that say something to people."""
+        records = [placed for placed in self.records_in_place() if placed.record.line]
+        for number, message in enumerate(self.transcript(), 1):
+            yield message
+            yield from (placed.record for placed in records if placed.after == number)
 
     def seen_in_place(self) -> tuple[PlacedSeen, ...]:
         """What faces showed in the present transcript beside its messages and records, oldest first."""

@@ -18,7 +18,8 @@ from agent.llm.stream import Reply, StreamEvent, Usage
 from agent.llm.structured import Unreadable, ask_object
 from agent.llm.tokens import SAFETY, estimate_tokens
 from moa.aggregate.blind import Blind, Prompt, View
-from moa.aggregate.result import Aggregation, Rung, raw
+from moa.aggregate.methods import raw
+from moa.aggregate.result import Aggregation
 from moa.panel.names import family
 from moa.panel.quoting import flat
 from moa.panel.tasks import ADVISE, Task
@@ -140,7 +141,7 @@ class _Attempt:
             kind = "schema_mismatch" if other else "not_valid_json"
             return self._result("raw", reply=problem.reply, error=(kind, str(problem)))
         analysis, repaired = answered.value
-        rung: Rung = "retry" if answered.retried else "repair" if repaired else answered.mode
+        rung = "retry" if answered.retried else "repair" if repaired else answered.mode
         return self._named(analysis, rung, answered.reply)
 
     def _request(self, model: ModelRef, schema: Schema) -> Request:
@@ -168,7 +169,7 @@ class _Attempt:
             self.warnings.append(f"the aggregator {model.model}: {prompt.cut}")
         return prompt
 
-    def _named(self, analysis: Analysis, rung: Rung, reply: Reply) -> Aggregation:
+    def _named(self, analysis: Analysis, rung: str, reply: Reply) -> Aggregation:
         """The analysis with the members' names for their labels, and what of its evidence holds."""
         from moa.aggregate.analysis import check_evidence, relabel
 
@@ -187,7 +188,7 @@ class _Attempt:
 
     def _result(
         self,
-        rung: Rung,
+        rung: str,
         *,
         reply: Reply | None = None,
         error: tuple[str, str] | None = None,

@@ -115,7 +115,7 @@ class Analyst:
         self, work: asyncio.Task[Aggregation], side: SideWork, name: str, counsel: Counsel, emit: Emit, say: Say
     ) -> Aggregation:
         """The analysis, under the preset's own times: past `soft_s` it is said, `go` and `timeout_s` go on with the raw answers."""
-        from moa.aggregate.result import raw
+        from moa.aggregate.methods import raw
 
         preset = self._preset
         self._go = asyncio.get_running_loop().create_future()

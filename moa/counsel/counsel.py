@@ -70,16 +70,22 @@ class Counsel:
         return tuple(answer for answer in self.answers if not answer.silent)
 
     @property
+    def chosen(self) -> tuple[Answer, ...]:
+        """The answers that stand for the panel: those that the method of aggregation took, or all that have something to add."""
+        taken = None if self.aggregation is None else self.aggregation.chosen
+        return tuple(answer for answer in self.speakers if taken is None or answer.slot in taken)
+
+    @property
     def silent(self) -> tuple[str, ...]:
         """The slots that had nothing to add."""
         return tuple(answer.slot for answer in self.answers if answer.silent)
 
     @property
     def grade(self) -> Grade:
-        """How much it matters: as the aggregator says, who has read all answers; where none did, the highest of the speakers' own."""
+        """How much it matters: as the aggregator says, who has read all answers; where none did, the highest of those that stand for the panel."""
         from moa.panel.grades import highest
 
         analysis = None if self.aggregation is None else self.aggregation.analysis
         if analysis is not None and analysis.severity is not None:
             return analysis.severity
-        return highest(answer.grade for answer in self.speakers)
+        return highest(answer.grade for answer in self.chosen)

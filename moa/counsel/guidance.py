@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from agent.llm.tokens import estimate_tokens
 from agent.text.numbers import plural
+from moa.aggregate.methods import came_by
 from moa.counsel import points as all_points
-from moa.counsel.points import ANSWERS, VOTES, Point
+from moa.counsel.points import ANSWERS, RESULTS, Point
 from moa.panel import prompts
 from moa.panel.names import display_names, safe_name
 from moa.panel.quoting import CUT, fence, first_sentences, flat
@@ -74,8 +75,8 @@ def render(counsel: Counsel, points: Sequence[Point], *, turn: int, limit: int |
     found = counsel.aggregation
     if found is not None and found.error is not None and found.analysis is None:
         head.append("The answers could not be compared; they follow as they are.")
-    if points and points[0].section == VOTES:
-        head.append("Their final words, counted, not compared by meaning:")
+    elif found is not None and found.analysis is None and (lead := came_by(found.rung).lead):
+        head.append(lead)
     room = None if limit is None else max(_LEAST_POINT, limit - MARKS - estimate_tokens("\n".join(head)) - 4)
     if points and points[0].section == ANSWERS:
         return "\n".join([*head, *_answers(counsel, [point.slot for point in points], room)])
@@ -178,7 +179,7 @@ def _listed(points: Sequence[Point], room: int | None, mark: Callable[[Point], s
     for order, point in enumerate(points):
         if order not in chosen:
             continue
-        if point.section != shown and point.section != VOTES:
+        if point.section != shown and point.section != RESULTS:
             lines.append(f"{point.section}:")
         shown = point.section
         lines.append(chosen[order])
@@ -192,7 +193,7 @@ def _answers(counsel: Counsel, slots: Sequence[str], room: int | None) -> list[s
     named = zip(display_names(counsel.speakers), counsel.speakers, strict=True)
     by_slot = {answer.slot: (name, answer) for name, answer in named}
     chosen = [by_slot[slot] for slot in slots if slot in by_slot]
-    headings = [_heading(name, answer, alone=len(chosen) == 1) for name, answer in chosen]
+    headings = [_heading(name, answer, alone=len(by_slot) == 1) for name, answer in chosen]
     texts = [answer.text.strip() for _name, answer in chosen]
     blocks = [f"{heading}{fence(text)}" for heading, text in zip(headings, texts, strict=True)]
     if room is None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.views import Mark, MatrixCell, MatrixColumn, MatrixRow, MatrixView
+from moa.aggregate.methods import came_by
 from moa.counsel.standing import Standing, slots_by_name, standings
 
 if TYPE_CHECKING:
@@ -57,11 +58,10 @@ def why_no_analysis(record: CounselRecord) -> str:
         return "Nobody had anything to add."
     if problem is not None:
         return f"The answers could not be compared ({problem.kind.replace('_', ' ')}): {problem.message}"
-    if record.rung == "vote":
-        return "The answers were counted by vote, and not compared."
     if len(record.speakers) == 1:
         return "One member had something to say: there was nothing to compare."
-    return "The answers were not compared: they went to the main model as they are."
+    method = came_by(record.rung)
+    return method.why or f"The answers were not compared ({method.mode})."
 
 
 class Side(NamedTuple):

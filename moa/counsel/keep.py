@@ -16,6 +16,7 @@ from moa.counsel.record import (
     MemberRecord,
     ProblemRecord,
     QuoteRecord,
+    ResultRecord,
     SeatRecord,
 )
 from moa.counsel.telling import line_of
@@ -61,6 +62,8 @@ def full(
         running=tuple(counsel.running),
         rung=None if found is None else found.rung,
         analysis=None if found is None or found.analysis is None else found.analysis.model_dump(mode="json"),
+        chosen=None if found is None else found.chosen,
+        results=() if found is None else tuple(ResultRecord(**each._asdict()) for each in found.results),
         guidance=guidance,
         withheld=None if delivery is None else delivery.withheld,
         points=() if delivery is None else tuple(point.claim for point in delivery.points),

@@ -11,7 +11,10 @@ from moa.panel.quoting import flat
 
 if TYPE_CHECKING:
     from moa.aggregate.analysis import Analysis
+    from moa.aggregate.result import Result
     from moa.counsel.counsel import Counsel
+    from moa.counsel.record import CounselRecord, MemberRecord, ResultRecord
+    from moa.panel.outcome import Answer
 
 POINT_CHARS = 240
 _ALIKE = 0.8
@@ -31,28 +34,36 @@ class Point(NamedTuple):
 
 NEXT, AGREED, DISPUTED = "Next steps", "Agreed", "Disputed"
 MINORITY, SOME, NONE = "Minority report, each raised by one member", "Mentioned by some", "Blind spots"
-ANSWERS, VOTES = "Answers", "Votes"
+ANSWERS, RESULTS = "Answers", "Results"
 
 
 def of(counsel: Counsel) -> tuple[Point, ...]:
-    """The points of a counsel, the most useful first; its answers where nobody compared them, the counted decisions of a vote."""
-    from moa.panel.names import display_names
-
+    """The points of a counsel, the most useful first; where no model compared the answers, what its method made of them, or chose."""
     found = counsel.aggregation
     if found is None:
         return ()
     if found.analysis is not None:
         return tuple(of_analysis(found.analysis))
-    if found.rung == "vote":
-        lines = [line for line in found.text.splitlines() if line.startswith("- ")]
-        return tuple(
-            Point(VOTES, "", flat(line[2:], POINT_CHARS), line[2:].partition(": ")[2].rpartition(" [")[0])
-            for line in lines
-        )
-    named = zip(display_names(counsel.speakers), counsel.speakers, strict=True)
     # Blockers first: where there is room for one alone, it is theirs.
-    gravest = sorted(named, key=lambda each: -GRADES.index(each[1].grade))
-    said = ((flat(answer.text, POINT_CHARS), answer.slot) for _name, answer in gravest)
+    gravest = sorted(counsel.chosen, key=lambda each: -GRADES.index(each.grade))
+    return _uncompared(found.results, gravest)
+
+
+def of_record(record: CounselRecord) -> tuple[Point, ...]:
+    """The points of a kept counsel."""
+    if record.analysis is not None:
+        from moa.aggregate.analysis import from_record
+
+        return tuple(of_analysis(from_record(record.analysis)))
+    return _uncompared(record.results, record.chosen_answers)
+
+
+def _uncompared(
+    results: Iterable[Result | ResultRecord], answers: Iterable[Answer | MemberRecord]
+) -> tuple[Point, ...]:
+    if made := tuple(Point(RESULTS, "", flat(each.text, POINT_CHARS), each.claim) for each in results):
+        return made
+    said = ((flat(answer.text, POINT_CHARS), answer.slot) for answer in answers)
     return tuple(Point(ANSWERS, "", text, text, slot) for text, slot in said)
 
 

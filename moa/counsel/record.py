@@ -103,6 +103,14 @@ class QuoteRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ResultRecord:
+    """One line that a method without a model made of the answers; `claim` is the same without who says it."""
+
+    text: str = ""
+    claim: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FindingRecord:
     """A finding of a review. `held`: agreed, disputed, some, alone, unseen; `notes` are the sides of a dispute. `verified`: its line is in
     the change and says what it quotes; `reason` says why not, or what was put right."""
@@ -124,7 +132,7 @@ class CounselRecord:
 
     `turn` and `iteration` are that call, `step` the one whose state it looked at, `messages` how many of the history it saw. `points` are
     what went out; `withheld` says why nothing did, `reminds` of which counsel a line was said again. `running` are the slots that were
-    still at work. `task`: what the panel was asked to do (`moa.panel.tasks`). `material` is what it read beside the conversation, `findings`
+    still at work. Where no model compared the answers, `results` or the answers that were `chosen` (slots; None: all) stand for them. `task`: what the panel was asked to do (`moa.panel.tasks`). `material` is what it read beside the conversation, `findings`
     what came of it where it was a review.
     """
 
@@ -146,6 +154,8 @@ class CounselRecord:
     running: tuple[str, ...] = ()
     rung: str | None = None
     analysis: Mapping[str, Any] | None = None
+    chosen: tuple[str, ...] | None = None
+    results: tuple[ResultRecord, ...] = ()
     guidance: str | None = None
     withheld: str | None = None
     points: tuple[str, ...] = ()
@@ -181,9 +191,19 @@ class CounselRecord:
         plain: dict[str, Any] = to_plain(self)
         if self.material is None and not self.findings:  # only a review has them
             del plain["material"], plain["findings"]
+        # Only some methods of aggregation choose, or make lines of their own.
+        if self.chosen is None:
+            del plain["chosen"]
+        if not self.results:
+            del plain["results"]
         return plain
 
     @property
     def speakers(self) -> tuple[MemberRecord, ...]:
         """The answers that had something to add."""
         return tuple(member for member in self.members if not member.silent)
+
+    @property
+    def chosen_answers(self) -> tuple[MemberRecord, ...]:
+        """The answers that stand for the panel: those that were chosen, or all that had something to add."""
+        return tuple(member for member in self.speakers if self.chosen is None or member.slot in self.chosen)

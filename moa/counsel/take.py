@@ -14,7 +14,7 @@ from agent.llm.accounting import Cap
 from agent.llm.money import Total
 from agent.llm.request import ModelRef, Request
 from agent.text.numbers import plural
-from moa.aggregate.methods import METHODS, Method
+from moa.aggregate.methods import METHODS, Method, output_mode, raw
 from moa.counsel.analyst import Analyst
 from moa.counsel.cadence import Decision
 from moa.counsel.counsel import Counsel
@@ -305,8 +305,7 @@ class Council:
     async def _aggregate(self, counsel: Counsel, emit: Emit) -> None:
         if (settle := self._method.settle) is not None:
             # One speaker's answer goes out as it is, whatever the method: there is nothing to count.
-            settle = settle if len(counsel.speakers) > 1 else METHODS["raw"].settle or settle
-            counsel.aggregation = settle(counsel.speakers)
+            counsel.aggregation = (settle if len(counsel.speakers) > 1 else raw)(counsel.speakers)
         else:
             counsel.aggregation = await self._analyst.run(counsel, emit, self._say)
             if counsel.aggregation.calls:
@@ -346,9 +345,7 @@ class Council:
             self._say("warning", "counsel_degraded", text, emit)
         found = counsel.aggregation
         if found is not None and found.error is not None:
-            from moa.aggregate.result import OUTPUT_MODES
-
-            text = f"the aggregator failed ({found.error[0]}); output mode: {OUTPUT_MODES[found.rung]}"
+            text = f"the aggregator failed ({found.error[0]}); output mode: {output_mode(found.rung)}"
             self._say("warning", "aggregator_failed", text, emit)
         for warning in counsel.warnings:
             if warning in self._known:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from agent.llm.money import show_cost
 from agent.plugin import RecordLine
 from agent.text.numbers import span
+from moa.aggregate.methods import came_by
 from moa.counsel.cadence import WITHHELD
 from moa.counsel.standing import standings
 from moa.panel.quoting import flat
@@ -64,10 +65,8 @@ def _outcome(record: CounselRecord, silent: Sequence[str]) -> list[str]:
             parts.append("by the fallback aggregator")
     elif problem is not None:
         parts.append(f"not compared ({problem.kind.replace('_', ' ')})")
-    elif record.rung == "vote":
-        parts.append("counted by vote")
     elif len(record.speakers) > 1:
-        parts.append("not compared")
+        parts.append(_told(record))
     if silent:
         parts.append(f"{', '.join(silent)} silent")
     if record.severity in ("concern", "blocker"):
@@ -77,6 +76,13 @@ def _outcome(record: CounselRecord, silent: Sequence[str]) -> list[str]:
     elif record.reminds:
         parts.append("reminded of an earlier blocker")
     return parts
+
+
+def _told(record: CounselRecord) -> str:
+    """What a method without a model did, and whose answers it took."""
+    method = came_by(record.rung)
+    taken = [each.name for each in standings(record) if each.slot in (record.chosen or ())]
+    return (method.told or method.mode) + (f": {', '.join(taken)}" if taken else "")
 
 
 def points(analysis: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from agent.llm.money import show_cost
 from agent.text.numbers import span
 from agent.views import Mark, StackView, TableView, TabsView, TreeView, View
-from moa.aggregate.result import OUTPUT_MODES
+from moa.aggregate.methods import output_mode
 from moa.counsel.cadence import WITHHELD
 from moa.counsel.holding import AGREED, ALONE, DISPUTED, NEXT, NONE, SOME, Checks, matrix, sides
 from moa.counsel.record import CounselRecord
@@ -31,8 +31,9 @@ def counsel_view(data: Mapping[str, Any], *, number: int | None = None, of: int 
     record = CounselRecord.read(data)
     analysis = _analysis_of(record)
     title = f"{number} of {of} · {line_of(record).line}" if number else ""
-    table, members = matrix(record, analysis, title=title), members_tree(record)
-    tabs: list[tuple[str, View]] = [("Members", StackView(views=(table, members)))]
+    table, members, made = matrix(record, analysis, title=title), members_tree(record), results_tree(record)
+    heads = (table,) if made is None else (table, made)
+    tabs: list[tuple[str, View]] = [("Members", StackView(views=(*heads, members)))]
     if record.task == "review":
         from moa.counsel.findings_view import tree
 
@@ -54,9 +55,15 @@ def _analysis_of(record: CounselRecord) -> Analysis | None:
 
 
 def said_tree(record: CounselRecord) -> TreeView | None:
-    """Every point with what was quoted for it; None where nobody compared the answers."""
+    """Every point with what was quoted for it, or what a method without a model made of the answers; None where they stand as they are."""
     analysis = _analysis_of(record)
-    return None if analysis is None else _points(record, analysis)
+    return results_tree(record) if analysis is None else _points(record, analysis)
+
+
+def results_tree(record: CounselRecord) -> TreeView | None:
+    """What a method without a model made of the answers; None where it made nothing of its own."""
+    made = tuple(TreeView(label=each.text) for each in record.results)
+    return TreeView(label=(output_mode(record.rung) or "").capitalize(), children=made) if made else None
 
 
 # Points
@@ -155,6 +162,7 @@ def _member(each: Standing, record: CounselRecord) -> TreeView:
 
 def _facts(member: MemberRecord, record: CounselRecord) -> list[str]:
     facts = [member.grade] if member.grade in ("note", "concern", "blocker") and member.named else []
+    facts += ["chosen"] if member.slot in (record.chosen or ()) else []
     facts += [f"asked before step {member.step}"] if member.step != record.step else []
     requested, served = member.model_requested, member.model_served
     if served and requested and not requested.endswith(served):
@@ -241,7 +249,7 @@ def _about(record: CounselRecord) -> Iterable[tuple[str, str]]:
         ("taken because", record.reason or record.trigger),
         ("sent with", f"call {record.iteration}, taken before call {record.step}" if record.guidance else "no call"),
         ("severity", record.severity),
-        ("output mode", OUTPUT_MODES.get(record.rung or "", record.rung)),
+        ("output mode", output_mode(record.rung)),
         ("order (seed)", record.seed),
         ("saved", receipt.get("saved_usd")),
     ]

@@ -13,16 +13,13 @@ from agent.llm.money import show_cost
 from agent.serialize import to_plain
 from agent.text.numbers import span
 from agent.views import Mark, StackView, TableView, TreeView, View
-from moa.counsel.points import Point, likeness, of_analysis
-from moa.panel.quoting import flat
+from moa.counsel.points import Point, likeness, of_record
 
 if TYPE_CHECKING:
-    from moa.counsel.record import CounselRecord
     from moa.replay.runs import Run
 
 LEAST = 0.5
 """So large a share of their words two points have in common that say the same."""
-ANSWERS = "Answers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +60,7 @@ class Difference:
 
 def compare(a: Run, b: Run) -> Difference:
     """Hold two runs against each other, best matches first."""
-    first, second = points_of(a.record), points_of(b.record)
+    first, second = of_record(a.record), of_record(b.record)
     pairs = sorted(
         (
             (-likeness(one.claim, other.claim), at, against)
@@ -94,15 +91,6 @@ def compare(a: Run, b: Run) -> Difference:
     )
 
 
-def points_of(record: CounselRecord) -> list[Point]:
-    """The points of a kept counsel; its answers where nobody compared them."""
-    if record.analysis is not None:
-        from moa.aggregate.analysis import from_record
-
-        return list(of_analysis(from_record(record.analysis)))
-    return [Point(ANSWERS, "", flat(each.text, 240), flat(each.text, 240), each.slot) for each in record.speakers]
-
-
 def _about(run: Run) -> dict[str, Any]:
     record = run.record
     aggregator = record.aggregator
@@ -126,7 +114,7 @@ def view(found: Difference) -> View:
         ("members", *(", ".join(f"{one['slot']} {_short(one['model'])}" for one in each["members"]) for each in both)),
         ("aggregator", *(_short(each["aggregator"]) if each["aggregator"] else "none" for each in both)),
         ("severity", *(each["severity"] or "nothing" for each in both)),
-        ("points", str(len(points_of(found.a.record))), str(len(points_of(found.b.record)))),
+        ("points", str(len(of_record(found.a.record))), str(len(of_record(found.b.record)))),
         ("cost", *(show_cost(each["cost"]["usd"], each["cost"]["lower_bound"]) for each in both)),
         ("time", *(span(each["duration_s"], exact=True) for each in both)),
     ]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from agent.errors import StateError, UsageError
 from agent.files import text_file
 from agent.text.nearest import nearest
+from moa.aggregate.methods import METHODS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -142,7 +143,7 @@ def text_of(name: str, *, config_dir: Path, project_dir: Path | None = None) -> 
 NEW = """\
 description = "{name}: three cheap members, compared by the cheapest"
 cadence = "iteration"        # iteration | turn | every:N | signal
-aggregate = "analysis"       # analysis | raw | vote
+aggregate = "analysis"       # {methods}
 severity = "note"            # from where on guidance is sent: note | concern | blocker
 guidance_tokens = 8_000      # of it in force at once; 0: no bound
 
@@ -167,7 +168,7 @@ turn_tokens = 400_000        # with a cap in tokens, models whose price nobody k
 
 def new(name: str, *, config_dir: Path) -> Path:
     """Write a commented beginning of a preset into the user's folder. Raises UsageError where the name is taken or can't be used."""
-    return create(name, NEW.format(name=name), config_dir=config_dir)
+    return create(name, NEW.format(name=name, methods=" | ".join(METHODS)), config_dir=config_dir)
 
 
 def copy(name: str, target: str, *, config_dir: Path, project_dir: Path | None = None) -> Path:

@@ -28,7 +28,7 @@ from agent.ledger.book import Ledger
 from agent.llm.accounting import CallContext
 from agent.llm.models.endpoint import Endpoint
 from agent.llm.request import ModelRef
-from moa.aggregate.result import raw
+from moa.aggregate.methods import raw
 from moa.counsel.cadence import Decision
 from moa.counsel.counsel import Counsel
 from moa.counsel.take import Council

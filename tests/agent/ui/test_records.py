@@ -10,13 +10,16 @@ from pathlib import Path
 import pytest
 
 import agent.ui
+from agent.admin import sessions
 from agent.approval.approval import UserAnswer
 from agent.build import build
+from agent.config.config import load_config
 from agent.events import Record, TurnStarted
 from agent.hooks import ask_all
 from agent.host import Options
 from agent.llm.messages import assistant, user
 from agent.records import told_in_place, view_of
+from agent.session.export import export, parse_format
 from agent.session.session import Session
 from agent.session.tree import PlacedRecord
 from agent.ui.line.paint import Paint
@@ -79,6 +82,29 @@ def test_headless_and_line_mode_print_its_line() -> None:
     coloured: list[str] = []
     Printer(Paint(colour=True), coloured.append).apply(dataclasses.replace(SEAL, level="failed"))
     assert coloured == ["\x1b[31m◆ sealed in red wax\x1b[0m"]
+
+
+def test_session_show_and_exports_tell_its_line(tmp_path: Path) -> None:
+    session = Session.create(tmp_path / "sessions")
+    session.add(user("seal it"), turn="t1")
+    session.add_record(dataclasses.replace(SEAL, line="sealed in *red* <wax>"), turn="t1", iteration=1)
+    session.add(assistant("done"))
+    for form, said in (
+        ("md", r"◆ sealed in \*red\* \<wax\>"),
+        ("html", "◆ sealed in *red* &lt;wax&gt;"),
+        ("json", '"wax": "red"'),
+    ):
+        document = export(session, parse_format(form))
+        assert document.index("seal it") < document.index(said), (form, document)
+    config = load_config(env={"MOA_STATE_DIR": str(tmp_path)})
+    report = sessions.session(config, session.id)
+    assert render(report.view).splitlines()[-4:] == [
+        "    seal it",
+        "  ◆ sealed in *red* <wax>",
+        "  assistant",
+        "    done",
+    ]
+    assert report.data["records"][0]["kind"] == "seal"
 
 
 @pytest.mark.usefixtures("notary")

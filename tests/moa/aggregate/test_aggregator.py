@@ -24,7 +24,8 @@ from agent.llm.structured import MODES
 from agent.llm.tokens import SAFETY, estimate_tokens, prompt_bound
 from moa.aggregate.aggregator import AggregatorSpec, aggregate
 from moa.aggregate.comparer import brief
-from moa.aggregate.result import Aggregation, raw, vote
+from moa.aggregate.methods import raw, vote
+from moa.aggregate.result import Aggregation
 from moa.panel.briefing import Rendering, render
 from moa.panel.names import display_names, family
 from moa.panel.outcome import Answer

@@ -14,7 +14,8 @@ from agent.llm.request import ModelRef
 from agent.llm.tokens import estimate_tokens
 from agent.session.sent import CLOSE, OPEN
 from moa.aggregate.analysis import Analysis, Contradiction, EvidenceCheck, PartialCoverage, Stance, UniqueInsight
-from moa.aggregate.result import Aggregation, raw, vote
+from moa.aggregate.methods import raw, vote
+from moa.aggregate.result import Aggregation
 from moa.counsel import points
 from moa.counsel.cadence import Decision
 from moa.counsel.counsel import Counsel

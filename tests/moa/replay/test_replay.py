@@ -12,6 +12,7 @@ from agent.errors import UsageError
 from agent.ledger.book import Ledger
 from moa.cli import replays
 from moa.cli.options import parse
+from moa.counsel import points
 from moa.counsel.record import CounselRecord
 from moa.replay import comparing, runs
 from tests.moa.test_fuse import PRESET, bench
@@ -122,4 +123,4 @@ def test_raw_answers_are_compared_member_by_member() -> None:
     record = CounselRecord.read(
         {"members": [{"slot": "1", "text": "a b c"}, {"slot": "2", "text": "d", "grade": "nothing"}]}
     )
-    assert [point.slot for point in comparing.points_of(record)] == ["1"]
+    assert [point.slot for point in points.of_record(record)] == ["1"]
