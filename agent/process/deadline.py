@@ -14,6 +14,9 @@ ENDING = tuple(number for number in signal.Signals if number.name in ("SIGINT", 
 ORDER_S = 5.0
 """Seconds that an end in order may take. It takes about one: children get 0.8, a socket is closed at once."""
 
+LAST_S = 2.0
+"""Seconds for killing the children, and as many for the last words. Either can hang: on a process that can't be looked at, a full pipe."""
+
 
 def heard() -> tuple[signal.Signals, ...]:
     """Those of `ENDING` that are to be heard: all, but a hang-up that is ignored already (nohup) stays ignored."""
@@ -47,11 +50,23 @@ class Deadline:
 
     def _wait(self) -> None:
         self._now.wait(self._seconds)
-        kill_children()
         try:
-            self._last_words()
+            _at_most(LAST_S, kill_children)
+            _at_most(LAST_S, self._last_words)
         finally:
             os._exit(self.code)
+
+
+def _at_most(seconds: float, work: Callable[[], None]) -> None:
+    """Do it in a thread that is left behind where it takes longer; what it raises changes nothing."""
+
+    def try_it() -> None:
+        with contextlib.suppress(Exception):
+            work()
+
+    thread = threading.Thread(target=try_it, daemon=True)
+    thread.start()
+    thread.join(seconds)
 
 
 def listen(end: Callable[[], None], deadline: Deadline) -> None:
