@@ -275,11 +275,14 @@ def _send(subject: Subject, how: str) -> None:
 
 def _object_problems(subject: Subject, moment: str) -> list[str]:
     found = subject.objects()
-    if moment == "start" and subject.process.returncode in (-1, -2, -3, -15) and not found:
-        return []  # before Python came to our first line
+    # Before Python came to our first line. Ctrl+C while it looks for its packages is exit code 1, and says where Python was.
+    early = (-1, -2, -3, -15, 1) if b"KeyboardInterrupt" in subject.drawn else (-1, -2, -3, -15)
+    if moment == "start" and subject.process.returncode in early and not found:
+        return []
     if len(found) != 1 or not isinstance(found[0], dict):
         return [
             f"standard output has {len(found)} objects and not one: {str(found)[:300]} ({subject.process.returncode})"
+            f" {subject.drawn[-300:]!r}"
         ]
     if found[0]["status"] != "interrupted" or subject.process.returncode != 130:
         return [f"it ended as {found[0]['status']} with exit code {subject.process.returncode}"]
