@@ -7,9 +7,7 @@ caps. Nothing is printed, and no signal is handled.
 from __future__ import annotations
 
 import asyncio
-import itertools
 import os
-import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -20,9 +18,8 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 from agent.approval.approval import ApprovalRequest, Mode, UserAnswer
 from agent.errors import UsageError
 from agent.events import AgentEvent, Cost, ErrorInfo, Record, TurnFinished, TurnStatus
-from agent.llm.accounting import CallContext
 from agent.llm.messages import user
-from agent.llm.request import Effort, ModelRef
+from agent.llm.request import Effort
 from agent.llm.stream import Usage
 from agent.process import depth
 
@@ -45,6 +42,7 @@ class PanelAnswer:
     `answers` are what its members said, `failures` who gave nothing and why. `analysis` compares the answers; None where one member alone
     answered, where the preset compares nothing (`raw`), or where comparing failed. `text` is the whole for people: the analysis, else the answers.
     `cost.usd` is in US dollars; a lower bound where a part of it is unknown. Seconds.
+    `run` is its name for `moa replay`; None where it could not be kept (then a warning says why).
     """
 
     text: str
@@ -54,6 +52,7 @@ class PanelAnswer:
     warnings: tuple[str, ...]
     cost: Cost
     duration_s: float
+    run: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +124,6 @@ class Panel:
         self._budget_usd = budget_usd
         self._env = os.environ if env is None else env
         self._host: Host | None = None
-        self._count = itertools.count(1)
 
     async def __aenter__(self) -> Self:
         """Read the settings. Raises UsageError where they are wrong, or the preset can't be asked here (a missing key, say), StateError."""
@@ -180,29 +178,15 @@ class Panel:
         return self._host, plugin
 
     async def _take(self, text: str, emit: Callable[[AgentEvent], None]) -> PanelAnswer:
-        from moa.counsel.cadence import Decision
+        from moa import alone
         from moa.counsel.take import Council
         from moa.panel.tasks import ANSWER
 
         host, plugin = self._opened()
         preset = plugin.load(self._preset or plugin.armed or plugin.settings.preset)
-        agent = host.agent
-        council = Council(preset, agent.client, run_member=plugin.host.run_member)
-        turn = f"library-{next(self._count)}-{secrets.token_hex(3)}"
-        account = CallContext("main", session=agent.session.id, run=agent.run, turn=turn, iteration=1, caps=agent.caps)
-        try:
-            counsel = await council.take(
-                [user(text)],
-                main=ModelRef.parse(preset.main) if preset.main and ":" in preset.main else agent.model,
-                context=account,
-                decision=Decision(True, "consult", "asked by a program"),
-                emit=emit,
-                tools=preset.tools_at != "never",
-                task=ANSWER,
-            )
-        finally:
-            await council.close()
-        return _answer(counsel)
+        council = Council(preset, host.agent.client, run_member=plugin.host.run_member)
+        taken = await alone.take(host, council, [user(text)], reason="asked by a program", emit=emit, task=ANSWER)
+        return _answer(taken.counsel, taken.run)
 
 
 class Agent:
@@ -310,7 +294,7 @@ class _Approver:
         return await self.decide(request)
 
 
-def _answer(counsel: Counsel) -> PanelAnswer:
+def _answer(counsel: Counsel, run: str | None) -> PanelAnswer:
     from moa.counsel.guidance import whole
 
     found = counsel.aggregation
@@ -322,5 +306,5 @@ def _answer(counsel: Counsel) -> PanelAnswer:
     text = (whole(counsel, turn=1) if analysis is not None else None) or said
     cost = Cost(usd=counsel.cost.usd, lower_bound=counsel.cost.lower_bound)
     return PanelAnswer(
-        text, counsel.answers, counsel.failures, analysis, tuple(counsel.warnings), cost, counsel.duration_s
+        text, counsel.answers, counsel.failures, analysis, tuple(counsel.warnings), cost, counsel.duration_s, run
     )

@@ -63,7 +63,7 @@ def _kind(command: list[str], action: argparse.Action) -> str | None:
     if action.dest == "session" or (command[:1] == ["session"] and action.dest == "id"):
         return "sessions"
     if command[:1] in (["replay"], ["diff"]) and action.dest in ("run", "a", "b"):
-        return "sessions"
+        return "counsels"
     if command[:1] == ["bench"] and (action.dest in ("id", "resume")):
         return "runs"
     if command == ["models", "fetch"] and action.dest == "name":
@@ -88,6 +88,12 @@ def _sessions(config: Config) -> Iterable[str]:
     from agent.session.index import files
 
     return sorted((path.stem for path in files(config.paths.sessions)), reverse=True)
+
+
+def _counsels(config: Config) -> Iterable[str]:
+    from moa.replay.runs import kept_alone
+
+    return [*_sessions(config), *kept_alone(config)]
 
 
 def _models(config: Config) -> Iterable[str]:
@@ -125,6 +131,7 @@ def _fetchable(_config: Config) -> Iterable[str]:
 KINDS: Mapping[str, Callable[[Config], Iterable[str]]] = {
     "presets": _presets,
     "sessions": _sessions,
+    "counsels": _counsels,
     "models": _models,
     "servers": _servers,
     "runs": _runs,

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import os
-import secrets
 from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agent.errors import UsageError
 from agent.events import Notice, SideFinished, SideStarted
-from agent.llm.accounting import CallContext
 from agent.llm.messages import user
 from agent.process import depth
-from moa.counsel.cadence import Decision
+from moa import alone
 from moa.counsel.guidance import whole
 from moa.counsel.take import Council
 from moa.panel import prompts
@@ -49,7 +46,6 @@ class Consulting:
         self._cwd = cwd
         self._env = env
         self._host: Host | None = None
-        self._count = itertools.count(1)
         self._works: set[asyncio.Task[Any]] = set()
 
     def begin(self, work: Coroutine[Any, Any, Consulted]) -> asyncio.Task[Consulted]:
@@ -84,12 +80,15 @@ class Consulting:
         plugin.check(chosen)
         if host.model_error is not None and chosen.main is None:
             raise host.model_error
-        council = Council(chosen, host.agent.client, run_member=plugin.host.run_member)
-        try:
-            counsel = await self._take(host, council, question, context, progress)
-        finally:
-            await council.close()
-        return _told(counsel)
+        taken = await alone.take(
+            host,
+            Council(chosen, host.agent.client, run_member=plugin.host.run_member),
+            [user(context or question)],
+            reason="asked over MCP",
+            emit=_Signs(chosen, progress),
+            question=question,
+        )
+        return _told(taken.counsel, taken.run)
 
     def presets(self) -> list[dict[str, Any]]:
         """The presets there are, who sits on them, and whether they can be asked here."""
@@ -132,35 +131,6 @@ class Consulting:
         plugin: Any = self._host.plugins[0]
         return self._host, plugin
 
-    async def _take(
-        self, host: Host, council: Council, question: str, context: str | None, progress: Progress
-    ) -> Counsel:
-        agent, number, preset = host.agent, next(self._count), council.preset
-        account = CallContext(
-            "main",
-            session=agent.session.id,
-            run=agent.run,
-            turn=f"mcp-{number}-{secrets.token_hex(3)}",
-            iteration=1,
-            caps=agent.caps,
-        )
-        main = _main(host, preset)
-        return await council.take(
-            [user(context or question)],
-            main=main,
-            context=account,
-            decision=Decision(True, "consult", "asked over MCP"),
-            emit=_Signs(preset, progress),
-            question=question,
-            tools=preset.tools_at != "never",
-        )
-
-
-def _main(host: Host, preset: Preset) -> Any:
-    from agent.llm.request import ModelRef
-
-    return ModelRef.parse(preset.main) if preset.main and ":" in preset.main else host.agent.model
-
 
 def _check(question: str, context: str | None) -> None:
     if not question.strip():
@@ -193,11 +163,12 @@ class _Signs:
         self._progress(self._done, max(self._total, self._done), words)
 
 
-def _told(counsel: Counsel) -> Consulted:
+def _told(counsel: Counsel, run: str | None) -> Consulted:
     failed = [{"member": each.slot, "kind": each.kind} for each in counsel.failures]
     cost = {"usd": counsel.cost.usd, "lower_bound": counsel.cost.lower_bound}
     analysis = counsel.aggregation.analysis if counsel.aggregation is not None else None
     facts: dict[str, Any] = {
+        "run": run,
         "preset": counsel.preset,
         "severity": counsel.grade,
         "answered": [each.slot for each in counsel.answers],

@@ -12,13 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 from agent.errors import UsageError
 from agent.files.own_files import make_folder, write_atomically
+from agent.session.index import files
 from agent.session.session import Session
 from agent.text import foreign_json
 from agent.text.numbers import plural
+from moa.alone import FOLDER
 from moa.counsel.counsel import KIND, REPLAYED
 from moa.counsel.record import CounselRecord
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from agent.config.config import Config
     from agent.llm.messages import Message
 
@@ -48,7 +52,7 @@ def find(config: Config, name: str) -> Run:
     if _REPLAY.fullmatch(name):
         return _replayed(config, name)
     session, number, counsel = _parts(name)
-    opened = Session.open(config.paths.sessions, session, redact=config.redact)
+    opened = Session.open(_folder(config, session), session, redact=config.redact)
     kept = [each for each in opened.records_kept(KIND) if each.record.data.get("trigger") != REPLAYED]
     if not kept:
         raise UsageError(f"no counsel was taken in {session}", remedy=f"RUN is {HOW}", kind="unknown_run")
@@ -68,6 +72,18 @@ def find(config: Config, name: str) -> Run:
         chosen = kept[number - 1]
     data = dict(chosen.record.data)
     return Run(str(data.get("id") or name), opened.id, data, opened.history_at(chosen.head))
+
+
+def kept_alone(config: Config) -> list[str]:
+    """The counsels that belong to no conversation: of programs and of other agents; the latest first."""
+    return sorted((path.stem for path in files(config.paths.state / FOLDER)), reverse=True)
+
+
+def _folder(config: Config, session: str) -> Path:
+    """Where a conversation is: with the others, or by itself."""
+    begun = any(path.stem.startswith(session) for path in files(config.paths.sessions))
+    alone = session and any(name.startswith(session) for name in kept_alone(config))
+    return config.paths.state / FOLDER if alone and not begun else config.paths.sessions
 
 
 def keep(config: Config, run: Run, data: dict[str, Any], changed: Sequence[str]) -> str:
@@ -97,6 +113,8 @@ def _parts(name: str) -> tuple[str, int | None, bool]:
     if ":" in name:
         return name.partition(":")[0], None, True
     session, slash, number = name.partition("/")
+    if "/" in number:  # a server's turns are named with a slash
+        return session, None, True
     if not slash:
         return session, None, False
     if not (number.isascii() and number.isdecimal() and len(number) < 7):

@@ -76,6 +76,8 @@ def test_the_official_client_lists_and_calls_every_tool(panel: Program, endpoint
             assert "panel (default)" in listed.content[0].text
             spent = await server.call_tool("activity", {"since": "2h"})
             assert spent.structured_content["count"] == 3
+        done = panel("replay", facts["run"], "--aggregator", "fake:judge", "--json")
+        assert done.code == 0 and POINT in done.out, done.err
 
     asyncio.run(run())
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import moa
 from agent.errors import UsageError
 from agent.ledger.book import Ledger
+from agent.session.index import files
 from moa.cli import replays
 from moa.cli.options import parse
 from moa.counsel import points
@@ -82,6 +85,35 @@ def test_a_counsel_is_judged_anew_without_its_panel(tmp_path: Path, monkeypatch:
     assert compared["a"]["aggregator"] == "judge" and compared["b"]["cost"]["usd"] == pytest.approx(0.016 + 0.004)
     calls = Ledger(tmp_path / "state" / "ledger.db").calls(session=name)
     assert sum(call.purpose == "aggregator" for call in calls) == 4
+
+
+def test_what_programs_asked_is_judged_anew_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two at once, and one that is stopped: the library and `moa mcp serve` keep them in one way (`moa.alone`)."""
+    with ScriptedEndpoint(Script(models=MODELS | {"stuck": Behaviour(steps=(Say(shape="hang"),))})) as endpoint:
+        chat = counselled(tmp_path, endpoint, monkeypatch)
+        (tmp_path / "config" / "presets" / "slow.toml").write_text(PRESET.replace("fake:two", "fake:stuck"))
+
+        async def ask() -> list[moa.PanelAnswer]:
+            async with moa.Panel("p", env=chat.env) as panel:
+                found = await asyncio.gather(*(panel.ask(f"What of {it}?", context="It rains.") for it in "ab"))
+            async with moa.Panel("slow", env=chat.env) as panel, panel.ask("And this?"):
+                await asyncio.to_thread(endpoint.wait_for, lambda: endpoint.calls("stuck"))
+            return found
+
+        answers = asyncio.run(ask())
+        before = len(endpoint.calls("one"))
+        for it, answer in zip("ab", answers, strict=True):
+            assert answer.run is not None and not answer.warnings
+            found = replay(answer.run, "--aggregator", "fake:judge")
+            asked = json.dumps(endpoint.calls("judge")[-1].body)
+            assert f"What of {it}?" in asked and "It rains." in asked and found["counsel"]["analysis"]
+        assert len(endpoint.calls("one")) == before
+    config = chat.chat.host.config
+    assert not list(files(config.paths.sessions))  # `moa -c` goes on with none of them
+    kept = [runs.find(config, name).record for name in runs.kept_alone(config)]
+    assert sorted(each.warnings for each in kept)[1:] == [(), ("stopped before its end",)], kept
+    with pytest.raises(UsageError, match="matches 2 sessions"):
+        runs.find(config, str(answers[0].run).rpartition("-")[0])
 
 
 WRONG = (

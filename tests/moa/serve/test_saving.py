@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
+from agent.config.config import load_config
 from agent.llm.accounting import CallContext
 from agent.llm.request import ModelRef
 from agent.session.session import Session
 from moa.counsel import restore
 from moa.counsel.counsel import KIND
+from moa.replay.runs import find
 from moa.store.reading import read
 from tests.support.endpoint import ScriptedEndpoint
 from tests.support.script import ANALYSIS, Behaviour, Say, Script
@@ -65,6 +67,8 @@ def test_counsels_of_a_branching_conversation_can_be_judged_anew(tmp_path: Path)
         main=ModelRef("chat", "m"),
     )
     assert [answer.slot for answer in counsel.answers] == ["1", "2", "3"] and counsel.messages == 3
+    config = load_config(env={f"MOA_{it}_DIR": str(tmp_path / it.lower()) for it in ("CONFIG", "STATE", "CACHE")})
+    assert [message.text for message in find(config, records[1]["id"]).history] == ["Look.", "Done.", "And a?"]
     (kept,) = Session.open(tmp_path / "state" / "sessions", *names[3]).records(KIND)
     assert (kept["trigger"], kept["answered"]) == ("fuse", 3)
 
