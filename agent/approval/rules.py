@@ -159,7 +159,12 @@ def _suggest_command(command: str, cwd: Path) -> str:
             pattern = " ".join((start, *given, PATHS))
             if options.issuperset(given) and _covers_command(pattern, command, cwd):
                 return pattern
-    literal = command.replace("*", "\\*")
+    return exactly(command)
+
+
+def exactly(command: str) -> str:
+    """The pattern that covers this command and no other."""
+    literal = command.strip().replace("*", "\\*")
     return f"{literal.removesuffix(PATHS)}\\{PATHS}" if literal.endswith(f" {PATHS}") else literal
 
 

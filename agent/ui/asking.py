@@ -6,6 +6,7 @@ from typing import Literal
 
 from agent.approval.approval import ApprovalRequest, UserAnswer
 from agent.approval.question import arguments
+from agent.approval.rules import exactly
 from agent.text.cleaning import visible
 from agent.text.numbers import plural
 
@@ -40,6 +41,25 @@ def too_long(request: ApprovalRequest) -> bool:
     if request.diff:
         return request.diff.count("\n") > MOST_LINES
     return any(len(text) > MOST_CHARS for _, text in arguments(request))
+
+
+def heading(request: ApprovalRequest) -> str:
+    """The title, without the text that stands in full below it."""
+    name = request.call.name
+    title = visible(request.title or name)
+    said = title.removeprefix(f"{name} ").removesuffix("…")
+    if said in ("", title) or request.diff:
+        return title
+    below = (" ".join(text.split()) for _, text in arguments(request))
+    return name if any(text.startswith(said) for text in below) else title
+
+
+def allowed(request: ApprovalRequest, rule: str | None = None) -> str:
+    """What "session" and "always" would allow. A rule on this very command is said so, because the command stands above."""
+    shown = visible(rule or request.rule)
+    if any(shown == f"{request.call.name}({exactly(text)})" for _, text in arguments(request)):
+        return "exactly this command"
+    return shown
 
 
 def read_answer(line: str, request: ApprovalRequest) -> UserAnswer | None:

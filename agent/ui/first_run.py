@@ -44,6 +44,8 @@ class Face(Protocol):
 
     stop_key: str
     """What stops a download."""
+    again: str
+    """What tries a line again that stands there already."""
 
     async def choose(self, title: str, text: str, items: Sequence[Choice], *, filter: bool = False) -> str | None:
         """The id of one of them; `filter`: there may be many, and the user may know the name."""
@@ -52,7 +54,7 @@ class Face(Protocol):
     async def line(
         self, title: str, text: str, *, value: str = "", placeholder: str = "", password: bool = False
     ) -> str | None:
-        """A line of text; a `password` is not shown."""
+        """A line of text, beginning with `value`; a `password` is not shown."""
         ...
 
     async def waiting(self, title: str, text: str) -> None:
@@ -90,6 +92,7 @@ class FirstRun:
         self._missing = missing
         self._look = look or discover
         self._fetching: asyncio.Task[object] | None = None
+        self._untried = False
 
     async def run(self) -> str | None:
         """The model as ENDPOINT:MODEL, already written to config.toml, or None for "later"."""
@@ -144,10 +147,12 @@ class FirstRun:
         return await self._model(endpoint, models)
 
     async def _key(self) -> str | None:
+        key: str | None = ""
         while True:
             key = await self._face.line(
                 "Paste a key",
                 f"It is checked with its provider and then kept in {self.config.paths.keys_file}, for you alone (mode 0600).",
+                value=self._again(key or ""),
                 placeholder="sk-…",
                 password=True,
             )
@@ -161,19 +166,29 @@ class FirstRun:
                     "Whose key is it?", "The key goes to this address and to no other.", items
                 )
             if name is None:
+                self._untried = True
                 continue
             model = await self._try_key(self.config.endpoints[name].with_(api_key=key))
             if model is not None:
                 return model
 
     async def _try_key(self, endpoint: Endpoint) -> str | None:
+        self._untried = False
         try:
             models = await self._check(endpoint)
             await asyncio.to_thread(setup.save_key, self.config, endpoint)
         except Problem as error:
-            self._face.error(*_words(error))
+            message, remedy = _words(error)
+            if isinstance(error, ModelError) and error.retryable:
+                self._untried = True
+                remedy = f"{remedy or 'it may work later'}; {self._face.again}"
+            self._face.error(message, remedy)
             return None
         return await self._model(endpoint, models)
+
+    def _again(self, key: str) -> str:
+        """The key that was given, where nobody has said that it is wrong: the network failed, not the key."""
+        return key if self._untried else ""
 
     async def _url(self) -> str | None:
         typed = ""
@@ -207,10 +222,12 @@ class FirstRun:
         """A server that needs a key."""
         plain = endpoint.base_url.startswith("http://") and not endpoint.is_loopback
         warning = " The connection is not encrypted: anybody on the way can read it." if plain else ""
+        key: str | None = ""
         while True:
             key = await self._face.line(
                 "This server needs a key",
                 f"It goes to {endpoint.base_url} and to no other address.{warning}",
+                value=self._again(key or ""),
                 password=True,
             )
             if key is None:

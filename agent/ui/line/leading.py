@@ -24,6 +24,7 @@ class Leading:
     """A `Face` for one first run. `answer` gives it what was entered; `mark` is what stands before what is typed."""
 
     stop_key = "Ctrl+C"
+    again = "an equals sign (=) tries the same key again"
 
     def __init__(self, terminal: Terminal) -> None:
         self._terminal = terminal
@@ -76,12 +77,13 @@ class Leading:
     async def line(
         self, title: str, text: str, *, value: str = "", placeholder: str = "", password: bool = False
     ) -> str | None:
-        """A line; an empty one is one step back."""
+        """A line; an empty one is one step back, `=` is the `value` that a password has already."""
         example = f", for example {placeholder}" if placeholder and not password else ""
         self._terminal.hide(password)  # first: who reads that it is not shown may type at once
         self._out(text, f"{'It is not shown while you type. ' if password else ''}An empty line goes back{example}.")
         try:
-            return (await self._read("key › " if password else "address › ")).strip() or None
+            typed = (await self._read("key › " if password else "address › ")).strip()
+            return (value if password and typed == "=" else typed) or None
         finally:
             self._terminal.hide(False)
 

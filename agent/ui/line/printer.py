@@ -33,7 +33,7 @@ from agent.session.seen import ToolSeen
 from agent.text.cleaning import visible
 from agent.text.numbers import count, plural, span
 from agent.ui import words
-from agent.ui.asking import MOST_LINES, in_lines
+from agent.ui.asking import MOST_LINES, allowed, heading, in_lines
 from agent.ui.line.blocks import Blocks, at_once
 from agent.ui.line.paint import Paint, Style
 
@@ -210,15 +210,17 @@ class Printer:
 
     def _asked(self, event: Asked) -> None:
         request, paint = event.request, self.paint
+        lines = in_lines(request)
+        title = heading(request) if lines else visible(request.title or request.call.name)
         self._out("")
-        self._out(paint(f"Allow this? {visible(request.title or request.call.name)}", "yellow"))
+        self._out(paint(f"Allow this? {title}", "yellow"))
         if request.diff:
             self._asked_about.add(request.call.id)
             self._out(paint.diff(visible(request.diff), MOST_LINES))
-        elif lines := in_lines(request):
+        elif lines:
             self._out(paint("\n".join(lines), "cyan"))
         self._out(paint("1 once · 2 for this session · 3 always · 4 no (4 because …)", "yellow"))
-        self._out(paint(f"2 and 3 allow: {visible(request.rule)}", "dim"))
+        self._out(paint(f"2 and 3 allow: {allowed(request)}", "dim"))
 
     # The conversation
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from agent.approval.approval import ApprovalRequest, UserAnswer
 from agent.text.cleaning import harmless, visible
-from agent.ui.asking import SILENCE_S, in_full, read_answer, too_long
+from agent.ui.asking import SILENCE_S, allowed, heading, in_full, read_answer, too_long
 
 DEVICE = "/dev/tty"
 
@@ -44,8 +44,9 @@ class TerminalApprover:
 
 
 def _question(request: ApprovalRequest) -> str:
-    lines = ["", f"{request.call.name}: {visible(request.title)}", *in_full(request)]
-    lines.append(f"2 and 3 allow: {visible(request.rule)}")
+    below = in_full(request)
+    lines = ["", f"Allow this? {heading(request) if below else visible(request.title)}", *below]
+    lines.append(f"2 and 3 allow: {allowed(request)}")
     lines.append("1 once · 2 for this session · 3 always · 4 no (4 because …)")
     return harmless("\n".join(lines)) + "\n"
 

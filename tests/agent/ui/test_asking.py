@@ -11,7 +11,7 @@ from agent.chat.events import Asked
 from agent.llm.messages import ToolCallPart
 from agent.text.cleaning import visible
 from agent.tools.shell import Shell
-from agent.ui.asking import MOST_CHARS, MOST_LINES, in_full, in_lines, read_answer, too_long
+from agent.ui.asking import MOST_CHARS, MOST_LINES, allowed, heading, in_full, in_lines, read_answer, too_long
 from agent.ui.line.paint import Paint
 from agent.ui.line.printer import Printer
 
@@ -49,6 +49,21 @@ def test_every_line_of_a_command_is_shown() -> None:
 
 def test_a_command_longer_than_its_title_is_shown_to_the_end() -> None:
     assert "│ echo " + "x" * 500 + "; rm b" in _printed(_request(command="echo " + "x" * 500 + "; rm b"))
+
+
+@pytest.mark.parametrize(
+    ("command", "rule", "title", "allows"),
+    [
+        ("make all", "shell(make all)", "shell", "exactly this command"),
+        ("rm *; ls", "shell(rm \\*; ls)", "shell", "exactly this command"),
+        ("echo " + "x" * 500, "shell(echo *)", "shell", "shell(echo *)"),
+        ("touch a\nrm -rf b", "shell(touch a\nrm -rf b)", "shell", "exactly this command"),
+    ],
+)
+def test_a_command_that_stands_below_is_not_said_again(command: str, rule: str, title: str, allows: str) -> None:
+    request = _request(command=command, timeout_s=9)._replace(rule=rule)
+    assert heading(request) == title and allowed(request) == allows
+    assert allowed(request, "shell(make *)") == "shell(make *)"
 
 
 def test_no_sequence_hides_a_part_of_a_command() -> None:

@@ -23,8 +23,7 @@ from textual.widgets import Input, Static
 from agent.approval.approval import UserAnswer
 from agent.approval.rules import Rule
 from agent.errors import UsageError
-from agent.text.cleaning import visible
-from agent.ui.asking import MOST_CHARS, SILENCE_S, too_long
+from agent.ui.asking import MOST_CHARS, SILENCE_S, allowed, heading, too_long
 from agent.ui.tui.dialogs.asked import what
 from agent.ui.tui.text.blocks import Prose
 from agent.ui.tui.text.cells import one_line
@@ -211,7 +210,7 @@ class ApprovalBar(Widget, can_focus=True):
         request = self._waiting[0].request
         parts: list[tuple[str, str]] = [
             ("Allow this?  ", "bold $text-warning"),
-            (one_line(visible(request.title)), "bold"),
+            (one_line(heading(request)), "bold"),
         ]
         if request.diff:
             added, gone = changed_lines(request.diff)
@@ -223,7 +222,7 @@ class ApprovalBar(Widget, can_focus=True):
     def _show_choices(self) -> None:
         if not self._waiting:
             return
-        rule = one_line(visible(self._rule or self._waiting[0].request.rule))
+        rule = one_line(allowed(self._waiting[0].request, self._rule))
         lines = []
         for index, (text, about) in enumerate(
             (
@@ -247,7 +246,7 @@ class ApprovalBar(Widget, can_focus=True):
         """What would be done scrolls; the answers are always seen."""
         size = self.app.size
         # "Allow this?" stands before the title, figures behind it.
-        columns = cell_len(one_line(visible(self._waiting[0].request.title))) + 36
+        columns = cell_len(one_line(heading(self._waiting[0].request))) + 36
         lines = max(1, min(self._title_lines(), -(-columns // max(1, size.width - MARGIN))))
         self.query_one(".title", Static).styles.max_height = lines
         room = size.height - lines - (9 if size.height >= 18 else 8)  # the answers, and what stands above and below

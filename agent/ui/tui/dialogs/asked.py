@@ -8,7 +8,7 @@ from textual.content import Content
 from agent.approval.approval import ApprovalRequest
 from agent.approval.question import arguments
 from agent.text.cleaning import visible
-from agent.ui.asking import MOST_CHARS, MOST_LINES, unshown
+from agent.ui.asking import MOST_CHARS, MOST_LINES, allowed, heading, unshown
 from agent.ui.tui.text.blocks import Block, clean
 from agent.ui.tui.text.cells import fit, one_line
 from agent.ui.tui.text.diff import diff_blocks
@@ -18,7 +18,7 @@ BAR = Content.styled("│ ", "$text-warning")
 
 def what(request: ApprovalRequest, width: int, *, title_lines: int) -> list[Block]:
     """What would be done, and of title and rule whatever finds no room in their places."""
-    title, rule = visible(request.title), visible(request.rule)
+    title, rule = heading(request), allowed(request)
     blocks = _done(request)
     if cell_len(title) > 0.8 * (title_lines * (width - 8) - 18):  # it is wrapped at words
         blocks.insert(0, Block(Content(clean(title)), first=BAR, rest=BAR))

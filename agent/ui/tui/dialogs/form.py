@@ -13,8 +13,10 @@ from textual.widgets import Input, ProgressBar, Static
 
 from agent.forms import Choice
 from agent.text.cleaning import harmless
-from agent.ui.tui.dialogs.picker import Chooser, Item
+from agent.ui.tui.dialogs.picker import KEYS_LIST, Chooser, Item
 from agent.ui.tui.text.markdown import FAINT
+
+KEYS_LINE = "Enter goes on · Esc goes back"
 
 
 class Form(Vertical):
@@ -27,10 +29,13 @@ class Form(Vertical):
     Form > .error { color: $text-error; height: auto; margin-top: 1; }
     Form > .error.empty { display: none; }
     Form > .question { height: auto; }
+    Form > .keys { color: $text-muted; height: auto; margin-top: 1; }
+    Form > .keys.empty { display: none; }
     Form .line, Form .line:focus { border: none; height: 1; padding: 0 1; background: $boost; }
     """
 
     stop_key = "Esc"
+    again = "Enter tries the same key again"
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,22 +47,23 @@ class Form(Vertical):
         yield Static(classes="text", markup=False)
         yield Vertical(classes="question")
         yield Static(classes="error empty", markup=False)
+        yield Static(classes="keys empty", markup=False)
 
     async def choose(self, title: str, text: str, items: Sequence[Choice], *, filter: bool = False) -> str | None:
         """One of several, with a filter where the user may know what to look for; None for back. To be awaited in a worker, as all of these."""
         chooser = Chooser([Item(each.id, each.label, each.note) for each in items], filter=filter)
         await self._show(title, text, chooser)
         chooser.focus_first()
-        return await self._wait()
+        return await self._wait(KEYS_LIST)
 
     async def line(
         self, title: str, text: str, *, value: str = "", placeholder: str = "", password: bool = False
     ) -> str | None:
-        """A line of text, without spaces around it, beginning with `value`; None for back."""
-        entry = Input(value, placeholder=placeholder, password=password, classes="line", select_on_focus=False)
+        """A line of text, without spaces around it, beginning with `value`; None for back. What can't be read is replaced by typing."""
+        entry = Input(value, placeholder=placeholder, password=password, classes="line", select_on_focus=password)
         await self._show(title, text, entry)
         entry.focus()
-        answer = await self._wait()
+        answer = await self._wait(KEYS_LINE)
         return answer.strip() if answer is not None else None
 
     async def waiting(self, title: str, text: str) -> None:
@@ -97,12 +103,16 @@ class Form(Vertical):
         await place.remove_children()
         await place.mount_all(question)
 
-    async def _wait(self) -> str | None:
+    async def _wait(self, keys: str) -> str | None:
+        place = self.query_one(".keys", Static)
+        place.update(keys)
+        place.remove_class("empty")
         self._answer = asyncio.get_running_loop().create_future()
         try:
             return await self._answer
         finally:
             self._answer = None
+            place.add_class("empty")
 
     def _settle(self, answer: str | None) -> None:
         self.query_one(".error", Static).add_class("empty")

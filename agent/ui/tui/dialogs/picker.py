@@ -57,6 +57,9 @@ class Options(OptionList):
         outer.scroll_to_region(Region(0, top, 1, self._heights[row]), animate=False)
 
 
+KEYS_LIST = "↑↓ choose · Enter takes it · Esc not now"
+
+
 class Chooser(Vertical):
     """A filter and a list. Typing narrows, up and down move, Enter chooses: the focus stays in the filter."""
 
@@ -184,6 +187,7 @@ class Picker(ModalScreen[str | None]):
         padding: 1 2; background: $surface; border: round $primary;
     }
     Picker .title { text-style: bold; margin-bottom: 1; }
+    Picker .keys { color: $text-muted; margin-top: 1; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Back")]
 
@@ -199,6 +203,7 @@ class Picker(ModalScreen[str | None]):
         with Vertical():
             yield Static(self._title, classes="title", markup=False)
             yield Chooser(self._items, at=self._at, filter=self._filter)
+            yield Static(KEYS_LIST, classes="keys", markup=False)
 
     def on_mount(self) -> None:
         """The keyboard goes to the filter."""

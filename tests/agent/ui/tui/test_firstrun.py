@@ -183,6 +183,22 @@ def test_a_pasted_key_is_recognised_checked_and_kept(
     assert "endpoints" not in (bench.folder / "config.toml").read_text()
 
 
+def test_a_key_is_not_lost_with_the_network(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(WELL_KNOWN, "groq", WELL_KNOWN["groq"].with_(base_url="http://127.0.0.1:9/v1"))
+
+    async def drive(bench: Bench, pilot: Any) -> None:
+        await bench.choose("key")
+        await bench.type("gsk_mine")
+        await bench.asked()
+        assert "the same key again" in bench.text() and "Enter goes on" in bench.text()
+        await pilot.pause()
+        assert bench.form.query_one(Input).value == "gsk_mine", "Enter tries it again"
+        await pilot.press("x")
+        assert bench.form.query_one(Input).value == "x", "what is pasted now takes its place"
+
+    bench.run(drive)
+
+
 def test_a_key_of_unknown_form_asks_whose_it_is_and_esc_leads_back(bench: Bench) -> None:
     async def drive(bench: Bench, pilot: Any) -> None:
         await bench.choose("key")
