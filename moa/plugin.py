@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from moa.preset.preset import Preset
 
 ARGS_HINT = "[on | off | PRESET | status | ask [@PRESET] PROMPT | show [N] | again | quote [PRESET] | cancel N | go | tool MODE]"
-PRESET_HINT = "[PRESET | new [NAME [MODEL…]] | edit NAME | copy NAME NEW | remove NAME | arm NAME]"
+PRESET_HINT = "[PRESET | new [NAME [MODEL…]] | show | check | edit | remove | arm NAME | copy NAME NEW]"
 BUSY_VERBS = frozenset(("status", "show", "quote", "cancel", "go"))
 """The verbs that look, or steer a panel at work; the others wait for the turn's end."""
 
@@ -77,7 +77,7 @@ class Moa(Armed):
             ),
             Command(
                 name="preset",
-                summary="the presets there are and which can run here; arm, make, edit or remove one",
+                summary="the presets there are and which can run here; arm, make, try, edit or remove one",
                 run=self._preset_command,
                 args_hint=PRESET_HINT,
                 complete=self._complete_preset,

@@ -114,11 +114,6 @@ def _absent(preset: Preset, client: ModelClient) -> list[str]:
     return needed
 
 
-def runs_here(obstacles: tuple[str, ...]) -> str:
-    """The cell that says whether a preset can run, and why not."""
-    return f"no: {'; '.join(obstacles)}" if obstacles else "yes"
-
-
 def models(preset: Preset, main: ModelRef | None) -> tuple[tuple[str, ModelRef], ...]:
     """Every model that counsel may call, as (key in the file, model). With `main` None those named `main` are left out.
 

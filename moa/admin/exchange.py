@@ -34,9 +34,16 @@ async def edit(name: str) -> Report:
 
 
 async def edited(
-    name: str, config_dir: Path, project_dir: Path | None, run_editor: Callable[[Path], Awaitable[None]]
+    name: str,
+    config_dir: Path,
+    project_dir: Path | None,
+    run_editor: Callable[[Path], Awaitable[None]],
+    *,
+    verbs: str = "moa preset",
 ) -> Report:
     """Open a preset of the user's in an editor, and take it over where it can be read; a shipped one is copied first.
+
+    `verbs`: what the commands on presets begin with where this is asked.
 
     Raises UsageError, with the place of what was written, where it can't.
     """
@@ -51,16 +58,14 @@ async def edited(
     try:
         reading.read(text, name=name, path=draft)
     except UsageError as error:
-        remedy = f"{error.remedy}; what you wrote is kept, and `moa preset edit {name}` opens it again"
+        remedy = f"{error.remedy}; what you wrote is kept, and `{verbs} edit {name}` opens it again"
         raise UsageError(error.message, remedy=remedy, kind=error.kind) from None
     draft.unlink()
     if text == before:
         return Report(MarkdownView(text=f"{found.path} is as it was."), {"file": str(found.path), "changed": False})
     store.write(own, text)
     said = f"{own} is saved" + ("" if found.path == own else f"; it comes before the {found.origin} preset")
-    return Report(
-        MarkdownView(text=f"{said}. `moa preset check {name}` tries it."), {"file": str(own), "changed": True}
-    )
+    return Report(MarkdownView(text=f"{said}. `{verbs} check {name}` tries it."), {"file": str(own), "changed": True})
 
 
 async def _run_editor(path: Path, env: Mapping[str, str]) -> None:

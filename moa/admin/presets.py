@@ -10,36 +10,25 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from agent.admin import sessions
 from agent.admin.doctor import Row
 from agent.admin.report import Report
-from agent.llm.money import NANO, show_usd
 from agent.llm.request import ModelRef
 from agent.process.folder import here
 from agent.serialize import to_plain
-from agent.views import MarkdownView, TableView
+from agent.views import MarkdownView
 from moa import preflight
 from moa.admin import exchange
-from moa.aggregate import comparer
-from moa.aggregate.methods import METHODS
-from moa.store import reading, store
+from moa.store import listing, reading, store
 
 if TYPE_CHECKING:
     from agent.config.config import Config
-    from agent.llm.client import ModelClient
-
-
-PROBE_TOKENS = 256
-PROBE_S = 45.0
-"""Seconds that a member has for its tiny question: a program that waits for a login would wait for ever."""
 
 
 def list_all() -> Report:
     """Every preset with its description and whether it can run here, or with what is wrong with it."""
     found = sorted(_examined(), key=lambda each: bool(each.problem or each.obstacles))
-    rows = tuple(
+    view = listing.grouped(
         (
-            each.file.name,
-            each.file.origin,
-            f"can't be used: {each.problem}" if each.problem else preflight.runs_here(each.obstacles),
-            each.description,
+            (f"{each.file.name} can't be used: {each.problem}",) if each.problem else each.obstacles,
+            (each.file.name, each.file.origin, each.description),
         )
         for each in found
     )
@@ -55,7 +44,7 @@ def list_all() -> Report:
         }
         for each in found
     ]
-    return Report(TableView(columns=("preset", "from", "runs here", "description"), rows=rows), {"presets": data})
+    return Report(view, {"presets": data})
 
 
 def examined() -> list[Row]:
@@ -157,87 +146,18 @@ def _made(path: Path, name: str) -> Report:
 async def check(name: str) -> Report:
     """Ask every member and the aggregator one tiny question: what works, how fast, at what price."""
     from agent.client import make_client
+    from moa.admin.probing import probed
 
     config = sessions.configuration()
     found = store.load(name, config_dir=config.paths.config, project_dir=config.trusted_project(here()))
-    preflight.check_tools(found, exchange.member_tools())
     named = found.main or config.single_model
-    main = ModelRef.parse(named) if named else None
     books = sessions.ledger(config)
     client = make_client(config, books)
-    seats = list(preflight.models(found, main))
-    if METHODS[found.aggregate].needs_model and not found.aggregator.model:
-        chosen, _seat = comparer.seat(found, client, main)
-        seats = [(f"{key}, aggregator" if model == chosen else key, model) for key, model in seats]
-    if main is not None:
-        seats.append(("main", main))
     try:
-        probes = await asyncio.gather(*(_probe(client, where, model) for where, model in seats))
+        return await probed(name, found, client, ModelRef.parse(named) if named else None)
     finally:
         await client.aclose()
         books.close()
-    view = TableView(
-        title=f"{name}: {found.source}",
-        columns=("seat", "model", "state", "first token", "cost", "$/M in", "$/M out"),
-        rows=tuple(_row(probe) for probe in probes),
-        align="lllrrrr",
-    )
-    return Report(view, {"preset": name, "probes": list(probes)}, ok=all(probe["ok"] for probe in probes))
-
-
-async def _probe(client: ModelClient, where: str, model: ModelRef) -> dict[str, Any]:
-    from agent.errors import UsageError
-    from agent.llm.accounting import CallContext
-    from agent.llm.errors import EmptyAnswer, ModelError
-    from agent.llm.messages import user
-    from agent.llm.request import Request
-
-    probe: dict[str, Any] = {
-        "seat": where,
-        "model": str(model),
-        "ok": False,
-        "ttft_s": None,
-        "cost_usd": None,
-        "price": None,
-    }
-    ask = Request(model=model, messages=(user("Answer with the word: ready"),), max_tokens=PROBE_TOKENS)
-    try:
-        async with asyncio.timeout(PROBE_S):
-            reply = await client.complete(ask, CallContext("probe"))
-    except TimeoutError:
-        return {**probe, "state": _no_answer(client, model)}
-    except EmptyAnswer:
-        return {**probe, "state": f"answers, but spent {PROBE_TOKENS} tokens without a word: give it more max_tokens"}
-    except (ModelError, UsageError) as error:
-        return {**probe, "state": error.message + (f" ({error.remedy})" if error.remedy else "")}
-    served = reply.model_served or model.model
-    return {
-        **probe,
-        "ok": True,
-        "state": "works" if served == model.model else f"works, served as {served}",
-        "ttft_s": reply.ttft_s,
-        "cost_usd": None if reply.cost_nano is None else reply.cost_nano / NANO,
-        "price": sessions.facts_json(client.facts(model))["price"],
-    }
-
-
-def _no_answer(client: ModelClient, model: ModelRef) -> str:
-    """What to do about a member that says nothing."""
-    told = f"no answer within {PROBE_S:g} s, stopped"
-    if command := client.endpoint(model.endpoint).command:
-        return f"{told}: start {command[0]} once by itself; it may be waiting for you to log in"
-    return f"{told}: is the server busy, or loading a model?"
-
-
-def _row(probe: dict[str, Any]) -> tuple[str, ...]:
-    seat = (probe["seat"], probe["model"], probe["state"])
-    if not probe["ok"]:
-        return (*seat, "", "", "", "")
-    first = "" if probe["ttft_s"] is None else f"{probe['ttft_s']:.2f} s"
-    cost = None if probe["cost_usd"] is None else round(probe["cost_usd"] * NANO)
-    price = probe["price"]
-    rates = ("unknown", "unknown") if price is None else (f"{price['prompt']:g}", f"{price['completion']:g}")
-    return (*seat, first, show_usd(cost), *rates)
 
 
 VERBS = {

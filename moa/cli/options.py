@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -46,6 +47,34 @@ def _no_command(prompt: str) -> None:
         )
 
 
+def _left_over(parser: argparse.ArgumentParser, found: argparse.Namespace, rest: Sequence[str]) -> NoReturn:
+    """Raises UsageError for an option that there is not, for words of a message without quotes, or for one argument too many."""
+    from agent.errors import UsageError
+    from agent.text.nearest import nearest
+
+    how = f"{parser.prog} --help says which there are"
+    options = [word for word in rest if word.startswith("-")]
+    if options:
+        name = options[0].partition("=")[0]
+        near = nearest(name, re.findall(r"--[a-z][\w-]*", parser.format_help()))
+        raise UsageError(f"there is no option {name}", remedy=f"did you mean {near}? {how}" if near else how)
+    if prompt := getattr(found, "prompt", None):
+        if getattr(found, "command", None) is None:
+            _no_command(prompt)
+        message = f'{parser.prog} "{" ".join((prompt, *rest))}"'
+        raise UsageError("a message of several words stands in quotes", remedy=message)
+    raise UsageError(f"{parser.prog} takes no argument {rest[0]!r} here", remedy=f"{parser.prog} --help says how")
+
+
+def _near_choice(message: str) -> str:
+    """A choice like the one that argparse refuses in these words; empty where none is."""
+    from agent.text.nearest import nearest
+
+    refused = re.search(r"invalid choice: '?(.*?)'? \(choose from (.*)\)", message)
+    near = nearest(refused[1], re.findall(r"[\w-]+", refused[2])) if refused else None
+    return f"did you mean {near}?" if near else ""
+
+
 def whole_parser() -> argparse.ArgumentParser:
     """Every command with all its options, for what is made from them: completion, and the test of the docs."""
     return _parser((), every=True)
@@ -60,7 +89,14 @@ def _parser(words: Sequence[str], *, every: bool = False) -> argparse.ArgumentPa
         """Wrong usage is an error like any other: one message, exit code 2, JSON where JSON was asked for."""
 
         def error(self, message: str) -> NoReturn:
-            raise UsageError(message, remedy=f"{self.prog} --help says how")
+            raise UsageError(message, remedy=_near_choice(message) or f"{self.prog} --help says how")
+
+        def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+            """What is left over is told by the parser that has met it, which knows its own options."""
+            found, rest = super().parse_known_args(args, namespace)
+            if rest:
+                _left_over(self, found, rest)
+            return found, rest
 
     description = (
         "A terminal chat agent whose loop can take counsel from a panel of models. Without a command: the chat, with a PROMPT that is sent "

@@ -11,9 +11,8 @@ from agent.admin import sessions
 from agent.commands import CommandContext, Result, Said
 from agent.errors import UsageError
 from agent.forms import EditFile
-from agent.views import MarkdownView, TableView
-from moa import preflight
-from moa.store import store
+from agent.views import MarkdownView
+from moa.store import listing, store
 
 if TYPE_CHECKING:
     from moa.armed import Armed
@@ -44,15 +43,14 @@ def listed(moa: Armed) -> Said:
     """All presets, the armed one marked, and for each whether it can run here."""
     rows = []
     for found, preset, problem in store.read_all(moa.host.config_dir, moa.host.project_dir):
-        here = f"can't be used: {problem}" if preset is None else preflight.runs_here(moa.obstacles(preset))
-        armed = "●" if found.name == moa.armed else ""
-        rows.append((armed, found.name, found.origin, here, preset.description if preset else ""))
-    rows.sort(key=lambda row: row[3] != "yes")
+        obstacles = moa.obstacles(preset) if preset else (f"{found.name} can't be used: {problem}",)
+        armed = "● " if found.name == moa.armed else ""
+        rows.append((obstacles, (f"{armed}{found.name}", found.origin, preset.description if preset else "")))
     note = (
-        "/preset NAME arms one, /moa off disarms it; ● is armed. /preset new makes one from the models at hand; edit, copy and remove "
-        "change them"
+        "/preset NAME arms one, /moa off disarms it; ● is armed. /preset new makes one from the models at hand; show, check, edit, "
+        "copy and remove NAME do what they say"
     )
-    return Said(TableView(columns=("", "preset", "from", "runs here", "description"), rows=tuple(rows), note=note))
+    return Said(listing.grouped(rows, note=note))
 
 
 async def _new(moa: Armed, context: CommandContext, words: list[str]) -> Result:
@@ -88,7 +86,21 @@ async def _edit(moa: Armed, context: CommandContext, words: list[str]) -> Result
             remedy = f"your edits are in {path}; /preset edit {name} opens it again"
             raise UsageError("the editor did not exit cleanly; nothing was changed", remedy=remedy)
 
-    return Said((await edited(name, moa.host.config_dir, moa.host.project_dir, run_editor)).view)
+    found = await edited(name, moa.host.config_dir, moa.host.project_dir, run_editor, verbs="/preset")
+    return Said(found.view)
+
+
+async def _show(moa: Armed, context: CommandContext, words: list[str]) -> Result:
+    name = _one(words, "show")
+    path, text = store.text_of(name, config_dir=moa.host.config_dir, project_dir=moa.host.project_dir)
+    return _said(f"{path}\n\n```toml\n{text.rstrip()}\n```")
+
+
+async def _check(moa: Armed, context: CommandContext, words: list[str]) -> Result:
+    from moa.admin.probing import probed
+
+    name = _one(words, "check")
+    return Said((await probed(name, moa.load(name), moa.host.client, moa.main())).view)
 
 
 async def _copy(moa: Armed, context: CommandContext, words: list[str]) -> Result:
@@ -128,6 +140,8 @@ def _said(text: str) -> Said:
 
 TABLE: Mapping[str, Callable[[Armed, CommandContext, list[str]], Awaitable[Result]]] = {
     "new": _new,
+    "show": _show,
+    "check": _check,
     "edit": _edit,
     "copy": _copy,
     "remove": _remove,

@@ -157,6 +157,11 @@ def test_no_terminal_no_chat(program: Program, options: tuple[str, ...]) -> None
         (("--model", "fake:x", "run", "hi"), "stand after it"),
         (("--preset", "a", "--no-moa"), "contradict"),
         (("rnu",), "did you mean moa run?"),
+        (("rnu", "hello"), "did you mean moa run?"),
+        (("why", "is", "it", "so"), 'moa "why is it so"'),
+        (("run", "--modle", "fake:x", "hi"), "did you mean --model? moa run --help"),
+        (("session", "lst"), "did you mean list?"),
+        (("preset", "list", "more"), "moa preset list takes no argument 'more'"),
         (("--resume", "nothing-like-it"), "needs a terminal"),
     ],
 )

@@ -319,6 +319,25 @@ def test_a_run_says_what_can_be_armed_and_makes_a_panel_without_a_price(program:
     assert program("run", "--preset", "edited", "/moa on").code == 0
 
 
+def test_presets_are_listed_shown_and_tried_in_the_chat(stage: Stage) -> None:
+    async def drive(stage: Stage) -> None:
+        await stage.enter("/preset")
+        await stage.shows("Not here: OPENROUTER_API_KEY is not set")
+        assert stage.text.count("OPENROUTER_API_KEY") == 1, "each reason once"
+        await stage.enter("/preset new pair mine:one mine:two")
+        await stage.shows("Arm pair?")
+        await stage.pilot.press("enter")
+        await stage.shows("Counsel is on: pair")
+        await stage.enter("/preset show pair")
+        await stage.shows('model = "mine:two"')
+        await stage.enter("/preset check pair")
+        await stage.shows("works")
+
+    with ScriptedEndpoint(script(("one", "two"))) as endpoint:
+        stage.config_file.write_text(f'model = "mine:one"\n[endpoints.mine]\nbase_url = "{endpoint.base_url}"\n')
+        stage.run(drive, size=(120, 60))
+
+
 def test_what_was_agreed_to_with_the_quote_is_not_asked_again(stage: Stage) -> None:
     async def drive(stage: Stage) -> None:
         assert await to_armed(stage, "enter", "enter") == "mine"

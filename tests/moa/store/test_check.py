@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from moa.admin import presets
+from moa.admin import presets, probing
 
 
 def test_a_program_that_waits_for_a_login_is_stopped_and_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -19,7 +19,7 @@ def test_a_program_that_waits_for_a_login_is_stopped_and_named(tmp_path: Path, m
     (tmp_path / "config" / "config.toml").write_text(
         '[endpoints.waits]\ndialect = "command"\ncommand = ["sleep", "1000"]\n'
     )
-    monkeypatch.setattr(presets, "PROBE_S", 0.2)
+    monkeypatch.setattr(probing, "PROBE_S", 0.2)
     report = asyncio.run(presets.check("p"))
     assert not report.ok
     state = report.data["probes"][0]["state"]
