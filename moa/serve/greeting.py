@@ -41,7 +41,7 @@ def pastes(address: str, key: str, model: str) -> dict[str, tuple[str, ...]]:
         ),
         "Codex": (
             f"export MOA_SERVE_KEY={key}",
-            f"""codex -c model_provider=moa -c 'model_providers.moa={{name="moa", base_url="{address}/v1", """
+            f"""codex -c model_provider=moa -c web_search=disabled -c 'model_providers.moa={{name="moa", base_url="{address}/v1", """
             f"""env_key="MOA_SERVE_KEY", wire_api="responses"}}' -m {model}""",
         ),
         "pi": (
@@ -57,7 +57,13 @@ def pastes(address: str, key: str, model: str) -> dict[str, tuple[str, ...]]:
             f"opencode --model moa/{model}",
         ),
         "aider": (f"export OPENAI_API_BASE={address}/v1", openai[1], f"aider --model openai/{model}"),
-        "Official clients (openai, anthropic)": (*openai, f'model="{model}"'),
+        "Open WebUI": (
+            "# Settings, Connections, OpenAI API",
+            f"URL   {address}/v1",
+            f"Key   {key}",
+            f"Model {model}",
+        ),
+        "Official clients (openai, anthropic)": (*openai, f'model = "{model}"'),
     }
 
 

@@ -38,8 +38,8 @@ def results(program: Program, endpoint: ScriptedEndpoint, *calls: tuple[str, dic
 
 
 @pytest.mark.slow
-def test_server_everything_through_a_whole_run(program: Program, endpoint: ScriptedEndpoint, tmp_path: Path) -> None:
-    command = installed("mcp-server-everything", tmp_path)
+def test_server_everything_through_a_whole_run(program: Program, endpoint: ScriptedEndpoint, fetched: Path) -> None:
+    command = installed("mcp-server-everything", fetched)
     configured(program, endpoint, command, "stdio", allow='"mcp(it/echo)", "mcp(it/get-t*)", "mcp(it/trigger*)"')
     said = results(
         program,

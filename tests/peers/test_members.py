@@ -89,8 +89,8 @@ def answers(program: Program, endpoint: ScriptedEndpoint, name: str, npm: Path |
 
 
 @pytest.mark.slow
-def test_claude_answers_as_a_member(program: Program, endpoint: ScriptedEndpoint, tmp_path: Path) -> None:
-    answers(program, endpoint, "claude", tmp_path)
+def test_claude_answers_as_a_member(program: Program, endpoint: ScriptedEndpoint, fetched: Path) -> None:
+    answers(program, endpoint, "claude", fetched)
 
 
 @peers

@@ -1,6 +1,6 @@
 """Agents from npm in front of `moa serve`: each reads a file with a tool of its own and answers, with counsel at each step.
 
-Over its own wire each runs in the slow set, for which npm fetches it; over the other wires where `MOA_TEST_NPM` names a folder with all of them.
+They are set up with what their pages in docs/serve say to paste. Over its own wire each runs in the slow set, for which npm fetches it; over the other wires where `MOA_TEST_NPM` names a folder with all of them.
 """
 
 from __future__ import annotations
@@ -9,12 +9,14 @@ import json
 import os
 import subprocess
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.peers.npm import installed
+from tests.peers.pages import page
 from tests.support.script import Behaviour, Say, Script
 from tests.support.serving import PRESET, UPSTREAM_KEY, Serving
 from tests.support.signing import SigningEndpoint
@@ -37,7 +39,7 @@ def work(folder: Path) -> Callable[[Mapping[str, Any], int], Say]:
         "Read": {"file_path": str(folder / "notes.txt")},
         "exec_command": {"cmd": "cat notes.txt"},
         "shell": {"command": ["cat", "notes.txt"]},
-        "read": {"path": "notes.txt"},
+        "read": {"path": "notes.txt", "filePath": str(folder / "notes.txt")},
     }
 
     def decide(body: Mapping[str, Any], _earlier: int) -> Say:
@@ -56,42 +58,79 @@ def advice(_body: Mapping[str, Any], earlier: int) -> Say:
     return Say(text=f"NOTE\nLook at place {earlier} again: " + " ".join(f"w{earlier}x{at}" for at in range(6)))
 
 
-def claude(server: Serving, home: Path, program: str) -> tuple[list[str], dict[str, str]]:
-    own = {"ANTHROPIC_BASE_URL": server.url, "ANTHROPIC_AUTH_TOKEN": server.key or "", "CLAUDE_CONFIG_DIR": str(home)}
-    own |= {"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1", "ANTHROPIC_MODEL": "moa/p"}
-    return [program, "-p", QUESTION, "--allowedTools", "Read"], own
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """How one is called. `prepare` writes its settings, and gives its arguments and variables; `wire` is the one that it speaks."""
+
+    program: str
+    wire: str
+    prepare: Callable[[Serving, Path], tuple[list[str], dict[str, str]]]
 
 
-def codex(server: Serving, home: Path, program: str) -> tuple[list[str], dict[str, str]]:
-    (home / "config.toml").write_text(
-        'model = "moa/p"\nmodel_provider = "moa"\nweb_search = "disabled"\n[model_providers.moa]\nname = "moa"\n'
-        f'base_url = "{server.url}/v1"\nwire_api = "responses"\nenv_key = "MOA_KEY"\n'
-    )
-    command = [program, "exec", "--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox"]
-    return [*command, QUESTION], {"CODEX_HOME": str(home), "MOA_KEY": server.key or ""}
+def claude(server: Serving, home: Path) -> tuple[list[str], dict[str, str]]:
+    here = page("claude-code", server.url, server.key or "")
+    own = {"CLAUDE_CONFIG_DIR": str(home), "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1"}
+    named = {name: here.exports[name] for name in ("ANTHROPIC_BASE_URL", "ANTHROPIC_AUTH_TOKEN")}
+    return [*here.command("claude"), "-p", QUESTION, "--allowedTools", "Read"], {**named, **own}
 
 
-def pi(server: Serving, home: Path, program: str) -> tuple[list[str], dict[str, str]]:
-    model = {
-        "id": "moa/p",
-        "name": "p",
-        "reasoning": True,
-        "input": ["text"],
-        "contextWindow": 100000,
-        "maxTokens": 4000,
-    }
-    provider = {"baseUrl": f"{server.url}/v1", "api": "openai-completions", "apiKey": server.key, "models": [model]}
-    (home / "models.json").write_text(json.dumps({"providers": {"moa": provider}}))
-    return [program, "--provider", "moa", "--model", "moa/p", "-p", QUESTION], {"PI_CODING_AGENT_DIR": str(home)}
+def codex(server: Serving, home: Path) -> tuple[list[str], dict[str, str]]:
+    """By its settings for good."""
+    here = page("codex", server.url, server.key or "")
+    (home / "config.toml").write_text(here.block("toml"))
+    return [*CODEX, QUESTION], {"CODEX_HOME": str(home), **here.exports}
 
 
-AGENTS = {"claude": (claude, "messages"), "codex": (codex, "responses"), "pi": (pi, "chat")}
+def codex_once(server: Serving, home: Path) -> tuple[list[str], dict[str, str]]:
+    """By its one command line."""
+    here = page("codex", server.url, server.key or "")
+    return [*here.command("codex"), *CODEX, QUESTION], {"CODEX_HOME": str(home), **here.exports}
+
+
+CODEX = ["exec", "--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox"]
+
+
+def pi(api: str = "", base: str = "/v1") -> Callable[[Serving, Path], tuple[list[str], dict[str, str]]]:
+    """`api` and `base` where not those of the page's example."""
+
+    def prepare(server: Serving, home: Path) -> tuple[list[str], dict[str, str]]:
+        other = {"openai-completions": api, f"{server.url}/v1": f"{server.url}{base}"} if api else None
+        here = page("pi", server.url, server.key or "", more=other)
+        (home / "models.json").write_text(here.block("json"))
+        return [*here.command("pi"), "-p", QUESTION], {"PI_CODING_AGENT_DIR": str(home)}
+
+    return prepare
+
+
+def opencode(server: Serving, home: Path) -> tuple[list[str], dict[str, str]]:
+    here = page("opencode", server.url, server.key or "")
+    (home.parent / "project" / "opencode.json").write_text(here.block("json"))
+    quiet = ("MODELS_FETCH", "AUTOUPDATE", "LSP_DOWNLOAD")
+    return ["run", *here.command("opencode"), QUESTION], {f"OPENCODE_DISABLE_{name}": "1" for name in quiet}
+
+
+AGENTS = {
+    "claude": Agent("claude", "messages", claude),
+    "codex": Agent("codex", "responses", codex),
+    "pi": Agent("pi", "chat", pi()),
+    "opencode": Agent("opencode", "chat", opencode),
+}
+WAYS = {
+    "codex by one line": Agent("codex", "responses", codex_once),
+    "pi on Messages": Agent("pi", "messages", pi("anthropic-messages", "")),
+    "pi on Responses": Agent("pi", "responses", pi("openai-responses")),
+}
+"""Other ways that the pages name: over their own wire alone."""
+FETCHED = ("claude", "codex", "pi")
+"""Over its own wire each of these runs without `MOA_TEST_NPM`, too."""
 PAIRS = [(name, upstream) for name in AGENTS for upstream in ("messages", "responses", "chat")]
+PAIRS += [(name, way.wire) for name, way in WAYS.items()]
 
 
 @pytest.mark.parametrize(("name", "upstream"), PAIRS)
 def test_an_agent_reads_a_file_and_answers(tmp_path: Path, fetched: Path, name: str, upstream: str) -> None:
-    program = str(installed(name, fetched if AGENTS[name][1] == upstream else None))
+    agent = {**AGENTS, **WAYS}[name]
+    program = str(installed(agent.program, fetched if name in FETCHED and agent.wire == upstream else None))
     folder, home = tmp_path / "project", tmp_path / "agent"
     folder.mkdir()
     home.mkdir()
@@ -104,11 +143,17 @@ def test_an_agent_reads_a_file_and_answers(tmp_path: Path, fetched: Path, name: 
     up = SigningEndpoint(Script(models={"m": work(folder), **members}, api_key=UPSTREAM_KEY))
     presets = {"p": PRESET.format(main=f"{upstream}:m", aggregate="raw")}
     with up, Serving(tmp_path / "serve", up, presets=presets) as server:
-        command, own = AGENTS[name][0](server, home, program)
+        arguments, own = agent.prepare(server, home)
         keep = {key: os.environ[key] for key in ("PATH", "LANG", "TERM") if key in os.environ}
         env = {**keep, "HOME": str(tmp_path), "PWD": str(folder), "NO_PROXY": "127.0.0.1", **own}
         done = subprocess.run(
-            command, cwd=folder, env=env, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=240
+            [program, *arguments],
+            cwd=folder,
+            env=env,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=240,
         )
         told = [exchange.path for exchange in up.exchanges]
         assert SECRET in done.stdout, f"{done.stdout[-2000:]}\n{done.stderr[-2000:]}\n{told}"
@@ -120,4 +165,4 @@ def test_an_agent_reads_a_file_and_answers(tmp_path: Path, fetched: Path, name: 
         assert "Look at place 0" in json.dumps(asked[0].body) and "Look at place 1" in json.dumps(asked[1].body)
         assert up.refusals == []
         # Over its own wire an agent may drop what it likes: these drop thoughts without text.
-        assert AGENTS[name][1] == upstream or up.losses(model="m") == []
+        assert agent.wire == upstream or up.losses(model="m") == []
