@@ -6,6 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -127,6 +128,19 @@ class Ledger:
                     ),
                 )
         return ids
+
+    def take_over(self, calls: Sequence[CallRow]) -> None:
+        """Calls that another machine's ledger has, under their own ids and days; those that are here already stay as they are."""
+        with self._database.transaction():
+            for call in calls:
+                row = {**asdict(call), "owner": self._owner, "error": self._clean(call.error)}
+                tokens = None if call.usage is None else call.usage.prompt + call.usage.completion
+                row["counts_tokens"] = call.reserved_tokens if tokens is None else tokens
+                row["counts_nano"] = call.reserved_nano if call.cost_nano is None else call.cost_nano
+                places = ", ".join("?" * len(row))
+                self._database.write(
+                    f"INSERT OR IGNORE INTO calls ({', '.join(row)}) VALUES ({places})", tuple(row.values())
+                )
 
     def adjust(self, call_id: str, context: CallContext, bound: Bound) -> None:
         """Change an open reservation to another bound under the same caps; on BudgetReached the old one stays.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -48,7 +49,8 @@ async def run(
     Each item is answered in all arms before much later ones are begun, so that a run that was stopped has pairs. Raises UsageError for
     an endpoint or a key that is not there. `progress(done, of)` counts items times arms.
     """
-    work = _Work(client, suite, chosen, kept, loops, marker, budget_nano, progress)
+    answering = Answering(client, kept.id, base_of(suite, chosen), loops, marker, budget_nano)
+    work = _Work(answering, suite, chosen, kept, progress)
     try:
         if budget_nano is None and loops is None and _stored(client, chosen):
             await work.told()
@@ -56,10 +58,51 @@ async def run(
             for _worker in range(min(LOOPS_SIDE_BY_SIDE if loops else SIDE_BY_SIDE, work.left)):
                 group.create_task(work.on())
     except* Exception as failures:
-        raise _first(failures) from None
+        raise first(failures) from None
     finally:
         kept.close()
     return work.stopped
+
+
+@dataclass(frozen=True, slots=True)
+class Answering:
+    """How one item of a run is answered in one arm, and scored. `base` is the arm that the others are judged beside."""
+
+    client: ModelClient
+    run: str
+    base: str | None = None
+    loops: Loops | None = None
+    marker: Marker | None = None
+    budget_nano: int | None = None
+
+    async def answer(self, arm: Arm, item: Item, other: Item, donor: Result | None) -> Result:
+        """Answer it, with how long that took. `donor` is the other item's result whose guidance a placebo gives. Raises as `arms.answer` does."""
+        started = time.perf_counter()
+        if self.loops is not None:
+            result = await self.loops.answer(arm, item, donor)
+        else:
+            context = context_of(arm, item, self.run, self.budget_nano)
+            result = await arms.answer(self.client, arm, item, context, other=other)
+            if self.instant(arm, item):
+                # How long it takes to read an answer from a file says nothing about the model.
+                return result
+        result.seconds = time.perf_counter() - started
+        return result
+
+    def instant(self, arm: Arm, item: Item) -> bool:
+        """Whether all of its answers are stored ones."""
+        return self.loops is None and all(
+            self.client.endpoint(request.model.endpoint).answers for request in arms.requests(arm, item)
+        )
+
+    def needs(self, arm: Arm) -> str | None:
+        """The arm whose answer to the same item it is judged beside."""
+        return self.base if self.marker is not None and arm.name != self.base else None
+
+    async def mark(self, result: Result, arm: Arm, item: Item, against: Result | None) -> None:
+        """Score what takes more than a look. Raises as `Marker.mark` does."""
+        if self.marker is not None:
+            await self.marker.mark(result, item, context_of(arm, item, self.run, self.budget_nano), against)
 
 
 class _Work:
@@ -67,20 +110,15 @@ class _Work:
 
     def __init__(
         self,
-        client: ModelClient,
+        answering: Answering,
         suite: Suite,
         chosen: Sequence[Arm],
         kept: Run,
-        loops: Loops | None,
-        marker: Marker | None,
-        budget_nano: int | None,
         progress: Callable[[int, int], None],
     ) -> None:
         self.stopped: BudgetReached | None = None
-        self._client, self._kept, self._loops, self._budget = client, kept, loops, budget_nano
-        self._progress, self._marker = progress, marker
-        self._base = base_of(suite, chosen)
-        donors = {name for name in (self._base, *(arm.donor for arm in chosen)) if name}
+        self._answering, self._kept, self._progress = answering, kept, progress
+        donors = {name for name in (answering.base, *(arm.donor for arm in chosen)) if name}
         self._given: dict[tuple[str, str], asyncio.Future[Result]] = {
             (item.id, name): asyncio.get_running_loop().create_future() for item in suite.items for name in donors
         }
@@ -88,9 +126,7 @@ class _Work:
         for result in kept.results():
             found.add((result.item, result.arm))
             self._hand_over(result)
-        # What others are compared with comes first.
-        ordered = sorted(chosen, key=lambda arm: arm.name != self._base)
-        todo = [each for each in order(suite.items, ordered) if (each[0].id, each[2].name) not in found]
+        todo = [each for each in order(suite, chosen) if (each[0].id, each[2].name) not in found]
         self._whole = len(suite.items) * len(chosen)
         self.left = len(todo)
         self._waiting = iter(todo)
@@ -100,7 +136,7 @@ class _Work:
         rest = []
         while batch := list(islice(self._waiting, BATCH)):
             asked = [(arm, item, context_of(arm, item, self._kept.id, None)) for item, _other, arm in batch]
-            results = await arms.told(self._client, asked)
+            results = await arms.told(self._answering.client, asked)
             done = [result for result in results if result is not None]
             self._kept.add(*done)
             for result in done:
@@ -119,12 +155,9 @@ class _Work:
                 return
             donor = self._given.get((other.id, arm.donor)) if arm.donor else None
             try:
-                result = await self._answered(arm, item, other, await donor if donor else None)
-                if self._marker is not None:
-                    compared = self._base is not None and arm.name != self._base
-                    donor = self._given[item.id, self._base] if compared and self._base else None
-                    context = context_of(arm, item, self._kept.id, self._budget)
-                    await self._marker.mark(result, item, context, await donor if donor else None)
+                result = await self._answering.answer(arm, item, other, await donor if donor else None)
+                donor = self._given[item.id, base] if (base := self._answering.needs(arm)) else None
+                await self._answering.mark(result, arm, item, await donor if donor else None)
             except asyncio.CancelledError:
                 if donor is not None and donor.cancelled():
                     return  # the run is over, and who was to give it something was not done
@@ -144,14 +177,6 @@ class _Work:
         if given is not None and not given.done():
             given.set_result(result)
 
-    async def _answered(self, arm: Arm, item: Item, other: Item, donor: Result | None) -> Result:
-        if self._loops is None:
-            return await _answer(self._client, arm, item, other, self._kept.id, self._budget)
-        started = time.perf_counter()
-        result = await self._loops.answer(arm, item, donor)
-        result.seconds = time.perf_counter() - started
-        return result
-
 
 def _stored(client: ModelClient, chosen: Sequence[Arm]) -> bool:
     """Whether an arm is answered from a file at once."""
@@ -167,30 +192,20 @@ def base_of(suite: Suite, chosen: Sequence[Arm]) -> str | None:
     return "solo" if "solo" in names else names[0]
 
 
-def order(items: Sequence[Item], chosen: Sequence[Arm]) -> Iterator[tuple[Item, Item, Arm]]:
+def order(suite: Suite, chosen: Sequence[Arm]) -> Iterator[tuple[Item, Item, Arm]]:
     """What is done after what: each item with the next one of the suite (a placebo gets its counsel) and an arm.
 
-    What needs another item's result comes behind that item.
+    What needs another result comes behind it.
     """
+    items, base = suite.items, base_of(suite, chosen)
     later = [arm for arm in chosen if arm.donor]
+    first = sorted((arm for arm in chosen if not arm.donor), key=lambda arm: arm.name != base)
     pairs = list(zip(items, (*items[1:], items[0]), strict=True))
     for at, (item, other) in enumerate(pairs):
-        yield from ((item, other, arm) for arm in chosen if not arm.donor)
+        yield from ((item, other, arm) for arm in first)
         if at:
             yield from ((*pairs[at - 1], arm) for arm in later)
     yield from ((*pairs[-1], arm) for arm in later)
-
-
-async def _answer(
-    client: ModelClient, arm: Arm, item: Item, other: Item, run_id: str, budget_nano: int | None
-) -> Result:
-    context = context_of(arm, item, run_id, budget_nano)
-    started = time.perf_counter()
-    result = await arms.answer(client, arm, item, context, other=other)
-    instant = all(client.endpoint(request.model.endpoint).answers for request in arms.requests(arm, item))
-    # How long it takes to read an answer from a file says nothing about the model.
-    result.seconds = None if instant else time.perf_counter() - started
-    return result
 
 
 def context_of(arm: Arm, item: Item, run_id: str, budget_nano: int | None) -> CallContext:
@@ -230,21 +245,28 @@ def bound(
 
 
 def judge_requests(suite: Suite, chosen: Sequence[Arm], judges: Sequence[ModelRef], passes: int) -> Iterator[Request]:
-    """Stand-ins for the calls that judging a run can take: each criterion twice (a quote may be asked for again), each pair in both orders."""
+    """Stand-ins for the calls that judging a run can take."""
     for item in suite.items:
-        answer = "word " * (item.max_tokens or arms.MAX_TOKENS)
-        if item.scorer == "rubric":
-            count, texts = 2 * passes * len(item.rubric) * len(chosen), 1
-        elif item.scorer == "pairwise":
-            count, texts = 2 * (len(chosen) - 1), 2 + 2 * len(item.turns)
-        else:
-            continue
-        said = (user(item.prompt), *[user(answer)] * texts)
-        for model in judges:
-            yield from [Request(model, said, max_tokens=MAX_TOKENS)] * count
+        yield from judging(item, len(chosen), len(chosen) - 1, judges, passes)
 
 
-def _first(failures: BaseExceptionGroup[Exception]) -> Exception:
+def judging(item: Item, texts: int, pairs: int, judges: Sequence[ModelRef], passes: int) -> Iterator[Request]:
+    """Stand-ins for the calls that judging so many texts, or pairs, of an item can take: each criterion twice (a quote may be asked for
+    again), each pair in both orders."""
+    answer = "word " * (item.max_tokens or arms.MAX_TOKENS)
+    if item.scorer == "rubric":
+        count, seen = 2 * passes * len(item.rubric) * texts, 1
+    elif item.scorer == "pairwise":
+        count, seen = 2 * pairs, 2 + 2 * len(item.turns)
+    else:
+        return
+    said = (user(item.prompt), *[user(answer)] * seen)
+    for model in judges:
+        yield from [Request(model, said, max_tokens=MAX_TOKENS)] * count
+
+
+def first(failures: BaseExceptionGroup[Exception]) -> Exception:
+    """The first exception of a group of groups."""
     for failure in failures.exceptions:
-        return _first(failure) if isinstance(failure, BaseExceptionGroup) else failure
+        return first(failure) if isinstance(failure, BaseExceptionGroup) else failure
     raise AssertionError("an exception group is never empty")

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from agent.llm.request import ModelRef
 from moa.bench import scorers
 from moa.bench.judge.judge import FAILURES, Bill, Met
 
 if TYPE_CHECKING:
+    from agent.config.config import Config
     from agent.llm.accounting import CallContext
+    from agent.llm.client import ModelClient
     from moa.bench.arms import Result
     from moa.bench.check import Checker
     from moa.bench.items import Item
@@ -87,6 +91,19 @@ class Marker:
         finally:
             _charge(result, bill)
         result.score, result.swayed = found.score, found.swayed
+
+
+def marker_for(
+    items: Sequence[Item], config: Config, client: ModelClient, judges: Sequence[str], passes: int
+) -> Marker | None:
+    """Who scores what takes more than a look; None where nothing does. `judges` are ENDPOINT:MODEL."""
+    if not any(item.scorer in scorers.LATER for item in items):
+        return None
+    from moa.bench.check import Checker
+    from moa.bench.judge.judge import Judges
+
+    models = [ModelRef.parse(name) for name in judges]
+    return Marker(Checker(config), Judges(client, models, passes=passes) if models else None)
 
 
 def _charge(result: Result, bill: Bill) -> None:

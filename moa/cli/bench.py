@@ -17,7 +17,7 @@ from agent.llm.money import nano_from_usd, show_usd
 from agent.llm.request import ModelRef
 from agent.text.numbers import plural
 from agent.views import MarkdownView, TableView
-from moa.bench import arms, engine, judged, runs, scorers, stored, suites
+from moa.bench import arms, engine, judged, runs, stored, suites
 from moa.bench import report as reports
 from moa.bench.arms import Arm
 from moa.bench.items import Item, Suite
@@ -235,6 +235,10 @@ def _asked(arguments: argparse.Namespace, config: Config) -> dict[str, Any]:
         "passes": arguments.passes,
         "date": time.strftime("%Y-%m-%d"),
     }
+    if arguments.engine == "ray":
+        asked |= {"engine": "ray", "store": arguments.store}
+    elif arguments.store:
+        raise UsageError("--store is where the machines of a cluster write", remedy="add --engine ray, or leave it out")
     preset = _preset(asked)
     asked["model"] = arguments.model or (preset.main if preset is not None else None) or config.single_model
     if asked["model"] is not None:
@@ -259,6 +263,7 @@ async def _go(
     kept: Run | None,
 ) -> tuple[Report, int]:
     from agent.client import make_client
+    from moa.bench.marking import marker_for
 
     with closing(ledger(config)) as books:
         client = make_client(config, books, notice=lambda _code, text: _say(f"· {text}"))
@@ -272,8 +277,11 @@ async def _go(
             _say(
                 f"· run {kept.id}: {plural(len(suite.items), 'item')}, {plural(len(chosen), 'arm')}; resume with: moa bench run --resume {kept.id}"
             )
+            if asked.get("engine") == "ray":
+                stopped = await _on_ray(client, books, suite, chosen, asked, kept, budget)
+                return _reported(kept, stopped)
             loops = _loops(config, books, client, kept, arguments.budget) if suite.tasks else None
-            marker = _marker(client, config, suite, asked)
+            marker = marker_for(suite.items, config, client, asked.get("judges", ()), asked.get("passes", 1))
             if asked.get("pilot"):
                 stopped = await _pairs(client, suite, chosen, kept, budget, loops, marker)
             else:
@@ -282,11 +290,45 @@ async def _go(
                 )
         finally:
             await client.aclose()
+    return _reported(kept, stopped)
+
+
+def _reported(kept: Run, stopped: BudgetReached | None) -> tuple[Report, int]:
     found = reports.report(kept)
     kept.report(found)
     if stopped is not None:
         _say(f"stopped: {stopped.message}")
     return Report(reports.view(found), found, ok=stopped is None), 3 if stopped is not None else 0
+
+
+async def _on_ray(
+    client: ModelClient,
+    books: Ledger,
+    suite: Suite,
+    chosen: list[Arm],
+    asked: dict[str, Any],
+    kept: Run,
+    budget: int | None,
+) -> BudgetReached | None:
+    """The same on a Ray cluster."""
+    from moa.bench.cluster import driver
+    from moa.bench.cluster.store import Store
+
+    with driver.connected() as ray:
+        cluster = driver.Cluster(
+            ray,
+            client,
+            books,
+            suite,
+            chosen,
+            kept,
+            Store(asked["store"] or str(kept.folder / "store"), kept.id),
+            asked.get("judges", ()),
+            asked.get("passes", 1),
+            budget,
+            _progress,
+        )
+        return await cluster.run()
 
 
 async def _check(client: ModelClient, config: Config, suite: Suite, chosen: list[Arm]) -> None:
@@ -319,18 +361,6 @@ def _kin(client: ModelClient, suite: Suite, chosen: list[Arm], asked: dict[str, 
     for warning in warnings:
         _say(f"· {warning}")
     return warnings
-
-
-def _marker(client: ModelClient, config: Config, suite: Suite, asked: dict[str, Any]) -> Marker | None:
-    """Who scores what takes more than a look; None where nothing does."""
-    if not any(item.scorer in scorers.LATER for item in suite.items):
-        return None
-    from moa.bench.check import Checker
-    from moa.bench.judge.judge import Judges
-    from moa.bench.marking import Marker
-
-    models = _judges(asked)
-    return Marker(Checker(config), Judges(client, models, passes=asked.get("passes", 1)) if models else None)
 
 
 def _loops(config: Config, books: Ledger, client: ModelClient, kept: Run, budget_usd: float | None) -> Loops:

@@ -357,6 +357,8 @@ def _bench_options(parser: argparse.ArgumentParser) -> None:
     add("--go-on", action="store_true", help="go on with the newest run that asked for the same, where there is one")
     add("--judge", metavar="REF[,REF]", help="who judges rubrics and pairs; two do not know of each other")
     add("--passes", type=count, default=1, metavar="N", help="how often each criterion is judged (default 1)")
+    add("--engine", choices=("local", "ray"), default="local", help="on this machine, or on a Ray cluster (extra: ray)")
+    add("--store", metavar="URL", help="where the machines of a cluster write, for fsspec: a shared folder, s3://…")
     add("--yes", action="store_true", help="agree to the quoted price")
     sub = verb("pilot", "up to 50 pairs with and without counsel: leave it off, signal, or iteration")
     add = sub.add_argument
@@ -368,7 +370,8 @@ def _bench_options(parser: argparse.ArgumentParser) -> None:
     add("--budget", type=usd, metavar="USD", help="maximum cost, in US dollars")
     add("--data", metavar="DIR", help="where the suite's data is (default: $MOA_DATA)")
     add("--yes", action="store_true", help="agree to the quoted price")
-    sub.set_defaults(arms="solo,counsel:turn", resume=None, judge=None, passes=1, go_on=False)
+    alone: dict[str, Any] = {"passes": 1, "go_on": False, "engine": "local", "store": None}
+    sub.set_defaults(arms="solo,counsel:turn", resume=None, judge=None, **alone)
     sub = verb("judge-check", "how far a model as a judge agrees with stored verdicts on stored reports")
     add = sub.add_argument
     add("--judge", metavar="REF[,REF]", help="who is checked, ENDPOINT:MODEL")
@@ -378,7 +381,7 @@ def _bench_options(parser: argparse.ArgumentParser) -> None:
     add("--data", metavar="DIR", help="where the stored verdicts are (default: $MOA_DATA)")
     add("--resume", metavar="ID", help="resume a check that was stopped")
     add("--yes", action="store_true", help="agree to the quoted price")
-    sub.set_defaults(suite="verdicts", arms="", preset=None, model=None, passes=1, go_on=False)
+    sub.set_defaults(suite="verdicts", arms="", preset=None, model=None, **alone)
     verb("list", "all runs, newest first")
     verb("advise", "what the trial, the benches and the conversations say of presets and members")
     verb("show", "one run's report").add_argument("id", metavar="ID")

@@ -73,10 +73,14 @@ class Loops:
         for left in (work, state / "scratch" / session.id, state / "snapshots" / session.id):
             shutil.rmtree(left, ignore_errors=True)
 
-    def _session(self, arm: Arm, item: Item) -> Session:
+    def session_path(self, arm: Arm, item: Item) -> Path:
+        """Where the conversation of an item in an arm is."""
         words = re.sub(r"[^\w.-]+", "-", f"{item.id}.{arm.name}")[:80]
         short = hashlib.sha256(f"{item.id}\n{arm.name}".encode()).hexdigest()[:8]
-        path = self.folder / "sessions" / f"{self.account}.{words}.{short}.jsonl"
+        return self.folder / "sessions" / f"{self.account}.{words}.{short}.jsonl"
+
+    def _session(self, arm: Arm, item: Item) -> Session:
+        path = self.session_path(arm, item)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)  # of a run that was killed in the middle of it
         kind = LastOnly if arm.name == "counsel:last" else Session
