@@ -87,11 +87,6 @@ class ProviderSearch:
     most: int = 3
     """Searches."""
 
-    @staticmethod
-    def offered(dialect: str, base_url: str) -> bool:
-        """Whether an endpoint of this dialect has such a search: Messages and Responses by their own form, OpenRouter by its server tool."""
-        return dialect in ("anthropic", "responses") or (dialect == "chat" and "openrouter.ai" in base_url)
-
 
 @dataclass(frozen=True, slots=True)
 class Request:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from agent.llm.answers.calls import ANTHROPIC, fit_ids
 from agent.llm.binding import is_bound, keep_bound
 from agent.llm.body import Piece
-from agent.llm.dialects import controls, structure
+from agent.llm.dialects import structure
 from agent.llm.dialects.breakpoints import breakpoints, leading_system
+from agent.llm.dialects.controls import as_they_are
 from agent.llm.dialects.history import GO_ON, arguments_object, as_user, settle, without_traffic
 from agent.llm.dialects.over_http import HttpDialect
 from agent.llm.identity_cache import Kind
@@ -21,7 +22,7 @@ from agent.llm.messages import ImagePart, Message, ReasoningPart, TextPart, Tool
 from agent.llm.models.effort import on_the_wire
 from agent.llm.models.endpoint import Endpoint
 from agent.llm.models.families import family_of
-from agent.llm.request import Effort, ProviderSearch, Request
+from agent.llm.request import Controls, Effort, ProviderSearch, Request
 
 if TYPE_CHECKING:
     from agent.llm.dialects.anthropic_decoder import AnthropicDecoder
@@ -31,6 +32,7 @@ EMPTY_RESULT = "(no output)"
 # Share of max_tokens that a fixed thinking budget takes; OpenRouter documents the same shares for its effort levels.
 _BUDGET_PERCENT = {"minimal": 10, "low": 20, "medium": 50, "high": 80, "xhigh": 95, "max": 95}
 _LEAST_BUDGET = 1024
+_TIERS = {"auto": "auto", "default": "standard_only"}
 
 # What the JSON schemas of structured outputs must not say, by Anthropic's documentation; the model is not held to these.
 _UNSUPPORTED_KEYWORDS = frozenset(
@@ -53,6 +55,9 @@ class AnthropicDialect(HttpDialect):
 
     name = "anthropic"
     path = "/messages"
+    controls = frozenset(("top_p", "top_k", "stop", "user", "service_tier", "parallel", "tool"))
+    tiers = _TIERS
+    result_errors = True
 
     def is_last(self, event: str, data: str) -> bool:
         """`message_stop`; what stands in front of other vendors' servers may put a `[DONE]` behind it, or instead of it."""
@@ -104,9 +109,13 @@ class AnthropicDialect(HttpDialect):
                 "schema": supported_schema(request.schema.schema),
             }
         if request.controls:
-            body.update(controls.anthropic(request, body, quirks))
+            body.update(_controls(request, request.controls, body, quirks))
         body["stream"] = True
         return body
+
+    def searches(self, endpoint: Endpoint) -> bool:
+        """By a server tool."""
+        return True
 
     def items(self, body: dict[str, Any]) -> list[Any]:
         """Tools, system text, messages: the order in which the API reads them."""
@@ -117,6 +126,25 @@ class AnthropicDialect(HttpDialect):
         from agent.llm.dialects.anthropic_decoder import AnthropicDecoder
 
         return AnthropicDecoder(request, endpoint)
+
+
+def _controls(request: Request, said: Controls, so_far: dict[str, Any], quirks: frozenset[str]) -> dict[str, Any]:
+    """A model that thinks takes no sampling of its own."""
+    body = as_they_are(said, () if "thinking" in so_far or "no_temperature" in quirks else ("top_p", "top_k"))
+    if said.stop:
+        body["stop_sequences"] = list(said.stop)
+    if said.user:
+        body["metadata"] = {"user_id": said.user}
+    if said.service_tier:
+        body["service_tier"] = _TIERS.get(said.service_tier, said.service_tier)
+    choice = dict(so_far.get("tool_choice") or {})
+    if said.tool and choice.get("type") == "any":
+        choice = {"type": "tool", "name": said.tool}
+    if request.tools and said.parallel is False and choice.get("type") != "none":
+        choice = {"type": "auto", **choice, "disable_parallel_tool_use": True}
+    if choice:
+        body["tool_choice"] = choice
+    return body
 
 
 def _search(wanted: ProviderSearch) -> dict[str, Any]:

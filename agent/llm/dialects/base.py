@@ -54,11 +54,21 @@ class Decoder(Protocol):
 
 
 class Dialect(Protocol):
-    """One wire format. `name` is its name in config.toml; `path` and `list_path` follow the base URL for a call and for the list of models."""
+    """One wire format. `name` is its name in config.toml; `path` and `list_path` follow the base URL for a call and for the list of models.
+
+    What it has words for it says here, and whoever asks compares no names. `controls` are fields of `Controls`; `tiers` are the tiers of
+    service in its own words (None: as they are; one without a word can't be said). `words_alone`: a conversation is one text, and
+    nothing is said beside it. `tool_images`: a tool's result has a place for images. `result_errors`: a result can be marked as an error.
+    """
 
     name: str
     path: str
     list_path: str
+    controls: frozenset[str]
+    tiers: Mapping[str, str] | None
+    words_alone: bool
+    tool_images: bool
+    result_errors: bool
 
     def is_last(self, event: str, data: str) -> bool:
         """True for the server-sent event that ends an answer, whether or not the server closes the stream after it."""
@@ -98,6 +108,10 @@ class Dialect(Protocol):
 
         `sent` is the request's body: only a feature that it carried can have been refused.
         """
+        ...
+
+    def searches(self, endpoint: Endpoint) -> bool:
+        """Whether an endpoint of this dialect searches the web itself when it is asked to (`Request.search`)."""
         ...
 
     def decoder(self, request: Request, endpoint: Endpoint) -> Decoder:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from agent.llm.answers.calls import NINE, fit_ids
 from agent.llm.binding import is_bound, keep_bound
 from agent.llm.body import Piece
-from agent.llm.dialects import controls, structure
+from agent.llm.dialects import structure
 from agent.llm.dialects.breakpoints import BREAKPOINT, MOST_OF_OPENAI, breakpoints, marks_openai
+from agent.llm.dialects.controls import as_they_are
 from agent.llm.dialects.history import GO_ON, alternate, as_user, settle, valid_arguments, without_traffic
 from agent.llm.dialects.over_http import HttpDialect
 from agent.llm.dialects.registry import DIALECTS
@@ -17,13 +18,25 @@ from agent.llm.identity_cache import Kind
 from agent.llm.messages import ImagePart, Message, TextPart, ToolCallPart
 from agent.llm.models.effort import levels, on_the_wire
 from agent.llm.models.endpoint import Endpoint
-from agent.llm.request import ProviderSearch, Request
+from agent.llm.request import Controls, ProviderSearch, Request
 
 if TYPE_CHECKING:
     from agent.llm.dialects.chat_decoder import ChatDecoder
 
 TAIL_MARK = "\n\n[Note for this step; not part of what stands above]\n"
 EMPTY_RESULT = "(no output)"
+# `top_k` is no word of OpenAI's, but of nearly everybody else's.
+_PLAIN = (
+    "top_p",
+    "top_k",
+    "seed",
+    "frequency_penalty",
+    "presence_penalty",
+    "stop",
+    "user",
+    "service_tier",
+    "verbosity",
+)
 
 
 class ChatDialect(HttpDialect):
@@ -31,6 +44,8 @@ class ChatDialect(HttpDialect):
 
     name = "chat"
     path = "/chat/completions"
+    controls = frozenset((*_PLAIN, "parallel", "tool"))
+    tool_images = False
 
     def is_last(self, event: str, data: str) -> bool:
         """`[DONE]`."""
@@ -69,11 +84,15 @@ class ChatDialect(HttpDialect):
         if request.cache_key and {"prompt_cache_key", "no_prompt_cache_key"} & quirks == {"prompt_cache_key"}:
             body["prompt_cache_key"] = request.cache_key
         if request.controls:
-            body.update(controls.chat(request, quirks))
+            body.update(_controls(request, request.controls, quirks))
         body["stream"] = True
         if "no_stream_options" not in quirks:
             body["stream_options"] = {"include_usage": True}
         return body
+
+    def searches(self, endpoint: Endpoint) -> bool:
+        """OpenRouter does, by its server tool."""
+        return "openrouter.ai" in endpoint.base_url
 
     def items(self, body: dict[str, Any]) -> list[Any]:
         """Tools, then the messages, of which the system text is the first."""
@@ -84,6 +103,15 @@ class ChatDialect(HttpDialect):
         from agent.llm.dialects.chat_decoder import ChatDecoder
 
         return ChatDecoder(request, endpoint)
+
+
+def _controls(request: Request, said: Controls, quirks: frozenset[str]) -> dict[str, Any]:
+    body = as_they_are(said, _PLAIN)
+    if request.tools and said.parallel is not None:
+        body["parallel_tool_calls"] = said.parallel
+    if said.tool and request.tool_choice == "required" and "no_forced_tool_choice" not in quirks:
+        body["tool_choice"] = {"type": "function", "function": {"name": said.tool}}
+    return body
 
 
 def _search(wanted: ProviderSearch) -> dict[str, Any]:

@@ -32,6 +32,7 @@ class CommandDialect(HttpDialect):
     name = "command"
     path = ""
     list_path = ""
+    words_alone = True
 
     def is_last(self, event: str, data: str) -> bool:
         """The program's end."""

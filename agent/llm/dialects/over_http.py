@@ -13,9 +13,14 @@ from agent.llm.request import Request
 
 
 class HttpDialect:
-    """What the dialects over HTTP share, unless they say otherwise: a bearer key, and the known error envelopes."""
+    """What the dialects over HTTP share, unless they say otherwise: a bearer key, the known error envelopes, and words for the usual alone."""
 
     list_path = "/models"
+    controls: frozenset[str] = frozenset()
+    tiers: Mapping[str, str] | None = None
+    words_alone = False
+    tool_images = True
+    result_errors = False
 
     def compose(
         self, request: Request, endpoint: Endpoint, quirks: frozenset[str], left: list[str] | None = None
@@ -36,6 +41,10 @@ class HttpDialect:
         if endpoint.api_key:
             headers["Authorization"] = f"Bearer {endpoint.api_key}"
         return {**headers, **endpoint.headers}
+
+    def searches(self, endpoint: Endpoint) -> bool:
+        """No."""
+        return False
 
     def exchange(self, decoder: Decoder, endpoint: Endpoint, headers: Mapping[str, str] | None = None) -> Exchange:
         """One HTTP request."""

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 from agent.llm.answers.calls import OPENAI, fit_ids
 from agent.llm.binding import sealed_left
 from agent.llm.body import Piece
-from agent.llm.dialects import controls, structure
+from agent.llm.dialects import structure
 from agent.llm.dialects.breakpoints import BREAKPOINT, MOST_OF_OPENAI, breakpoints, marks_openai
+from agent.llm.dialects.controls import as_they_are
 from agent.llm.dialects.history import settle, valid_arguments, without_traffic
 from agent.llm.dialects.over_http import HttpDialect
 from agent.llm.dialects.responses_items import OWN, returns
@@ -25,7 +26,7 @@ from agent.llm.messages import ImagePart, Message, ReasoningPart, TextPart, Tool
 from agent.llm.models.effort import on_the_wire
 from agent.llm.models.endpoint import Endpoint
 from agent.llm.models.families import family_of
-from agent.llm.request import ProviderSearch, Request
+from agent.llm.request import Controls, ProviderSearch, Request
 
 if TYPE_CHECKING:
     from agent.llm.dialects.responses_decoder import ResponsesDecoder
@@ -45,6 +46,7 @@ class ResponsesDialect(HttpDialect):
 
     name = "responses"
     path = "/responses"
+    controls = frozenset(("top_p", "user", "service_tier", "verbosity", "parallel", "tool"))
 
     def is_last(self, event: str, data: str) -> bool:
         """The event that tells how the response ended; some servers name it in the data alone, some send a `[DONE]` behind it."""
@@ -83,12 +85,16 @@ class ResponsesDialect(HttpDialect):
             body["include"] = [*body.get("include", []), "web_search_call.action.sources"]
         body.update(_text(request, quirks))
         if request.controls:
-            body.update(controls.responses(request, body, quirks))
+            body.update(_controls(request, request.controls, body, quirks))
         body["store"] = False
         if request.cache_key and "no_prompt_cache_key" not in quirks:
             body["prompt_cache_key"] = request.cache_key
         body["stream"] = True
         return body
+
+    def searches(self, endpoint: Endpoint) -> bool:
+        """By a server tool."""
+        return True
 
     def items(self, body: dict[str, Any]) -> list[Any]:
         """Tools, then the items of the input, of which the system text is the first."""
@@ -113,6 +119,17 @@ class ResponsesDialect(HttpDialect):
         from agent.llm.dialects.responses_decoder import ResponsesDecoder
 
         return ResponsesDecoder(request, endpoint)
+
+
+def _controls(request: Request, said: Controls, so_far: dict[str, Any], quirks: frozenset[str]) -> dict[str, Any]:
+    body = as_they_are(said, ("top_p", "user", "service_tier"))
+    if said.verbosity:
+        body["text"] = {**so_far.get("text", {}), "verbosity": said.verbosity}
+    if request.tools and said.parallel is not None:
+        body["parallel_tool_calls"] = said.parallel
+    if said.tool and request.tool_choice == "required" and "no_forced_tool_choice" not in quirks:
+        body["tool_choice"] = {"type": "function", "name": said.tool}
+    return body
 
 
 def _search(wanted: ProviderSearch) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from agent.config.domains import Domains
 from agent.errors import UsageError
+from agent.llm.dialects.registry import dialect_named
 from agent.llm.errors import BudgetReached, ModelError
 from agent.llm.messages import user
 from agent.llm.request import ModelRef, ProviderSearch, Request
@@ -34,7 +35,7 @@ class Native:
             raise SearchFailed("native", "unsupported", "there is no main model yet", remedy=REMEDY)
         model = ModelRef.parse(self._model)
         endpoint = self._client.endpoint(model.endpoint)
-        if not ProviderSearch.offered(endpoint.dialect, endpoint.base_url):
+        if not dialect_named(endpoint.dialect).searches(endpoint):
             raise SearchFailed(
                 "native", "unsupported", f"the endpoint {endpoint.name} has no search of its own", remedy=REMEDY
             )

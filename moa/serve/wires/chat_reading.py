@@ -41,10 +41,7 @@ def read(body: dict[str, Any], target: Target) -> Asked:
     reader.control("stop", "stop", reading.strings("stop", body.get("stop")))
     reader.tier("service_tier", {})
     reader.control("user", "user", body.get("user") or None)
-    if body.get("verbosity") and target.dialect not in ("chat", "responses"):
-        reader.leave_out("verbosity")
-    else:
-        reader.control("verbosity", "verbosity", body.get("verbosity") or None)
+    reader.verbosity("verbosity", body.get("verbosity"))
     limit = reader.limit("max_completion_tokens", "max_tokens")
     key = body.get("prompt_cache_key")
     return reader.request(

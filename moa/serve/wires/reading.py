@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from agent.llm.dialects.controls import SAYS, TIERS
 from agent.llm.messages import ImagePart, Message, Part, ReasoningPart, TextPart, ToolCallPart
 from agent.llm.request import Controls, Effort, Request, Schema, ToolSpec
 from moa.serve.wires.kept import by_content, is_mark
@@ -20,12 +19,6 @@ EFFORTS: tuple[Effort, ...] = ("none", "minimal", "low", "medium", "high", "xhig
 _EMPTY: tuple[object, ...] = (None, "", [], {}, False)
 # OpenRouter documents these shares of max_tokens for its levels.
 _SHARES: tuple[tuple[float, Effort], ...] = ((0.15, "minimal"), (0.35, "low"), (0.65, "medium"), (0.9, "high"))
-NO_TOOL_IMAGES = frozenset({"chat"})
-"""Dialects that have no place for an image in a tool's result."""
-WORDS_ALONE = frozenset({"command"})
-"""Dialects in which a conversation is one text, and nothing is said beside it."""
-KNOWN_ERRORS = frozenset({"anthropic"})
-"""Dialects that can say of a tool's result that it is an error."""
 
 
 class Body:
@@ -76,9 +69,16 @@ class Body:
         """Say a control, where the target can. `name` is the client's."""
         if value is None or value == ():
             return
-        if field not in SAYS[self.target.dialect]:
+        if field not in self.target.says.controls:
             raise Unsayable(name, f"{self.target.model} can't be told this: its endpoint's wire has no word for it")
         self._controls[field] = value
+
+    def verbosity(self, name: str, value: Any) -> None:
+        """How long the answer shall be: a wish, which is left out where the target has no word for it."""
+        if value and "verbosity" not in self.target.says.controls:
+            self.leave_out(name)
+        else:
+            self.control("verbosity", name, value or None)
 
     def numbers(self, *names: str) -> None:
         """Controls that are numbers and have the same name everywhere; 0 is what penalties are anyway."""
@@ -94,7 +94,7 @@ class Body:
         if value in (None, "auto"):
             return
         ours = values.get(str(value), str(value))
-        takes = TIERS.get(self.target.dialect)
+        takes = self.target.says.tiers
         if takes is not None and ours not in takes:
             raise Unsayable(name, f"{self.target.model}'s endpoint has no tier {value!r}")
         self.control("service_tier", name, ours)
@@ -124,7 +124,7 @@ class Body:
 
     def _known(self, messages: list[Message], fields: dict[str, Any]) -> None:
         """What is known that the model does not take, which its dialect would leave out without a word."""
-        model, quirks, words_alone = self.target.model, self.target.quirks, self.target.dialect in WORDS_ALONE
+        model, quirks, words_alone = self.target.model, self.target.quirks, self.target.says.words_alone
         images = any(isinstance(part, ImagePart) for message in messages for part in message.parts)
         if images and (words_alone or "no_images" in quirks):
             raise Unsayable("messages", f"{model} does not accept images")
@@ -156,12 +156,12 @@ def _result(message: Message, target: Target) -> tuple[Message, list[Part]]:
     images = [part for part in message.parts if isinstance(part, ImagePart)]
     parts = list(message.parts)
     moved: list[Part] = []
-    if images and target.dialect in NO_TOOL_IMAGES:
+    if images and not target.says.tool_images:
         name = message.tool_name or "the tool"
         told = TextPart(text=f"[{len(images)} image(s) of this result stand in the message after the results]")
         parts = [*(part for part in parts if not isinstance(part, ImagePart)), told]
         moved = [TextPart(text=f"[image(s) of the result of {name}]"), *images]
-    if message.is_error and target.dialect not in KNOWN_ERRORS:
+    if message.is_error and not target.says.result_errors:
         words = "".join(part.text for part in parts if isinstance(part, TextPart))
         if not words.lstrip().lower().startswith("error"):
             parts = [TextPart(text="Error: "), *parts]

@@ -37,10 +37,7 @@ def read(body: dict[str, Any], target: Target) -> Asked:
     reader.tier("service_tier", {})
     reader.control("user", "user", body.get("user") or None)
     text = reading.table("text", body.get("text"))
-    if text.get("verbosity") and target.dialect == "anthropic":
-        reader.leave_out("text.verbosity")
-    else:
-        reader.control("verbosity", "text.verbosity", text.get("verbosity") or None)
+    reader.verbosity("text.verbosity", text.get("verbosity"))
     key = body.get("prompt_cache_key")
     return reader.request(
         messages,

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from agent.llm.dialects.base import Dialect
+from agent.llm.dialects.registry import dialect_named
 from agent.llm.request import ModelRef, Request
 from agent.llm.stream import Reply, StreamEvent
 from moa.serve.wires.kept import Kept
@@ -42,6 +44,11 @@ class Target:
     max_tokens: int = 16_000
     kept: Mapping[str, Kept] = field(default_factory=dict)
     quirks: frozenset[str] = frozenset()
+
+    @property
+    def says(self) -> Dialect:
+        """What the endpoint's wire has words for."""
+        return dialect_named(self.dialect)
 
 
 @dataclass(frozen=True, slots=True)
