@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from agent.config.mcp import ServerSettings, filled
 from agent.errors import UsageError
+from agent.mcp.http import make_client
 from agent.mcp.names import RemoteTool, remote_tools
 from agent.process import children, depth
 from agent.text.cleaning import last_words
@@ -131,6 +132,7 @@ class Connection:
                     await asyncio.to_thread(_load)
                     transport, traffic = self._transport(stack)
                     self._client = await stack.enter_async_context(self._open(await transport))
+                    self._client.session.validate_tool_result = _taken_as_it_is
                     await self._list()
                 was_ready = True
                 self.state = "ready"
@@ -218,13 +220,14 @@ class Connection:
         if settings.kind == "sse":
             from mcp.client.sse import sse_client
 
-            return stack.enter_async_context(sse_client(url, headers=headers)), None
+            def made(headers: Any = None, timeout: Any = None, auth: Any = None) -> Any:
+                return make_client(headers or {}, self._note_status, timeout=timeout, auth=auth)
+
+            return stack.enter_async_context(sse_client(url, headers=headers, httpx_client_factory=made)), None
         from mcp.client.streamable_http import streamable_http_client
-        from mcp.shared._httpx_utils import create_mcp_http_client
 
         async def over_http() -> Any:
-            client = await stack.enter_async_context(create_mcp_http_client(headers=headers))
-            client.event_hooks["response"].append(self._note_status)
+            client = await stack.enter_async_context(make_client(headers, self._note_status))
             return await stack.enter_async_context(streamable_http_client(url, http_client=client))
 
         return over_http(), None
@@ -240,8 +243,8 @@ class Connection:
             )
         return value
 
-    async def _note_status(self, response: Any) -> None:
-        self._status = (response.status_code, response.reason_phrase) if response.status_code >= 400 else None
+    def _note_status(self, status: int, reason: str) -> None:
+        self._status = (status, reason) if status >= 400 else None
 
     def _open(self, streams: Any) -> Any:
         from contextlib import asynccontextmanager
@@ -382,6 +385,10 @@ class Connection:
             f"the MCP server {self.name} broke off during {tool} ({self.problem or 'the connection was closed'}); {after}. "
             "What the call has done by then is not known."
         )
+
+
+async def _taken_as_it_is(_name: str, _result: Any) -> None:
+    """A result is text for the model here. The SDK would hold it to the server's own output schema, whose patterns can take for ever."""
 
 
 def _load() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -18,7 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 from agent.process import children
 from agent.process.process import MARK, marked, new_mark
+from agent.text import foreign_json
 from agent.text.cleaning import last_words
+from agent.text.encodable import whole_value
+from agent.text.foreign_json import ForeignJsonError
 from agent.text.numbers import plural
 
 if TYPE_CHECKING:
@@ -27,6 +31,9 @@ if TYPE_CHECKING:
 LONGEST_LINE = 16 * 1024 * 1024
 MOST_PER_SECOND = 5_000
 LAST_WORDS = 4_000
+PARSE_ERROR = -32700
+# The head of an answer that is no JSON.
+_ANSWER = re.compile(rb'\s*\{\s*(?:"jsonrpc"\s*:\s*"2\.0"\s*,\s*)?"id"\s*:\s*(\d{1,9})\s*,\s*"(?:result|error)"')
 CLOSE_S = 1.0
 """So long a server may take to end once its input is closed; as long again after a polite signal."""
 
@@ -110,8 +117,11 @@ async def _read(process: asyncio.subprocess.Process, into: Any, traffic: Traffic
                 try:
                     message = jsonrpc_message_adapter.validate_json(line, by_name=False)
                 except ValueError:
-                    _note_garbage(traffic, line)
-                    continue
+                    mended = _mended(line)
+                    if mended is None:
+                        _note_garbage(traffic, line)
+                        continue
+                    message = jsonrpc_message_adapter.validate_python(mended, by_name=False)
                 await into.send(SessionMessage(message))
             if len(buffer) > LONGEST_LINE:
                 traffic.why = f"it sent a message of more than {LONGEST_LINE // 1024 // 1024} MB"
@@ -127,6 +137,29 @@ async def _read(process: asyncio.subprocess.Process, into: Any, traffic: Traffic
     finally:
         traffic.gone.set()
         into.close()
+
+
+def _mended(line: bytes) -> dict[str, Any] | None:
+    """An answer that can't be read, as one that can: without halves of characters, or as an error. Who waits for it would wait in vain.
+
+    None for what is no answer.
+    """
+    try:
+        value = whole_value(foreign_json.loads(line))
+    except ForeignJsonError as error:
+        found = _ANSWER.match(line)
+        value, why = ({"id": int(found[1])} if found else None), str(error)
+    else:
+        why = "it is no answer of JSON-RPC"
+    if not isinstance(value, dict) or not isinstance(number := value.get("id"), int | str) or "method" in value:
+        return None
+    if isinstance(value.get("result"), dict) and "error" not in value:
+        return {"jsonrpc": "2.0", "id": number, "result": value["result"]}
+    return {
+        "jsonrpc": "2.0",
+        "id": number,
+        "error": {"code": PARSE_ERROR, "message": f"its answer can't be read: {why}"},
+    }
 
 
 def _note_garbage(traffic: Traffic, line: bytes) -> None:

@@ -18,6 +18,15 @@ TWO = {
 }
 
 
+OWN_PATTERN = {"type": "object", "properties": {"a": {"type": "string", "pattern": "^(a+)+$"}}}
+UNREADABLE = {
+    "halves": '{"content": [{"type": "text", "text": "half \\ud83d of one"}]}',
+    "deep": '{"content": [], "structuredContent": {"a": ' + "[" * 3_000 + "]" * 3_000 + "}}",
+    "null": "null",
+}
+"""What an answer is, by what was said, that no reader of JSON-RPC takes."""
+
+
 class Server:
     """One connection. `mode`: what goes wrong; `note`: a file that counts starts, or says when to go on."""
 
@@ -38,6 +47,8 @@ class Server:
             names.append("extra")
         told = "Says it again.\u202e\x1b]0;title\x07" if self.mode == "names" else "Says it again."
         tools = [{"name": name, "description": told, "inputSchema": self.schema} for name in names]
+        if self.mode == "pattern":
+            tools[0]["outputSchema"] = OWN_PATTERN
         if self.mode == "names":
             tools.append(
                 {"name": "list", "inputSchema": {"type": "object", "properties": {"x": {"description": "z" * 40_000}}}}
@@ -115,6 +126,10 @@ class Server:
         if text == "nonsense":
             self.say(id=number, result={"content": "what?"})
             return
+        if text in UNREADABLE:
+            sys.stdout.write(f'{{"jsonrpc": "2.0", "id": {number}, "result": {UNREADABLE[text]}}}\n')
+            sys.stdout.flush()
+            return
         if text == "big":
             content = [{"type": "text", "text": "line\n" * 1_000_000}]
         if text == "kinds":
@@ -132,7 +147,8 @@ class Server:
             self.say(method="notifications/tools/list_changed")
         if params["name"] == "env":
             content = [{"type": "text", "text": json.dumps({"env": dict(os.environ), "cwd": str(Path.cwd())})}]
-        self.say(id=number, result={"content": content})
+        more = {"structuredContent": {"a": "a" * 40 + "!"}} if self.mode == "pattern" else {}
+        self.say(id=number, result={"content": content, **more})
 
 
 if __name__ == "__main__":

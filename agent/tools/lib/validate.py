@@ -95,9 +95,44 @@ def _where(error: foreign_json.ForeignJsonError, text: str) -> str:
     return f"{error.msg} at character {error.pos}, near {near!r}"
 
 
+# A foreign server's schema may say anything. What says nothing here (true, a type that is a number) asks for nothing; it never fails.
+
+
+def _schema(value: Any) -> Schema:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _properties(schema: Schema) -> Mapping[str, Schema]:
+    return {name: _schema(one) for name, one in _schema(schema.get("properties")).items()}
+
+
+def _required(schema: Schema) -> list[str]:
+    names = schema.get("required")
+    return [name for name in names if isinstance(name, str)] if isinstance(names, list | tuple) else []
+
+
+def _types(schema: Schema) -> list[str]:
+    types = schema.get("type")
+    return [kind for kind in (types if isinstance(types, list | tuple) else [types]) if isinstance(kind, str)]
+
+
+def _choices(schema: Schema) -> list[Schema]:
+    return next(
+        (
+            list(map(_schema, found))
+            for key in ("anyOf", "oneOf")
+            if isinstance(found := schema.get(key), list) and found
+        ),
+        [],
+    )
+
+
+def _number(value: Any) -> int | float | None:
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
 def _object(schema: Schema, value: dict[str, Any], where: str, problems: list[str]) -> dict[str, Any]:
-    properties: Mapping[str, Schema] = schema.get("properties") or {}
-    required = schema.get("required") or ()
+    properties, required = _properties(schema), _required(schema)
     checked: dict[str, Any] = {}
     for name, item in value.items():
         label = f"{where}{name}"
@@ -118,9 +153,8 @@ def _object(schema: Schema, value: dict[str, Any], where: str, problems: list[st
 
 
 def _value(schema: Schema, value: Any, label: str, problems: list[str]) -> Any:
-    for key in ("anyOf", "oneOf"):
-        if isinstance(choices := schema.get(key), list) and choices:
-            return _any(choices, value, label, problems)
+    if choices := _choices(schema):
+        return _any(choices, value, label, problems)
     if isinstance(value, str):
         value = whole(value)
     if isinstance(values := schema.get("enum"), list) and value not in values:
@@ -129,9 +163,7 @@ def _value(schema: Schema, value: Any, label: str, problems: list[str]) -> Any:
             problems.append(f'the argument "{label}" must be one of {json.dumps(values)}, not {_short(value)}')
             return value
         return same[0]
-    types = schema.get("type")
-    if types is not None:
-        wanted = [types] if isinstance(types, str) else list(types)
+    if wanted := _types(schema):
         fitting, value = _coerce(wanted, value)
         if not fitting:
             problems.append(f'the argument "{label}" must be {_expected(schema)}, not {_short(value)}')
@@ -139,7 +171,7 @@ def _value(schema: Schema, value: Any, label: str, problems: list[str]) -> Any:
     _bounds(schema, value, label, problems)
     if isinstance(value, dict):
         return _object(schema, value, f"{label}.", problems)
-    if isinstance(value, list) and isinstance(items := schema.get("items"), dict):
+    if isinstance(value, list) and (items := _schema(schema.get("items"))):
         return [_value(items, item, f"{label}[{at}]", problems) for at, item in enumerate(value)]
     return value
 
@@ -202,19 +234,18 @@ def _is(kind: str, value: Any) -> bool:
 
 def _bounds(schema: Schema, value: Any, label: str, problems: list[str]) -> None:
     if isinstance(value, int | float) and not isinstance(value, bool):
-        if (least := schema.get("minimum")) is not None and value < least:
+        if (least := _number(schema.get("minimum"))) is not None and value < least:
             problems.append(f'the argument "{label}" must be at least {least}, not {value}')
-        if (most := schema.get("maximum")) is not None and value > most:
+        if (most := _number(schema.get("maximum"))) is not None and value > most:
             problems.append(f'the argument "{label}" must be at most {most}, not {value}')
-    if isinstance(value, str) and len(value) < (shortest := schema.get("minLength", 0)):
+    if isinstance(value, str) and len(value) < (shortest := _number(schema.get("minLength")) or 0):
         problems.append(f'the argument "{label}" must not be {"empty" if not value else f"shorter than {shortest}"}')
 
 
 def _takes(schema: Schema, kind: str) -> bool:
-    types = schema.get("type")
-    if types is None:
-        return any(_takes(choice, kind) for choice in (*schema.get("anyOf", ()), *schema.get("oneOf", ())))
-    return kind == types or (not isinstance(types, str) and kind in types)
+    if types := _types(schema):
+        return kind in types
+    return any(_takes(choice, kind) for choice in _choices(schema))
 
 
 def _meant(name: str, properties: Mapping[str, Schema], given: Mapping[str, Any]) -> str:
@@ -225,15 +256,11 @@ def _meant(name: str, properties: Mapping[str, Schema], given: Mapping[str, Any]
 
 
 def _expected(schema: Schema) -> str:
-    types = schema.get("type")
-    if isinstance(types, str):
-        return NAMES.get(types, types)
-    return " or ".join(NAMES.get(kind, str(kind)) for kind in types) if types else "a value"
+    return " or ".join(NAMES.get(kind, kind) for kind in _types(schema)) or "a value"
 
 
 def _signature(schema: Schema) -> str:
-    required = schema.get("required") or ()
-    properties: Mapping[str, Schema] = schema.get("properties") or {}
+    properties, required = _properties(schema), _required(schema)
     if not properties:
         return "no arguments"
     return ", ".join(

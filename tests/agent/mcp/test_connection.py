@@ -7,11 +7,12 @@ import json
 import re
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+import httpx2
 import pytest
 
 from agent.approval.approval import ApprovalRequest, Approvals, UserAnswer
@@ -20,6 +21,7 @@ from agent.files.deny_paths import DenyPaths
 from agent.llm.messages import ToolCallPart
 from agent.loop.tool_runner import ToolRunner
 from agent.mcp.connection import Connection, Place
+from agent.mcp.http import make_client
 from agent.mcp.names import safe_name
 from agent.mcp.servers import Servers
 from agent.tools.base import ToolContext
@@ -91,6 +93,9 @@ CALLS: dict[str, tuple[tuple[str, ...], str]] = {
     "error": (("echo of the MCP server it failed: no such",), ""),
     "failed": (("you said failed",), ""),
     "nonsense": (("echo of the MCP server it failed",), ""),
+    "halves": (("half \ufffd of one",), ""),
+    "deep": (("echo of the MCP server it failed: its answer can't be read: nested deeper",), ""),
+    "null": (("echo of the MCP server it failed: its answer can't be read: it is no answer",), ""),
     "kinds": (("plain", "(image: image/png, 5 bytes; it can't be shown here)", "file:///log", "inside"), ""),
     "big": (("bytes left out; the whole in",), ""),
     "progress": (("you said progress",), ""),
@@ -116,6 +121,38 @@ def test_a_call(tmp_path: Path, said: str) -> None:
             assert [each for each, _text in it.told] == ([code] if code else [])
             assert it.seen == (["1 of 2\n", "2 of 2\n"] if said == "progress" else [])
             assert await it.echo("again") == "you said again"
+
+    asyncio.run(run())
+
+
+def test_an_answer_is_not_held_to_the_servers_own_patterns(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with world(tmp_path, "pattern") as it:
+            await it.begin()
+            assert await it.echo("hello") == "you said hello"
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(("encoding", "count"), [("", 40), ("gzip", 1)])
+def test_an_answer_over_http_is_bounded(encoding: str, count: int) -> None:
+    async def run() -> None:
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            packed = f"content-encoding: {encoding}\r\n" if encoding else ""
+            writer.write(f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n{packed}\r\n".encode())
+            with suppress(ConnectionError):
+                for _ in range(count):
+                    writer.write(b"x" * 1_000_000)
+                    await writer.drain()
+            writer.close()
+
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        client = make_client({}, lambda _status, _reason: None)
+        with pytest.raises(httpx2.RemoteProtocolError, match="more than 16 MB|packed"):
+            await client.get(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
+        await client.aclose()
+        server.close()
 
     asyncio.run(run())
 

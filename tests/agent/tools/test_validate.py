@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agent.llm.request import ToolSpec
@@ -99,6 +100,23 @@ def test_any_text_is_arguments_or_an_error_for_the_model(text: str) -> None:
 )
 def test_right_arguments_are_left_alone(arguments: dict[str, Any]) -> None:
     assert validate(json.dumps(arguments), SPEC) == arguments
+
+
+KEYS = ("type", "properties", "required", "anyOf", "items", "enum", "minimum", "maximum", "minLength", "a")
+ANY_SCHEMA = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.text(max_size=3), st.sampled_from(["string", "array"])),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.sampled_from(KEYS), inner, max_size=5)),
+)
+
+
+@given(st.dictionaries(st.sampled_from(KEYS), ANY_SCHEMA))
+@example({"properties": {"a": True}, "required": ["a"]})
+@example({"properties": {"a": {"type": 5, "minimum": "x", "minLength": "y", "anyOf": [5]}}, "required": 5})
+@example({"properties": {"a": {"type": [["x"]]}, "n": {"type": "integer", "minimum": "x"}}})
+def test_whatever_a_foreign_schema_says_nothing_breaks(schema: dict[str, Any]) -> None:
+    for text in ('{"a": "x", "n": 3}', '{"a": [1, null]}', '{"a": {"a": 1}}', "{}"):
+        with suppress(ToolError):
+            validate(text, ToolSpec("look", "", schema))
 
 
 def test_names_and_arguments_are_those_that_scripts_depend_on() -> None:
