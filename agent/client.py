@@ -62,6 +62,7 @@ def make_client(
         notice=notice,
         memory=QuirkMemory(config.paths.cache / "quirks.json"),
         depth_headers=lambda panel: depth.headers(depth.depth() + panel),
+        redact=config.redact,
     )
 
 

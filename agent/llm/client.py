@@ -74,7 +74,9 @@ class ModelClient:
         on_close: Callable[[], Awaitable[None]] | None = None,
         notice: Callable[[str, str], None] | None = None,
         depth_headers: Callable[[bool], Mapping[str, str]] = lambda _panel: {},
+        redact: Callable[[str], str] = lambda text: text,
     ) -> None:
+        self._redact = redact
         self.accounts = accounts
         self.catalogue = catalogue
         self.clocks = clocks
@@ -88,6 +90,10 @@ class ModelClient:
         self._notice = notice
         self._depth_headers = depth_headers
         self._gates: dict[str, Gate] = {}
+
+    def redact(self, text: str) -> str:
+        """A text without any configured key: for what one model says that another one is to read, and no session cleans."""
+        return self._redact(text)
 
     def endpoint(self, name: str) -> Endpoint:
         """The endpoint of that name. Raises UsageError for an unknown one, naming the nearest and where endpoints are set."""

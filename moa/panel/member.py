@@ -178,7 +178,7 @@ class Seat:
         return Answer(
             slot=self.member.slot,
             model_requested=str(self.member.model),
-            text=defused(said or text),
+            text=self._client.redact(defused(said or text)),
             step=self._step,
             role=self.member.reference.role,
             duration_s=time.monotonic() - self._began,

@@ -87,3 +87,13 @@ def test_a_denied_file_reaches_nobody(
     assert len(endpoint.calls("worker")) == 2
     assert SECRET not in str([exchange.body for exchange in endpoint.exchanges])
     assert SECRET not in str(result)
+
+
+def test_a_key_that_a_member_says_reaches_no_other_model(project: Program, endpoint: ScriptedEndpoint) -> None:
+    said = Behaviour(steps=(Say(text=f"CONCERN: log in with {KEY} first."),))
+    endpoint.script = Script(models={"alpha": said, "beta": said, "worker": Behaviour(steps=(Say(text="end"),))})
+    project.preset("panel", preset_text(["fake:alpha", "fake:beta"], layers=2))
+    result = checked(project.run("hello", "--preset", "panel", env={"FAKE_API_KEY": KEY}), "done")
+    assert endpoint.calls("judge") and len(endpoint.calls("alpha")) == 2
+    assert KEY not in str([exchange.body for exchange in endpoint.exchanges])
+    assert KEY not in str(result) and KEY not in project("session", "export", result["session"]).out

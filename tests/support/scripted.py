@@ -56,6 +56,7 @@ class ScriptedClient(ModelClient):
         self._facts = facts or ModelFacts()
         self._memory = memory or QuirkMemory()
         self._notice = None
+        self._redact = lambda text: text
         self._calls = 0
         self._went, self._asked = asyncio.Event(), asyncio.Event()
 

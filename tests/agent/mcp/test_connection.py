@@ -149,7 +149,7 @@ def test_an_answer_over_http_is_bounded(encoding: str, count: int) -> None:
 
         server = await asyncio.start_server(answer, "127.0.0.1", 0)
         client = make_client({}, lambda _status, _reason: None)
-        with pytest.raises(httpx2.RemoteProtocolError, match="more than 16 MB|packed"):
+        with pytest.raises(httpx2.RemoteProtocolError, match=r"more than 16 MB|packed"):
             await client.get(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
         await client.aclose()
         server.close()
