@@ -197,10 +197,15 @@ async def _shown(read: Preset, config: Config) -> tuple[TableView, dict[str, obj
     return (_unpriced(read, receivers, problem or "") if priced is None else priced.view(receivers)), data
 
 
-def member_tools() -> frozenset[str]:
-    """What members can be given in this program: the tools that only look, and those of the web."""
+def member_tools() -> frozenset[str] | None:
+    """What members can be given in this program: the tools that only look, and those of the web. None where plugins of others are
+    installed, which may bring more: then it is asked when a panel is armed."""
+    from agent.installed import entry_points
     from agent.tools.builtin import builtin_tools
     from agent.web.plugin import NAMES
+
+    if any(entry.value.partition(".")[0] not in ("agent", "moa") for entry in entry_points()):
+        return None
 
     return frozenset((*(tool.spec.name for tool in builtin_tools() if tool.read_only), *NAMES))
 

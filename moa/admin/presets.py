@@ -97,6 +97,7 @@ async def _examine(config: Config) -> list[Examined]:
     from agent.ledger.book import Ledger
 
     rows = []
+    given = exchange.member_tools()
     with TemporaryDirectory() as spare:  # no call is made, so these books stay empty
         books = Ledger(Path(spare) / "ledger.db")
         client = make_client(config, books)
@@ -107,7 +108,9 @@ async def _examine(config: Config) -> list[Examined]:
                     continue
                 named = read.main or config.single_model
                 main = ModelRef.parse(named) if named else None
-                rows.append(Examined(found, read.description, None, preflight.obstacles(read, client, main)))
+                rows.append(
+                    Examined(found, read.description, None, preflight.obstacles(read, client, main, tools=given))
+                )
         finally:
             await client.aclose()
             books.close()

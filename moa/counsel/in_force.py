@@ -87,17 +87,24 @@ def _open(session: Session, records: Iterable[Mapping[str, Any]], in_force: set[
     """The last blocker in force that was not followed, and how many calls ago it was said, or said again."""
     places = {id(placed["data"]): placed["after"] for placed in session.placed_records() if placed["kind"] == KIND}
     given = ((data, places[id(data)]) for data in records if id(data) in places and key(data) in in_force)
-    return open_blocker(given, session.transcript())
+    return open_blocker(given, session.transcript(), tools_of(session))
 
 
-def open_blocker(given: Iterable[tuple[Mapping[str, Any], int]], transcript: Sequence[Message]) -> Open | None:
+def tools_of(session: Session) -> frozenset[str]:
+    """The names of the tools that the main model has, which its advisers may name: those that its requests list."""
+    return frozenset(str(tool["name"]) for tool in (session.kept("tools") or {}).get("list", ()))
+
+
+def open_blocker(
+    given: Iterable[tuple[Mapping[str, Any], int]], transcript: Sequence[Message], tools: frozenset[str]
+) -> Open | None:
     """The last blocker that was not followed. `given` are counsels in force, oldest first, each with how many messages stood before it."""
     found: Open | None = None
     for data, at in given:
         if (again := data.get("reminds")) is not None and found is not None and found.id == again:
             found = Open(found.id, found.text, found.turn, found.step, _calls_since(transcript, at))
         elif data.get("severity") == "blocker" and data.get("points"):
-            if outcome(data, transcript, at) is True:
+            if outcome(data, transcript, at, tools) is True:
                 found = None
             else:
                 text = str(data["points"][0])
@@ -115,8 +122,8 @@ def _calls_since(transcript: Sequence[Message], at: int) -> int:
     return sum(message.role == "assistant" for message in transcript[at:])
 
 
-def outcome(data: Mapping[str, Any], transcript: Sequence[Message], at: int) -> bool | None:
-    """Whether the advice of a counsel that stands before message number `at` was followed; None: not to be told.
+def outcome(data: Mapping[str, Any], transcript: Sequence[Message], at: int, tools: frozenset[str]) -> bool | None:
+    """Whether the advice of a counsel that stands before message number `at` was followed; None: not to be told. `tools` are the main model's.
 
     A next step that names a tool or a path is followed if one of the next two calls of the main model has it. Of advice that nobody
     compared each point counts as a step.
@@ -132,7 +139,7 @@ def outcome(data: Mapping[str, Any], transcript: Sequence[Message], at: int) -> 
         made += [(call.name, call.arguments) for call in message.tool_calls]
         if replies == FOLLOW_CALLS:
             break
-    if replies < FOLLOW_CALLS and not points.followed([str(step) for step in steps], made):
+    if replies < FOLLOW_CALLS and not points.followed([str(step) for step in steps], made, tools):
         # It may still be followed; and where the turn has ended nobody can tell.
         return None
-    return points.followed([str(step) for step in steps], made)
+    return points.followed([str(step) for step in steps], made, tools)

@@ -130,12 +130,9 @@ def _alike(one: frozenset[str], other: frozenset[str]) -> bool:
 # Looked for where a word begins alone: in a word without end it would be looked for at each of its letters.
 _PATH = re.compile(r"(?<![\w.@~-])(?:[\w.@~-]+/)+[\w.@-]+|\b[\w-]+\.[A-Za-z]\w{0,4}\b")
 _TICKED = re.compile(r"`([^`\n]{1,120})`")
-_TOOLS = frozenset(
-    ("read", "write", "edit", "glob", "grep", "shell", "web_search", "web_fetch", "consult", "delegate", "todo", "mcp")
-)
 
 
-def names(text: str, tools: frozenset[str] = _TOOLS) -> frozenset[str]:
+def names(text: str, tools: frozenset[str]) -> frozenset[str]:
     """Which of the `tools` and what paths a piece of advice names: what can be looked for in the calls that follow.
 
     A tool counts where it is the first word or stands between backticks: most of their names are plain English.
@@ -148,13 +145,15 @@ def names(text: str, tools: frozenset[str] = _TOOLS) -> frozenset[str]:
     return frozenset(found | {word for word in words if word in tools})
 
 
-def followed(advice: Iterable[str], calls: Iterable[tuple[str, str]]) -> bool | None:
-    """Whether one of the calls (name, arguments) does what one of the steps names. None: no step names a tool or a path.
+def followed(
+    advice: Iterable[str], calls: Iterable[tuple[str, str]], tools: frozenset[str] = frozenset()
+) -> bool | None:
+    """Whether one of the calls (name, arguments) does what one of the steps names. None: no step names one of the `tools`, or a path.
 
     A step that names a path is followed by a call that has that path; one that names only a tool by a call of that tool.
     """
     made = list(calls)
-    tools = _TOOLS | {name for name, _arguments in made}  # those of plugins and foreign servers, too
+    tools |= {name for name, _arguments in made}
     wanted = [found for text in advice if (found := names(text, tools))]
     if not wanted:
         return None

@@ -72,7 +72,7 @@ def _silence(steps: int) -> str:
 
 def count(session: Session, preset: str) -> Tally:
     """The counsels that a preset's panel took in this session, on the present branch."""
-    transcript = session.transcript()
+    transcript, tools = session.transcript(), in_force.tools_of(session)
     tally = Tally()
     spoke_at: dict[str, int] = {}
     for placed in session.placed_records():
@@ -82,7 +82,7 @@ def count(session: Session, preset: str) -> Tally:
         at = int(placed["after"])
         tally.counsels += 1
         _count_members(tally, data, at, spoke_at)
-        _count_panel(tally, data, transcript, at, spoke_at)
+        _count_panel(tally, data, transcript, at, spoke_at, tools)
     for slot, member in tally.members.items():
         member.quiet = _calls_since(transcript, spoke_at.get(slot)) if member.silent else 0
     if tally.withheld.get("silent"):
@@ -91,7 +91,12 @@ def count(session: Session, preset: str) -> Tally:
 
 
 def _count_panel(
-    tally: Tally, data: Mapping[str, Any], transcript: Sequence[Message], at: int, spoke_at: dict[str, int]
+    tally: Tally,
+    data: Mapping[str, Any],
+    transcript: Sequence[Message],
+    at: int,
+    spoke_at: dict[str, int],
+    tools: frozenset[str],
 ) -> None:
     if (why := data.get("withheld")) is not None:
         tally.withheld[str(why)] = tally.withheld.get(str(why), 0) + 1
@@ -99,7 +104,7 @@ def _count_panel(
         spoke_at[""] = at
     if not in_force.delivered(data):
         return
-    match in_force.outcome(data, transcript, at):
+    match in_force.outcome(data, transcript, at, tools):
         case True:
             tally.followed += 1
         case False:

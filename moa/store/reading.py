@@ -5,6 +5,7 @@ It is read by hand, as config.toml is and for the same reason: building pydantic
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
@@ -31,9 +32,6 @@ VERBS = {
 }
 """What may stand after /moa, and what it does."""
 """The words after `/moa` that do something; a preset can't have one of them as its name."""
-
-TOOLS = ("web_search", "web_fetch", "read", "glob", "grep")
-"""What a member may be given: tools that only look."""
 
 # What a preset may not say, because only the user's config.toml may: where a model is and what opens it.
 _ENDPOINT_KEYS = ("base_url", "url", "api_key", "api_key_env", "headers", "endpoints", "dialect")
@@ -156,14 +154,25 @@ def _aggregator(table: Table) -> dict[str, Any]:
     return {"aggregator": seat, **found}
 
 
+@cache
+def _looking() -> dict[str, bool]:
+    """The host's own tools, each with whether it only looks. Which more there are for members is asked when a panel is armed."""
+    from agent.tools.builtin import builtin_tools
+
+    return {tool.spec.name: tool.read_only for tool in builtin_tools()}
+
+
 def _seat(table: Table, model: str, max_tokens: int) -> Reference:
     temperature = table.number("temperature")
     if temperature is not None and temperature > 2:
         raise table.error("temperature", f"is {temperature:g}", "use a number from 0 to 2")
     tools = table.texts("tools")
     for tool in tools:
-        if tool not in TOOLS:
-            raise table.error("tools", f"names {tool!r}", f"use some of {', '.join(TOOLS)}")
+        if tool in (ours := _looking()) and not ours[tool]:
+            only = ", ".join(name for name, looks in ours.items() if looks)
+            raise table.error(
+                "tools", f"names {tool!r}, which does more than look", f"use {only}, web_search or web_fetch"
+            )
     seat = Reference(
         model=model,
         role=table.text("role"),

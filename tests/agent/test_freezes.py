@@ -90,7 +90,7 @@ HOSTILE: dict[str, Callable[[int], object]] = {
         for piece in (" ", "/ ", "<", "\u200b", "private")
     },
     "a call in many pieces": lambda n: in_pieces("x" * 10 * n),
-    "what advice names": lambda n: names("a" * n),
+    "what advice names": lambda n: names("a" * n, frozenset()),
     "a budget": lambda n: budget.parse("1" + "." * n, budget.Budget()),
     "a claim": lambda n: evidence.claimed("GOAL DONE" + " " * n + "x"),
     "a command": lambda n: (is_simple("a " * n), suggest_rule(subject("shell", {"command": "*" * n}), Path("/"))),

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from agent.web.plugin import NAMES
 from agent.web.web import Asker, Web
 
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from agent.web.engines.base import SearchEngine
     from agent.web.settings import WebSettings
     from moa.preset.preset import Preset
-
-TOOLS = ("web_search", "web_fetch")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +87,7 @@ class Lookup:
         from agent.web.fetch_tool import WebFetch
         from agent.web.search_tool import WebSearch
 
-        given = [name for name in tools if name in TOOLS]
+        given = [name for name in tools if name in NAMES]
         if not given:
             return await self.own.client.complete(request, context, on_event=on_event)
         asker = Asker(context.slot or "member", domains or Domains(), context)
@@ -100,7 +99,7 @@ class Lookup:
     def facts(self, preset: Preset) -> dict[str, Any]:
         """What the record of a counsel says of it: searches and pages with who asked, the sources, and which tools were not given."""
         found = self.web.sources
-        missing = sorted({tool for member in preset.members for tool in member.reference.tools} - set(TOOLS))
+        missing = sorted({tool for member in preset.members for tool in member.reference.tools} - set(NAMES))
         facts: dict[str, Any] = {}
         if found.searches or found.pages:
             plain = found.plain("")

@@ -108,7 +108,8 @@ def given(
     tokens = sum(estimate_tokens(row.guidance.sent) for row in rows if row.guidance is not None)
     said = [point for row in rows for point in _points(row)]
     placed = ((step.row.counsel or {}, starts.get(step.at, len(history))) for step in steps if step.row is not None)
-    last = in_force.open_blocker(placed, history)
+    used = frozenset(call.name for message in history for call in message.tool_calls)
+    last = in_force.open_blocker(placed, history, used)
     return InForce(tuple(said), tokens, in_force.room_for(bound, window, tokens), last)
 
 

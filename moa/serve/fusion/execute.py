@@ -12,6 +12,7 @@ from agent.events import SideFinished, SideStarted, ToolFinished
 from agent.llm.errors import ModelError
 from agent.llm.messages import Message
 from agent.llm.stream import ReasoningDelta, TextDelta
+from agent.web.plugin import NAMES
 from moa import preflight
 from moa.counsel import keep
 from moa.counsel.cadence import Decision
@@ -20,7 +21,6 @@ from moa.counsel.take import Council
 from moa.panel import prompts
 from moa.panel.quoting import first_sentences
 from moa.panel.tasks import ANSWER
-from moa.serve.counsel.lookups import TOOLS
 from moa.serve.fusion.called import (
     AnalysisStarted,
     Called,
@@ -125,7 +125,7 @@ class ServerTools:
                 load=self.load,
                 endpoints=self.endpoints,
                 outer=outer,
-                tools=() if self.lookups is None else TOOLS,
+                tools=() if self.lookups is None else NAMES,
                 where=FUSION,
             )
         return self.load(offered.preset or conversation.preset or self.preset)
