@@ -138,7 +138,7 @@ def _status(goal: Pursuit) -> Result:
     standing = state.status if not state.reason else f"{state.status}: {state.reason}"
     if goal.waits_until is not None:
         standing = time.strftime("waits until %H:%M:%S", time.localtime(goal.waits_until)) + f": {state.reason}"
-    rows = [("goal", state.text), ("stands", standing)]
+    rows = [("goal", state.text), ("status", standing)]
     rows += [(f"criterion {n}", text) for n, text in enumerate(state.criteria, 1)]
     rows += [(f"gate {n}", text) for n, text in enumerate(state.gates, 1)]
     rows.append(("judge", state.judge or goal.settings.judge or "main (the main model)"))

@@ -288,7 +288,8 @@ class PanelView(Widget, can_focus=True):
 
 
 def _answered(sides: list[Side]) -> str:
-    """`2 of 3 answered`, and how many ended otherwise."""
+    """`2 of 3 answered`, and how many ended otherwise; of those that were asked first, not of who then reads their answers."""
+    sides = [side for side in sides if side.started.kind == sides[0].started.kind]
     ends = [side.finished.outcome for side in sides if side.finished is not None]
     lost = (("failed", ends.count("failed")), ("stopped", ends.count("cancelled")))
     answered = len(ends) - sum(number for _word, number in lost)

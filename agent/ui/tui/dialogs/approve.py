@@ -44,6 +44,8 @@ NUMBER_S = 0.3
 MARGIN = 6
 """Columns beside what is asked about: borders, paddings, and a scrollbar."""
 _NUMBERS = frozenset("12345")
+_KEYS = frozenset("12345yne")
+"""What answers, or changes the rule. Other characters are text."""
 _SCROLLING = frozenset(("pageup", "pagedown"))
 
 _ONCE, _SESSION, _ALWAYS, _NO, _BECAUSE = range(5)
@@ -108,6 +110,7 @@ class ApprovalBar(Widget, can_focus=True):
         self._rule: str | None = None
         self._editing = ""
         self._behind = False
+        self._kept = False
 
     def compose(self) -> ComposeResult:
         """Title, what would be done, the answers, and a line for words."""
@@ -154,6 +157,7 @@ class ApprovalBar(Widget, can_focus=True):
             return
         request = self._waiting[0].request
         self._rule = None
+        self._kept = False
         self._laid_out = False
         now = self._clock()
         self._deaf_until = now + GRACE_S
@@ -240,6 +244,8 @@ class ApprovalBar(Widget, can_focus=True):
             never = too_long(self._waiting[0].request)
             why = "not all of it can be shown: only a number answers" if never else "PgDn: more · a number answers"
             lines.append(Content.styled(f"  {why}", "bold $text-warning"))
+        elif self._kept:
+            lines.append(Content.styled("  what you type waits in the composer", "dim"))
         self.query_one(".choices", Static).update(Content("\n").join(lines))
 
     def _limit(self) -> None:
@@ -270,10 +276,13 @@ class ApprovalBar(Widget, can_focus=True):
     # Keys
 
     def on_key(self, event: events.Key) -> None:
-        """Keys that come too soon answer nothing (bindings are looked up after this)."""
-        if event.key in _SCROLLING:
+        """Keys that come too soon answer nothing (bindings are looked up after this); nor does text, or a letter in the middle of it."""
+        if event.key in _SCROLLING or self._editing:
             return
-        if self._clock() < (self._numbers_from if event.key in _NUMBERS else self._deaf_until):
+        text = event.is_printable and event.character is not None and event.character not in _KEYS
+        if text:
+            self._behind = False
+        if text or self._clock() < (self._numbers_from if event.key in _NUMBERS else self._deaf_until):
             event.stop()
             event.prevent_default()
             self._stray(event.character or "")
@@ -289,6 +298,8 @@ class ApprovalBar(Widget, can_focus=True):
         # Behind an answered question it is a key that was held too long, and no text for anybody.
         if not self._behind and (text.isprintable() or len(text) > 1) and text:
             self.post_message(self.Strayed(text))
+            self._kept = True
+            self._show_choices()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """While words are written, keys are text; Escape leaves."""

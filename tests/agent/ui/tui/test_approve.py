@@ -114,6 +114,20 @@ def test_what_was_being_typed_into_the_composer_answers_nothing_and_is_handed_ba
     play(scene)
 
 
+def test_text_answers_nothing_however_late_it_comes_and_is_handed_back() -> None:
+    async def scene(app: Stage, pilot: Pilot[None]) -> None:
+        app.bar.ask(question())
+        patience(app)
+        await pilot.press(*"/goal clear yes 1")
+        assert "".join(app.heard) == "/goal clear yes 1" and app.bar.waiting == 1
+        assert "waits in the composer" in dump(app)
+        patience(app)
+        await pilot.press("y")
+        assert app.heard[-2:] == [("q1", UserAnswer("once")), "emptied"]
+
+    play(scene)
+
+
 @pytest.mark.parametrize(
     ("typed_at", "pause", "keys", "answered"),
     [
