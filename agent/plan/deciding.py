@@ -40,7 +40,10 @@ async def command(plan: PlanMode, context: CommandContext, args: str) -> Result:
     plan.enter(named)
     if args:
         return RunTurn(args)
-    return _said("Plan mode is on: nothing is changed until you have approved a plan. Say what is to be planned.")
+    return _said(
+        "Plan mode is on: nothing is changed until you have approved a plan. Say what is to be planned; "
+        "/plan go carries the last answer out, /plan off leaves this mode."
+    )
 
 
 def _said(text: str) -> Said:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from moa.aggregate.analysis import Analysis, Contradiction
     from moa.counsel.record import MemberRecord, QuoteRecord
 
+IN_TABLE = (DISPUTED, ALONE, AGREED, SOME)
+
 
 def counsel_view(data: Mapping[str, Any], *, number: int | None = None, of: int | None = None) -> View:
     """Tabs, from a record's data; the first says who holds what, or, where nothing was compared, why, and who said what.
@@ -39,9 +41,9 @@ def counsel_view(data: Mapping[str, Any], *, number: int | None = None, of: int 
 
         tabs.insert(0, ("Findings", tree(record)))
     if analysis is not None and record.task == "review":
-        tabs.insert(1, ("Analysis", StackView(views=(table, _points(record, analysis)))))
+        tabs.insert(1, ("Analysis", StackView(views=(table, *_beside(record, analysis)))))
     elif analysis is not None:
-        tabs = [("Analysis", StackView(views=(table, _points(record, analysis)))), ("Members", members)]
+        tabs = [("Analysis", StackView(views=(table, *_beside(record, analysis)))), ("Members", members)]
     tabs += [("Guidance", _guidance(record)), ("Calls & cost", StackView(views=tuple(_calls(record))))]
     return TabsView(tabs=tuple(tabs))
 
@@ -71,34 +73,50 @@ def results_tree(record: CounselRecord) -> TreeView | None:
 
 def _points(record: CounselRecord, analysis: Analysis) -> TreeView:
     """Every point with what was quoted for it, dissent first."""
+    found = {title: points for title, points in _sections(record, analysis).items() if points}
+    return TreeView(label="Points and what was quoted for them", children=tuple(map(_section, found.items())))
+
+
+def _beside(record: CounselRecord, analysis: Analysis) -> Iterator[TreeView]:
+    """What the table of who holds what does not say: the quotes, what nobody saw, and what to do next."""
+    found = {}
+    for title, points in _sections(record, analysis).items():
+        shown = [each for each in points if title not in IN_TABLE or _is_quoted(each)]
+        if shown:
+            found[title] = shown
+    if found:
+        yield TreeView(label="Quotes, blind spots and next steps", children=tuple(map(_section, found.items())))
+
+
+def _is_quoted(point: TreeView) -> bool:
+    return any(child.mark in ("verified", "unverified") or _is_quoted(child) for child in point.children)
+
+
+def _section(found: tuple[str, list[TreeView]]) -> TreeView:
+    title, points = found
+    return TreeView(label=f"{title} ({len(points)})", children=tuple(points))
+
+
+def _sections(record: CounselRecord, analysis: Analysis) -> dict[str, list[TreeView]]:
     checks, slots = Checks(record.evidence), slots_by_name(record)
     disputes = enumerate(analysis.contradictions)
-    sections = [
-        (DISPUTED, [_dispute(f"contradictions[{at}]", one, checks, slots) for at, one in disputes]),
-        (
-            ALONE,
-            [
-                _point(f"unique_insights[{at}]", one.insight, checks, [one.model], mark="alone")
-                for at, one in enumerate(analysis.unique_insights)
-            ],
-        ),
-        (AGREED, [_point(f"consensus[{at}]", text, checks) for at, text in enumerate(analysis.consensus)]),
-        (
-            SOME,
-            [
-                _point(f"partial_coverage[{at}]", one.point, checks, one.models)
-                for at, one in enumerate(analysis.partial_coverage)
-            ],
-        ),
-        (NONE, [_point(f"blind_spots[{at}]", text, checks) for at, text in enumerate(analysis.blind_spots)]),
-        (NEXT, [_point(f"next_steps[{at}]", text, checks) for at, text in enumerate(analysis.next_steps)]),
-    ]
-    stray = [_quote(quote) for quote in record.evidence if not _has_point(quote, analysis)]
-    sections.append(("Quotes that belong to no point", stray))
-    children = tuple(
-        TreeView(label=f"{title} ({len(found)})", children=tuple(found)) for title, found in sections if found
-    )
-    return TreeView(label="Points and what was quoted for them", children=children)
+    return {
+        DISPUTED: [_dispute(f"contradictions[{at}]", one, checks, slots) for at, one in disputes],
+        ALONE: [
+            _point(f"unique_insights[{at}]", one.insight, checks, [one.model], mark="alone")
+            for at, one in enumerate(analysis.unique_insights)
+        ],
+        AGREED: [_point(f"consensus[{at}]", text, checks) for at, text in enumerate(analysis.consensus)],
+        SOME: [
+            _point(f"partial_coverage[{at}]", one.point, checks, one.models)
+            for at, one in enumerate(analysis.partial_coverage)
+        ],
+        NONE: [_point(f"blind_spots[{at}]", text, checks) for at, text in enumerate(analysis.blind_spots)],
+        NEXT: [_point(f"next_steps[{at}]", text, checks) for at, text in enumerate(analysis.next_steps)],
+        "Quotes that belong to no point": [
+            _quote(quote) for quote in record.evidence if not _has_point(quote, analysis)
+        ],
+    }
 
 
 def _point(
