@@ -58,7 +58,8 @@ async def extract(found: Download) -> Text:
         return await _in_child("html", found)
     if kind.startswith("text/") or kind in PLAIN or kind.endswith(("+json", "+xml")):
         note = f"only its first {len(found.body) >> 20} MB" if found.cut else ""
-        return Text(decoded(found.body, found.charset)[:MAX_CHARACTERS], note=note)
+        text = await asyncio.to_thread(decoded, found.body, found.charset)
+        return Text(text[:MAX_CHARACTERS], note=note)
     raise BadPage(f"it is {kind or 'of an unknown kind'}, which can't be read as text")
 
 

@@ -6,10 +6,12 @@ Arguments: the kind (html or pdf), the encoding that the server named (or nothin
 
 from __future__ import annotations
 
+import codecs
 import io
 import json
 import re
 import sys
+from contextlib import suppress
 from typing import Any
 
 MEMORY = 2 << 30
@@ -89,6 +91,20 @@ def pdf(data: bytes, most: int) -> dict[str, Any]:
     return {"text": text, "title": str((about and about.title) or ""), "pages": len(reader.pages)}
 
 
+# Encodings of texts, by the names that Python knows them under. Others that it has are no encodings of pages: one takes time by the
+# square of the length (punycode), one refuses everything (undefined), some are programs of their own (unicode_escape).
+_TEXTS = re.compile(
+    r"ascii|utf-(?:8|16|32).*|iso8859-\d+|iso2022_.+|cp\d+|koi8-.|kz1048|gb\w+|big5\w*|shift_jis\w*|euc_\w+|mac-\w+|tis-620|hz|johab"
+)
+
+
+def _is_text(name: str) -> bool:
+    try:
+        return _TEXTS.fullmatch(codecs.lookup(name).name) is not None
+    except (LookupError, ValueError):
+        return False
+
+
 def decoded(data: bytes, charset: str) -> str:
     """Bytes as text: by their mark, by what the server says, by what the page says of itself, as UTF-8, or by their looks."""
     for mark, name in ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16")):
@@ -96,11 +112,9 @@ def decoded(data: bytes, charset: str) -> str:
             return data.decode(name, "replace")
     named = re.search(rb"<meta[^>]{0,200}charset\s*=\s*[\"']?([\w:-]+)", data[:4096], re.IGNORECASE)
     for name in (charset, named[1].decode("ascii", "replace") if named else "", "utf-8"):
-        try:
-            if name:
+        with suppress(ValueError):
+            if name and _is_text(name):
                 return data.decode(name)
-        except (LookupError, UnicodeDecodeError):
-            continue
     try:
         from charset_normalizer import from_bytes
 

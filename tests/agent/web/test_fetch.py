@@ -122,6 +122,8 @@ PAGES: dict[str, Handler] = {
     "/inward": goes_to("http://127.0.0.2:1/secret"),
     "/to-file": goes_to("file:///etc/passwd"),
     "/with-key": goes_to("http://user:pw@site.example/"),
+    "/squared": page("river " + "a" * 2_000_000 + "-" + "b" * 2_000_000, "text/plain; charset=punycode"),
+    "/undefined": page("a river", "text/plain; charset=undefined"),
     "/json": page('{"a": 1}', "application/json"),
 }  # fmt: skip
 
@@ -140,6 +142,8 @@ PAGES: dict[str, Handler] = {
         ("/consent", "cookies or a login"),
         ("/moved", "flows west"),
         ("/json", '{"a": 1}'),
+        ("/squared", "river aaa"),
+        ("/undefined", "a river"),
         ("/not-a-pdf", "!the PDF can't be read"),
         ("/image", "!image/png, which can't be read"),
         ("/brotli", "!packed as br"),
