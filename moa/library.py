@@ -104,7 +104,20 @@ class Work(Generic[T]):
             await asyncio.wait([self._task])
 
 
-class Panel:
+class _Opened:
+    """Something with a host, which is closed with it."""
+
+    _host: Host | None = None
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End children, and close connections and files."""
+        if self._host is not None:
+            await self._host.aclose()
+
+
+class Panel(_Opened):
     """A panel of models, by the name of its preset (None: the one that config.toml names).
 
     `cwd` is where members with tools look, `budget_usd` the most that all of its work may cost. `env` replaces the environment, which
@@ -123,7 +136,6 @@ class Panel:
         self._cwd = Path(cwd) if cwd is not None else None
         self._budget_usd = budget_usd
         self._env = os.environ if env is None else env
-        self._host: Host | None = None
 
     async def __aenter__(self) -> Self:
         """Read the settings. Raises UsageError where they are wrong, or the preset can't be asked here (a missing key, say), StateError."""
@@ -139,13 +151,6 @@ class Panel:
             await self._host.aclose()
             raise
         return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close connections and files."""
-        if self._host is not None:
-            await self._host.aclose()
 
     def ask(self, question: str, *, context: str = "") -> Work[PanelAnswer]:
         """Ask it. `context` is what the members have to know beside the question. Must be called within the running event loop.
@@ -189,7 +194,7 @@ class Panel:
         return _answer(taken.counsel, taken.run)
 
 
-class Agent:
+class Agent(_Opened):
     """An agent with tools, a conversation, and counsel where `preset` names a panel.
 
     `model` is ENDPOINT:MODEL (None: config.toml's); `approve` says what runs without asking (`deny`: only what changes nothing), `ask_user`
@@ -226,7 +231,6 @@ class Agent:
         )
         self._ask_user = ask_user
         self._env = os.environ if env is None else env
-        self._host: Host | None = None
 
     async def __aenter__(self) -> Self:
         """Open the conversation. Raises UsageError for wrong settings, StateError."""
@@ -238,13 +242,6 @@ class Agent:
             await self._host.aclose()
             raise why
         return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """End children, and close connections and files."""
-        if self._host is not None:
-            await self._host.aclose()
 
     @property
     def session(self) -> str:

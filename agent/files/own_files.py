@@ -45,20 +45,30 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o600) -> None:
         before = path.stat()
     except FileNotFoundError:
         before = None
-    name = path.parent / f".{path.name[:40]}.{os.urandom(6).hex()}.tmp"
-    descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode if before is None else 0o600)
+    replace_by_draft(path, data, before, mode=mode)
+
+
+def replace_by_draft(
+    path: Path, data: bytes, before: os.stat_result | None, *, mode: int, folder: int | None = None
+) -> None:
+    """Write a draft beside a file and put it in the file's place. `before` is what the file is now (None: there is none, and the draft gets
+    `mode`). `folder` is the file's folder, open: then nothing of `path` but its name counts. Raises OSError."""
+    draft = f".{path.name[:40]}.{os.urandom(6).hex()}.tmp"
+    name, target = (path.parent / draft, path) if folder is None else (Path(draft), Path(path.name))
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    descriptor = os.open(name, flags, mode if before is None else 0o600, dir_fd=folder)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        if before is not None:
-            if (before.st_uid, before.st_gid) != (os.geteuid(), os.getegid()):
-                with contextlib.suppress(OSError):
-                    os.chown(name, before.st_uid, before.st_gid)
-            name.chmod(stat.S_IMODE(before.st_mode))
-        name.replace(path)
+            if before is not None:
+                if (before.st_uid, before.st_gid) != (os.geteuid(), os.getegid()):
+                    with contextlib.suppress(OSError):
+                        os.fchown(file.fileno(), before.st_uid, before.st_gid)
+                os.fchmod(file.fileno(), stat.S_IMODE(before.st_mode))
+        os.replace(name, target, src_dir_fd=folder, dst_dir_fd=folder)
     except BaseException:
         with contextlib.suppress(OSError):
-            name.unlink()
+            os.unlink(name, dir_fd=folder)
         raise

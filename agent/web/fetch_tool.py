@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from agent.llm.request import ToolSpec
-from agent.tools.base import Kind, Subject, Tool, ToolContext, ToolError, ToolResult
-
-if TYPE_CHECKING:
-    from agent.web.web import Asker, Web
+from agent.tools.base import Subject, ToolContext, ToolError, ToolResult
+from agent.web.tool import WebTool
 
 
-class WebFetch(Tool):
+class WebFetch(WebTool):
     """Fetches a page for who asks. It changes nothing, but an address can carry something out: approval asks, unless the user wrote it."""
 
-    kind: ClassVar[Kind] = "fetch"
-    read_only: ClassVar[bool] = True
     spec: ClassVar[ToolSpec] = ToolSpec(
         name="web_fetch",
         description=(
@@ -36,14 +32,6 @@ class WebFetch(Tool):
             "additionalProperties": False,
         },
     )
-
-    def __init__(self, web: Web, asker: Asker) -> None:
-        self._web, self._asker = web, asker
-
-    @property
-    def reaches_out(self) -> bool:
-        """A member's fetches were agreed to with its preset."""
-        return not self._asker.is_member
 
     def title(self, arguments: dict[str, Any]) -> str:
         """One line for people."""

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from agent.llm.request import ToolSpec
-from agent.tools.base import Kind, Subject, Tool, ToolContext, ToolError, ToolResult
-
-if TYPE_CHECKING:
-    from agent.web.web import Asker, Web
+from agent.tools.base import Subject, ToolContext, ToolError, ToolResult
+from agent.web.tool import WebTool
 
 LONGEST = 1_000
 
 
-class WebSearch(Tool):
+class WebSearch(WebTool):
     """Searches the web for who asks. It changes nothing, but what is searched for goes out: approval asks, unless `granted`."""
 
-    kind: ClassVar[Kind] = "fetch"
-    read_only: ClassVar[bool] = True
     spec: ClassVar[ToolSpec] = ToolSpec(
         name="web_search",
         description=(
@@ -33,14 +29,6 @@ class WebSearch(Tool):
             "additionalProperties": False,
         },
     )
-
-    def __init__(self, web: Web, asker: Asker) -> None:
-        self._web, self._asker = web, asker
-
-    @property
-    def reaches_out(self) -> bool:
-        """A member's searches were agreed to with its preset."""
-        return not self._asker.is_member
 
     def title(self, arguments: dict[str, Any]) -> str:
         """One line for people."""

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from agent.llm.client import ModelClient
     from agent.llm.request import Effort
     from agent.llm.stream import Reply
+    from moa.counsel.counsel import Counsel
     from moa.panel.outcome import Answer, Failure
+    from moa.panel.panel import Round
     from moa.preset.preset import Preset
 
 Status = Literal["done", "failed", "refused", "blocked"]
@@ -261,14 +263,7 @@ async def _counselled(client: ModelClient, arm: Arm, item: Item, context: CallCo
     assert arm.preset is not None
     about = other if arm.name == "placebo:other" else item
     counsel = await counselled.consult(client, arm.preset, arm.model, arm.name, about, context)
-    _within_budget(counsel.failures)
-    result = Result(item.id, arm.name)
-    for answered in counsel.answers:
-        _count_outcome(result, answered)
-        _serve(result, answered.model_served)
-    for failed in counsel.failures:
-        _count_outcome(result, failed)
-    result.unknown += len(counsel.running)
+    result = _of_panel(counsel, item, arm)
     if counsel.aggregation is not None and counsel.aggregation.calls:
         result.calls += counsel.aggregation.calls
         _spend(result, counsel.aggregation.cost_nano, counsel.aggregation.usage)
@@ -306,6 +301,13 @@ async def _by_vote(client: ModelClient, arm: Arm, item: Item, context: CallConte
         )
     finally:
         await panel.close()
+    result = _of_panel(found, item, arm)
+    result.stopped = sum(failure.kind == NOT_NEEDED for failure in found.failures)
+    return _scored(result, item, [answer.text for answer in found.answers])
+
+
+def _of_panel(found: Counsel | Round, item: Item, arm: Arm) -> Result:
+    """What a panel's members used. Raises BudgetReached."""
     _within_budget(found.failures)
     result = Result(item.id, arm.name)
     for answered in found.answers:
@@ -314,8 +316,7 @@ async def _by_vote(client: ModelClient, arm: Arm, item: Item, context: CallConte
     for failed in found.failures:
         _count_outcome(result, failed)
     result.unknown += len(found.running)
-    result.stopped = sum(failure.kind == NOT_NEEDED for failure in found.failures)
-    return _scored(result, item, [answer.text for answer in found.answers])
+    return result
 
 
 def _count(result: Result, reply: Reply) -> None:

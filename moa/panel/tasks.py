@@ -6,7 +6,7 @@ A task is one row: the words that members and aggregator are addressed with, and
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from moa.panel import prompts
@@ -29,70 +29,51 @@ class Task:
 
     name: TaskName
     system: str
-    brief: str
-    brief_chars: int
     ask: str
-    question: str
     compare: str
-    compared_question: str
     shape: str
-    graded: bool
-    deep: bool
-    tokens: int | None
-    question_tokens: int | None
+    brief: str = prompts.BRIEF
+    brief_chars: int = 2_000
+    question: str = prompts.QUESTION
+    compared_question: str = prompts.COMPARED_QUESTION
+    graded: bool = False
+    deep: bool = True
+    tokens: int | None = None
+    question_tokens: int | None = None
 
 
 ADVISE = Task(
     name="advise",
     system=prompts.SYSTEM,
-    brief=prompts.BRIEF,
-    brief_chars=2_000,
     ask=prompts.ADVISE,
-    question=prompts.QUESTION,
     compare=prompts.COMPARE,
-    compared_question=prompts.COMPARED_QUESTION,
     shape=prompts.SHAPE,
     graded=True,
     deep=False,
     tokens=ADVICE_TOKENS,
     question_tokens=CONSULT_TOKENS,
 )
-
 ANSWER = Task(
     name="answer",
     system=prompts.SYSTEM_ANSWER,
+    ask=prompts.ANSWER,
+    compare=prompts.COMPARE_ANSWERS,
+    shape=prompts.SHAPE_ANSWERS,
     brief=prompts.OPERATOR,
     brief_chars=24_000,
-    ask=prompts.ANSWER,
     question=prompts.ANSWER_QUESTION,
-    compare=prompts.COMPARE_ANSWERS,
     compared_question=prompts.COMPARED_PROMPT,
-    shape=prompts.SHAPE_ANSWERS,
-    graded=False,
-    deep=True,
-    tokens=None,
-    question_tokens=None,
 )
-
 REVIEW = Task(
     name="review",
     system=prompts.SYSTEM_REVIEW,
-    brief=prompts.BRIEF,
-    brief_chars=2_000,
     ask=prompts.REVIEW_CHANGE,
-    question=prompts.QUESTION,
     compare=prompts.COMPARE_FINDINGS,
-    compared_question=prompts.COMPARED_QUESTION,
     shape=prompts.SHAPE_FINDINGS,
-    graded=False,
-    deep=True,
-    tokens=None,
-    question_tokens=None,
 )
-
-PLAN = replace(
-    REVIEW,
+PLAN = Task(
     name="plan",
+    system=prompts.SYSTEM_REVIEW,
     ask=prompts.REVIEW_PLAN,
     compare=prompts.COMPARE_PLAN,
     shape=prompts.SHAPE_PLAN,

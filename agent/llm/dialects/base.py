@@ -53,6 +53,44 @@ class Decoder(Protocol):
         ...
 
 
+class Wrapper:
+    """A decoder around another, which passes everything on."""
+
+    def __init__(self, inner: Decoder) -> None:
+        self._inner = inner
+
+    def headers(self, headers: Mapping[str, str]) -> None:
+        """The response's headers."""
+        self._inner.headers(headers)
+
+    def feed(self, event: str, data: str) -> list[StreamEvent]:
+        """One server-sent event."""
+        return self._inner.feed(event, data)
+
+    def feed_body(self, body: bytes) -> list[StreamEvent]:
+        """A whole body."""
+        return self._inner.feed_body(body)
+
+    def finish(self) -> Reply:
+        """The whole answer."""
+        return self._inner.finish()
+
+    @property
+    def partial(self) -> Message | None:
+        """What has arrived so far, marked incomplete."""
+        return self._inner.partial
+
+    @property
+    def usage(self) -> Usage | None:
+        """What the endpoint has reported so far."""
+        return self._inner.usage
+
+    @property
+    def generation_id(self) -> str | None:
+        """The provider's id of this call."""
+        return self._inner.generation_id
+
+
 class Dialect(Protocol):
     """One wire format. `name` is its name in config.toml; `path` and `list_path` follow the base URL for a call and for the list of models.
 
@@ -123,32 +161,40 @@ class Dialect(Protocol):
         ...
 
 
-class Exchange(Protocol):
+class Exchange:
     """One attempt of a call: a request and the answer to it. Every method may raise ModelError; none waits with a clock of its own.
 
-    `chargeable` is True from the moment the request may have been taken until it is refused. `items` is the request as what models sign,
-    `left` why thoughts were left behind in it. `quiet`: silence says nothing of whether it is alive, and a failed one is not begun anew.
+    `chargeable` is True from the moment the request may have been taken until it is refused. `items` is the request as what models sign
+    (`Dialect.items`), `left` why thoughts were left behind in it. `quiet`: silence says nothing of whether it is alive, and a failed one
+    is not begun anew.
     """
 
-    decoder: Decoder
-    chargeable: bool
-    generation_id: str | None
-    left: list[str]
-    items: list[Any]
-    quiet: bool
+    quiet = False
+
+    def __init__(
+        self, dialect: Dialect, decoder: Decoder, endpoint: Endpoint, headers: Mapping[str, str] | None = None
+    ) -> None:
+        self.decoder = decoder
+        self.chargeable = False
+        self.generation_id: str | None = None
+        self.left: list[str] = []
+        self.items: list[Any] = []
+        self._dialect = dialect
+        self._endpoint = endpoint
+        self._headers = headers or {}
 
     async def open(self, http: Http, request: Request, quirks: frozenset[str], connect_s: float) -> None:
         """Send the request and wait for the answer to begin. Raises the refusal, classified, where there is one."""
-        ...
+        raise NotImplementedError
 
     async def read(self) -> list[StreamEvent] | None:
         """The next events, perhaps none (a keep-alive); None once the answer is over."""
-        ...
+        raise NotImplementedError
 
     def finish(self) -> Reply:
         """The whole answer, once `read` gave None."""
-        ...
+        return self.decoder.finish()
 
     async def aclose(self) -> None:
         """Close the answer; before its end that ends it at the other side, too."""
-        ...
+        raise NotImplementedError

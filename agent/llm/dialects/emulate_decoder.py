@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from agent.llm.answers.calls import own_call_id
 from agent.llm.dialects import emulate
-from agent.llm.dialects.base import Decoder
+from agent.llm.dialects.base import Decoder, Wrapper
 from agent.llm.errors import EmptyAnswer, ModelError
 from agent.llm.messages import Message, Part, TextPart, ToolCallPart
 from agent.llm.request import Request
-from agent.llm.stream import Reply, StreamEvent, TextDelta, ToolCallDelta, Usage
+from agent.llm.stream import Reply, StreamEvent, TextDelta, ToolCallDelta
 from agent.text import foreign_json
 
 _FENCE = r"\s*(```\w*\s*)?"
@@ -148,20 +148,16 @@ class Form:
         return json.dumps(value.get("arguments", {}), ensure_ascii=False)
 
 
-class EmulatedDecoder:
+class EmulatedDecoder(Wrapper):
     """Wraps a dialect's decoder. Without tools in the request it changes nothing."""
 
     def __init__(self, decoder: Decoder, request: Request) -> None:
         """`request` is the one with the tools, as it was before `emulate` (the emulated one does as well)."""
-        self._inner = decoder
+        super().__init__(decoder)
         self._request = request
         named = request.schema is not None and request.schema.name == emulate.NAME
         self._active = named or emulate.is_active(request)
         self._form = Form()
-
-    def headers(self, headers: Mapping[str, str]) -> None:
-        """As the wrapped decoder."""
-        self._inner.headers(headers)
 
     def feed(self, event: str, data: str) -> list[StreamEvent]:
         """One server-sent event."""
@@ -195,16 +191,6 @@ class EmulatedDecoder:
     def partial(self) -> Message | None:
         """What has arrived so far, marked incomplete."""
         return self._converted(self._inner.partial, incomplete=True)
-
-    @property
-    def usage(self) -> Usage | None:
-        """As the wrapped decoder."""
-        return self._inner.usage
-
-    @property
-    def generation_id(self) -> str | None:
-        """As the wrapped decoder."""
-        return self._inner.generation_id
 
     def _changed_all(self, feed: Callable[[], list[StreamEvent]]) -> list[StreamEvent]:
         try:

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from agent.llm.body import encode_json, plain
+from agent.llm.dialects.base import Exchange
 from agent.llm.errors import AnswerTooLong, BadAnswer, BadRequest, ModelError, Unsupported
 from agent.llm.net import limits, sse
 from agent.llm.net.http import IDENTITY, as_model_error, beginning, foreign_encoding, joined, load_httpx
@@ -19,31 +20,18 @@ if TYPE_CHECKING:
     from agent.llm.models.endpoint import Endpoint
     from agent.llm.net.http import Http
     from agent.llm.request import Request
-    from agent.llm.stream import Reply, StreamEvent
+    from agent.llm.stream import StreamEvent
 
 GENERATION_HEADER = "x-generation-id"
 
 
-class HttpExchange:
-    """Sends a request and reads what comes back. Every method may raise ModelError; none of them waits with a clock of its own.
-
-    `chargeable` is True from the moment the request may have reached the endpoint until the endpoint refuses it.
-    """
-
-    quiet = False
+class HttpExchange(Exchange):
+    """Sends a request and reads what comes back. `chargeable` is True from the moment the request may have reached the endpoint."""
 
     def __init__(
         self, dialect: Dialect, decoder: Decoder, endpoint: Endpoint, headers: Mapping[str, str] | None = None
     ) -> None:
-        self.decoder = decoder
-        self.chargeable = False
-        self.generation_id: str | None = None
-        self.left: list[str] = []
-        self.items: list[Any] = []
-        """The request as what models sign (`Dialect.items`), and why thoughts were left behind in it."""
-        self._dialect = dialect
-        self._endpoint = endpoint
-        self._headers = headers or {}
+        super().__init__(dialect, decoder, endpoint, headers)
         self._response: httpx.Response | None = None
         self._incoming: Incoming | None = None
         self._composed: dict[str, Any] | None = None
@@ -101,10 +89,6 @@ class HttpExchange:
             raise self._broken(as_model_error(error, self._endpoint, answered=True)) from error
         except sse.TooLong as error:
             raise self._broken(self._too_long(str(error))) from error
-
-    def finish(self) -> Reply:
-        """The whole answer, once `read` gave None."""
-        return self.decoder.finish()
 
     async def aclose(self) -> None:
         """Close the answer; before its end that closes the socket."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agent.errors import UsageError
+from agent.llm.dialects.base import Exchange
 from agent.llm.errors import ModelNotFound
 from agent.llm.messages import TextPart
 from agent.llm.tokens import estimate_tokens
@@ -121,18 +122,11 @@ def told_at_once(endpoint: Endpoint, request: Request) -> Reply | None:
     )
 
 
-class ReplayExchange:
+class ReplayExchange(Exchange):
     """Tells one stored answer as a stream of Chat Completions, at the endpoint's `speed` times its own pace (0: at once)."""
 
-    quiet = False
-
     def __init__(self, dialect: Dialect, decoder: Decoder, endpoint: Endpoint) -> None:
-        self.decoder = decoder
-        self.chargeable = False
-        self.generation_id: str | None = None
-        self.left: list[str] = []
-        self.items: list[Any] = []
-        self._dialect, self._endpoint = dialect, endpoint
+        super().__init__(dialect, decoder, endpoint)
         self._chunks: Iterator[tuple[float, dict[str, Any]]] = iter(())
 
     async def open(self, http: Http, request: Request, quirks: frozenset[str], connect_s: float) -> None:
@@ -160,10 +154,6 @@ class ReplayExchange:
         if wait_s > 0:
             await asyncio.sleep(wait_s)
         return self.decoder.feed("message", json.dumps(payload))
-
-    def finish(self) -> Reply:
-        """The whole answer, once `read` gave None."""
-        return self.decoder.finish()
 
     async def aclose(self) -> None:
         """There is nothing to close."""

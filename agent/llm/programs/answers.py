@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from agent.llm.answers.collect import Collector
+from agent.llm.answers.decoding import DecoderBase
 from agent.llm.answers.reading import as_dict, as_list, as_name, as_str, first_object
 from agent.llm.errors import AuthError, BadAnswer, EmptyAnswer, ModelError, ProgramFailed, RateLimited
 from agent.llm.programs.known import PROGRAMS, program_of
@@ -15,10 +15,8 @@ from agent.text import foreign_json
 from agent.text.cleaning import harmless
 
 if TYPE_CHECKING:
-    from agent.llm.messages import Message
     from agent.llm.models.endpoint import Endpoint
     from agent.llm.request import Request
-    from agent.llm.stream import Reply, Usage
 
 # Colours, cursor moves, and titles (ECMA-48 control sequences, and operating system commands).
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
@@ -32,14 +30,13 @@ MOST_SAID = 600
 """Characters of a failed program's last words in an error."""
 
 
-class ProgramDecoder:
+class ProgramDecoder(DecoderBase):
     """One answer. Fed `line`s as they come, and at last `exit` with the code and the end of standard error."""
 
     def __init__(self, request: Request, endpoint: Endpoint) -> None:
-        self._endpoint = endpoint
+        super().__init__(request, endpoint)
         self._program = endpoint.program or program_of(endpoint.command)
         self._structured = PROGRAMS[self._program].structured
-        self._answer = Collector(request)
         self._body: list[str] = []
         self._final = ""
         self._complete = False
@@ -64,25 +61,6 @@ class ProgramDecoder:
     def feed_body(self, body: bytes) -> list[StreamEvent]:
         """All of it at once."""
         return [event for line in body.decode("utf-8", "replace").splitlines() for event in self.feed("line", line)]
-
-    def finish(self) -> Reply:
-        """The whole answer. Raises EmptyAnswer where nothing was said."""
-        return self._answer.reply()
-
-    @property
-    def partial(self) -> Message | None:
-        """What has arrived so far."""
-        return self._answer.partial()
-
-    @property
-    def usage(self) -> Usage | None:
-        """What the program has reported so far."""
-        return self._answer.usage
-
-    @property
-    def generation_id(self) -> str | None:
-        """The program's own id of this run."""
-        return self._answer.generation_id
 
     def _plain(self, line: str) -> list[StreamEvent]:
         """Each line as it comes; empty ones only before another, so that no answer begins or ends with them."""

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agent.llm.dialects.base import Exchange
 from agent.llm.errors import AnswerTooLong, BadRequest, ProgramFailed
 from agent.llm.net import limits
 from agent.llm.programs.known import LONGEST_ARGUMENT, PROGRAMS, program_of
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from agent.llm.models.endpoint import Endpoint
     from agent.llm.net.http import Http
     from agent.llm.request import Request
-    from agent.llm.stream import Reply, StreamEvent
+    from agent.llm.stream import StreamEvent
 
 ERROR_BYTES = 16_384
 """Of standard error; the last of them are kept."""
@@ -33,7 +34,7 @@ AFTER_S = 0.5
 """Seconds that a program's own children have to end after it, before they are ended."""
 
 
-class ProgramRun:
+class ProgramRun(Exchange):
     """An `Exchange` with a program in the place of a server.
 
     `chargeable` is True from the moment it runs. `quiet` is True: a program that prints its answer at its end is silent until then, and
@@ -45,14 +46,7 @@ class ProgramRun:
     def __init__(
         self, dialect: Dialect, decoder: Decoder, endpoint: Endpoint, headers: Mapping[str, str] | None = None
     ) -> None:
-        self.decoder = decoder
-        self.chargeable = False
-        self.generation_id: str | None = None
-        self.left: list[str] = []
-        self.items: list[Any] = []
-        self._dialect = dialect
-        self._endpoint = endpoint
-        self._headers = headers or {}
+        super().__init__(dialect, decoder, endpoint, headers)
         self._child: Child | None = None
         self._errors: PipeTail | None = None
         self._ending: asyncio.Task[int | None] | None = None
@@ -124,10 +118,6 @@ class ProgramRun:
         if self._ending.done() and not self._lines:
             events += self._end(self._ending.result())
         return events
-
-    def finish(self) -> Reply:
-        """The whole answer, once `read` gave None."""
-        return self.decoder.finish()
 
     async def aclose(self) -> None:
         """End whatever still runs of it, its own children too, within a second; and take its folder away."""

@@ -13,6 +13,8 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from agent.files.own_files import replace_by_draft
+
 # Only passing through needs no right to list: a home folder may be closed to that.
 _FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -60,21 +62,4 @@ def replace(path: Path, data: bytes) -> None:
             before = None
         if before is not None and stat.S_ISLNK(before.st_mode):
             raise OSError(errno.ELOOP, "it is a link by now")
-        name = f".{path.name[:40]}.{os.urandom(6).hex()}.tmp"
-        mode = 0o666 if before is None else 0o600
-        descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode, dir_fd=folder)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-                if before is not None:
-                    if (before.st_uid, before.st_gid) != (os.geteuid(), os.getegid()):
-                        with contextlib.suppress(OSError):
-                            os.fchown(file.fileno(), before.st_uid, before.st_gid)
-                    os.fchmod(file.fileno(), stat.S_IMODE(before.st_mode))
-            os.replace(name, path.name, src_dir_fd=folder, dst_dir_fd=folder)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(name, dir_fd=folder)
-            raise
+        replace_by_draft(path, data, before, mode=0o666, folder=folder)

@@ -188,24 +188,26 @@ async def _asked(
     )
     found = delivery.decide(counsel, known, severity=preset.severity)
     text = guidance.delivered(counsel, found, known, turn=now.turn)
-    await _save(served, messages, counsel, found, text, context)
-    facts = _facts(counsel, found, turn=now.turn) | _looked_up(lookup, preset)
-    return _advised(served, facts, text, panel if counsel.running else None)
+    return await _kept(served, panel, counsel, found, text, lookup, messages, context)
 
 
-async def _save(
+async def _kept(
     served: Served,
-    messages: Sequence[Message],
+    panel: Council,
     counsel: Counsel,
     found: delivery.Delivery,
     text: str | None,
+    lookup: Lookup | None,
+    messages: Sequence[Message],
     context: CallContext,
-) -> None:
-    """Keep the whole of it, where counsels are kept."""
+) -> Advice:
+    """What a panel said. The whole of it is kept, where counsels are."""
+    turn = served.standing.turn
     if (saving := served.serving.saving) is not None:
-        turn = served.standing.turn
         record = keep.full(counsel, iteration=context.iteration, turn=turn, guidance=text, receipt=None, delivery=found)
         await saving.keep(messages[: counsel.messages], record, context)
+    facts = _facts(counsel, found, turn=turn) | _looked_up(lookup, panel.preset)
+    return _advised(served, facts, text, panel if counsel.running else None)
 
 
 def _lookup(served: Served, messages: Sequence[Message], context: CallContext) -> Lookup | None:
@@ -244,9 +246,7 @@ async def _fused(
     )
     text = material(counsel, window=panel.window(main), turn=now.turn)
     found = delivery.Delivery(withheld=None if text else "failed")
-    await _save(served, messages, counsel, found, text, context)
-    facts = _facts(counsel, found, turn=now.turn) | _looked_up(lookup, panel.preset)
-    return _advised(served, facts, text, panel if counsel.running else None)
+    return await _kept(served, panel, counsel, found, text, lookup, messages, context)
 
 
 def told(facts: Mapping[str, Any]) -> str:
