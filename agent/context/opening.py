@@ -80,8 +80,8 @@ class Opening:
         lines += self._tools_changed(told.get("refused") or ())
         lines += self._instructions_changed(told.get("instructions") or {})
         lines += [
-            f"- The MCP server {name} has tools that are not listed: {tools}. Call them through mcp(server, tool, arguments); mcp(server) "
-            "says which arguments they take."
+            f"- The MCP server {name} has tools that came after this conversation began: {tools}. What is not among your tools is called "
+            "through mcp(server, tool, arguments); mcp(server) says which arguments it takes."
             for name, tools in now.get("servers", {}).items()
             if (told.get("servers") or {}).get(name) != tools
         ]
@@ -173,12 +173,26 @@ def list_tools(session: Session, tools: Sequence[ToolSpec]) -> tuple[tuple[ToolS
     return (*listed, *now.values()), news
 
 
+def late_tools(session: Session, tools: Sequence[ToolSpec]) -> list[dict[str, Any]]:
+    """Those of `tools` that no request of the conversation lists, and no message of it has brought as they are: what a notice can bring."""
+    known = {each.get("name") for each in (session.kept("tools") or {}).get("list", ())}
+    brought: dict[str, Any] = {}
+    for message in session.history():
+        found = (message.extra or {}).get("tools") if message.synthetic == "notice" else None
+        for tool in found if isinstance(found, list) else ():
+            if isinstance(tool, dict):
+                brought[str(tool.get("name"))] = tool.get("parameters")
+    late = [_plain_tool(tool) for tool in tools if tool.name not in known]
+    return [tool for tool in late if brought.get(tool["name"]) != tool["parameters"]]
+
+
 def keep_tools(session: Session, tools: Sequence[ToolSpec]) -> None:
     """Keep the list with the conversation."""
-    plain = [
-        {"name": tool.name, "description": tool.description, "parameters": _plain(tool.parameters)} for tool in tools
-    ]
-    session.keep("tools", {"list": plain})
+    session.keep("tools", {"list": [_plain_tool(tool) for tool in tools]})
+
+
+def _plain_tool(tool: ToolSpec) -> dict[str, Any]:
+    return {"name": tool.name, "description": tool.description, "parameters": _plain(tool.parameters)}
 
 
 def _plain(parameters: dict[str, Any]) -> Any:

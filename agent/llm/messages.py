@@ -68,6 +68,7 @@ class Message:
 
     `tool_call_id`, `tool_name` and `is_error` belong to role tool. `origin` (ENDPOINT:MODEL) says which model wrote an assistant
     message: reasoning extras only go back there. `extra` holds provider fields of the whole message (`reasoning_details`).
+    In a notice its `tools` are those that join the conversation with it, as `ToolSpec`s in plain form.
     `incomplete` marks an answer that was cut off or stopped, `draft` a reply that was held back and never was the user's answer.
     `synthetic` marks, in the structure, what the program itself wrote. `binding` says what request a reply was made on (see
     `agent.llm.binding`): it decides whether its signed thoughts go back, and is no part of public events.

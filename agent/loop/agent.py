@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol
 
-from agent.context.opening import keep_tools, list_tools
+from agent.context.opening import keep_tools, late_tools, list_tools
 from agent.hooks import ask_all
 from agent.outgoing import Redaction
 from agent.plugin import ComposedModel, Offers
@@ -103,15 +103,36 @@ class Agent:
                 session.keep(name, {})
             session.add(self.opening.system(), told=self.opening.circumstances())
             readings = self.opening.readings()
-        elif changed := self.opening.changes(session.told()):
-            notice, told = changed
-            session.add(notice, told=told)
+        else:
+            self._tell_changes(session)
         self.tools.listed = self.tools.specs  # what joins from now on joins no request of this turn
         keep_tools(session, self.tools.listed)
         session.add(message, turn=turn)
         for reading in readings:
             session.add(reading)
         return news
+
+    def _tell_changes(self, session: Session) -> None:
+        """What has changed since the model was told, and the tools that came late, where its endpoint takes them in the middle."""
+        told, joining = session.told(), self._joining(session)
+        if joining:  # they come with the word on their server, which a compaction may have taken away with them
+            told = {name: value for name, value in told.items() if name != "servers"}
+        if changed := self.opening.changes(told):
+            notice, now = changed
+            session.add(replace(notice, extra={"tools": joining}) if joining else notice, told=now)
+
+    def _joining(self, session: Session) -> list[dict[str, Any]]:
+        tools = [tool.spec for tool in self.tools.tools.values() if tool.from_server]
+        late = late_tools(session, tools) if tools else []
+        quirks = self._quirks(session) if late else frozenset[str]()
+        return late if "tool_addition" in quirks and "no_tool_addition" not in quirks else []
+
+    def _quirks(self, session: Session) -> frozenset[str]:
+        """The endpoint's, as this conversation has known them, or as they are known now."""
+        kept = (session.kept("quirks") or {}).get(str(self.model))
+        if kept is not None:
+            return frozenset(kept)
+        return self.client.quirks(self.client.endpoint(self.model.endpoint), self.model.model)
 
     def adopt_tools(self) -> list[str]:
         """List the tools as the session's requests have them. Returns what is new in the list, in words."""

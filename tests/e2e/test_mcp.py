@@ -88,7 +88,7 @@ def test_what_came_late_is_told_in_the_next_turn_and_joins_no_list(
     program.run("again", "--session", first.result["session"], "--approve", "all")
     assert listed(endpoint)[-1] == "mcp"
     told = str(endpoint.calls("worker")[0].body["messages"])
-    assert "The MCP server it has tools that are not listed: echo, env" in told
+    assert "The MCP server it has tools that came after this conversation began: echo, env" in told
     assert endpoint.calls("worker")[1].body["messages"][-1]["content"] == "you said hello"
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import httpx
 
 URL = "https://api.anthropic.com/v1"
-TOOLS_BETA = "mid-conversation-tool-changes-2026-07-01"
+TOOLS_BETA = "inline-tools-2026-09-15"
 BINDING_BETA = "thinking-binding-controls-2026-08-01"
 PRICE = (4.0, 20.0)
 """US dollars a million tokens in and out: Opus 5.5, the dearest that this is meant for."""
@@ -130,12 +130,10 @@ class Asking:
         )
 
     def _late_tools(self, said: list[Body], calls: list[Body]) -> None:
-        block = {"type": "tool_addition", "tool": {"type": "tool_reference", "name": TIDE["name"]}}
+        block = {"type": "tool_addition", "tool": {"type": "tool_definition", "definition": TIDE}}
         late = [*said, {"role": "user", "content": results(calls)}, {"role": "system", "content": [block]}]
-        tools = [LOG, {**TIDE, "defer_loading": True}]
-        self.note(
-            "a tool that joins by tool_addition", "goes on", self.post(self.body(late, tools=tools), beta=TOOLS_BETA)
-        )
+        answer = self.post(self.body(late, tools=[LOG]), beta=TOOLS_BETA)
+        self.note("a tool that joins by tool_addition", "goes on", answer)
 
     def _empty_thoughts(self, start: list[Body]) -> None:
         omitted = {"type": "adaptive", "display": "omitted"}

@@ -88,6 +88,7 @@ class SigningEndpoint(ScriptedEndpoint):
         self.thoughts = tuple(thoughts)
         self.thinks = thinks
         self.text_after_results = text_after_results
+        self.takes_late_tools = True
         self.found: list[Refusal] = []
         self.issued: list[Issued] = []
         self.dropped: set[str] = set()
@@ -128,6 +129,8 @@ class SigningEndpoint(ScriptedEndpoint):
         """The refusal's words where a thought of this request does not hold."""
         dialect, body = prompt.dialect_of(exchange.path), exchange.body
         binding = (body.get("thinking") or {}).get("block_binding")
+        if fault := self._misplaced(exchange):
+            return fault
         controls = binder.HEADER in exchange.headers.get("anthropic-beta", "")
         if binding is not None and not controls:
             return "thinking.block_binding: Extra inputs are not permitted"
@@ -146,6 +149,28 @@ class SigningEndpoint(ScriptedEndpoint):
         if dialect == "responses":
             return "The encrypted content for item could not be verified. Reason: Encrypted content could not be decrypted."
         return found[0].message
+
+    def _misplaced(self, exchange: Exchange) -> str | None:
+        """Why this endpoint refuses a tool that joins within the messages; None where it takes it, or none does.
+
+        As Anthropic documents it: definitions by value, behind the user's last words, before a reply or at the end, behind a beta's header.
+        """
+        messages = exchange.body.get("messages") or []
+        for at, message in enumerate(messages):
+            if at == 0 or message.get("role") != "system" or prompt.dialect_of(exchange.path) != "messages":
+                continue
+            if not self.takes_late_tools or "inline-tools-2026-09-15" not in exchange.headers.get("anthropic-beta", ""):
+                return f"messages.{at}.role: Input should be 'user' or 'assistant'"
+            around = messages[at - 1]["role"], messages[at + 1]["role"] if at + 1 < len(messages) else "assistant"
+            if around != ("user", "assistant"):
+                return f"messages.{at}: role 'system' must precede an 'assistant' message or end the array"
+            for block in message["content"]:
+                tool = block["tool"]
+                if block["type"] != "tool_addition" or tool["type"] != "tool_definition":
+                    return f"messages.{at}.content: Input tag is not known"
+                if set(tool["definition"]) != {"name", "description", "input_schema"}:
+                    return f"messages.{at}.content: a definition lacks something, or has too much"
+        return None
 
     def real(self, model: str) -> str:
         """The model behind a name."""

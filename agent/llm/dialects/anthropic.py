@@ -6,7 +6,7 @@ signatures and must come back unmodified, and the prompt cache works only where 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from agent.llm.answers.calls import ANTHROPIC, fit_ids
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from agent.llm.dialects.anthropic_decoder import AnthropicDecoder
 
 EMPTY_RESULT = "(no output)"
+INLINE_TOOLS = "inline-tools-2026-09-15"
+"""Of `anthropic-beta`: a tool may be defined within the messages."""
 
 # Share of max_tokens that a fixed thinking budget takes; OpenRouter documents the same shares for its effort levels.
 _BUDGET_PERCENT = {"minimal": 10, "low": 20, "medium": 50, "high": 80, "xhigh": 95, "max": 95}
@@ -70,6 +72,13 @@ class AnthropicDialect(HttpDialect):
             headers["x-api-key"] = endpoint.api_key
         return {**headers, **endpoint.headers}
 
+    def betas(self, body: Mapping[str, Any], headers: Mapping[str, str]) -> Mapping[str, str]:
+        """The one for tools that join in the middle, beside those that the endpoint's own headers name."""
+        if not any(message.value["role"] == "system" for message in body["messages"]):
+            return {}
+        named = next((value for name, value in headers.items() if name.lower() == "anthropic-beta"), "")
+        return {"anthropic-beta": f"{named},{INLINE_TOOLS}" if named else INLINE_TOOLS}
+
     def compose(
         self, request: Request, endpoint: Endpoint, quirks: frozenset[str], left: list[str] | None = None
     ) -> dict[str, Any]:
@@ -79,7 +88,8 @@ class AnthropicDialect(HttpDialect):
         history = fit_ids(settle(as_user(request.messages[leading:], after=0)), ANTHROPIC)
         if not request.tools and "history_needs_tools" in quirks:
             history = without_traffic(history)
-        messages, sources = _messages(history, str(request.model), quirks)
+        joins = "tool_addition" in quirks and "no_tool_addition" not in quirks and bool(request.tools)
+        messages, sources = _messages(history, str(request.model), quirks, joins=joins)
         body: dict[str, Any] = {"model": request.wire_model, "max_tokens": request.max_tokens}
         if system := _system(request.messages[:leading]):
             body["system"] = system
@@ -231,25 +241,72 @@ def _system(messages: Sequence[Message]) -> list[dict[str, Any]]:
     return [{"type": "text", "text": text} for text in texts if text.strip()]
 
 
-def _messages(history: Sequence[Message], origin: str, quirks: frozenset[str]) -> tuple[list[Piece], list[Message]]:
+def _messages(
+    history: Sequence[Message], origin: str, quirks: frozenset[str], *, joins: bool
+) -> tuple[list[Piece], list[Message]]:
     """The messages, and which of ours each was made from. The results of one round are one user message, as the API demands.
 
     Nothing else is merged: consecutive user messages are accepted (the API reads them as one turn), and a message that grew after
-    it was sent would empty the cache.
+    it was sent would empty the cache. Tools that join (`joins`: where they may) stand in a message of their own behind the user's last
+    words before a reply, the only place that it may have.
     """
 
     def made(*round: Message) -> Piece:
         content = [block for message in round for block in _blocks(message, origin, quirks)]
         return Piece({"role": _role(round[0]), "content": content})
 
-    kind = Kind(("anthropic", origin, quirks), made)
+    kind, joined = Kind(("anthropic", origin, quirks), made), Kind("tools that join", _joined)
     messages: list[Piece] = []
     sources: list[Message] = []
+    waiting: list[Message] = []
+
+    def join() -> None:
+        if waiting:
+            messages.append(joined.of(*waiting))
+            sources.append(waiting[0])
+            waiting.clear()
+
     for first, piece in _rounds(history, kind):
+        if first.role == "assistant":
+            join()
         if piece.value["content"]:
             messages.append(piece)
             sources.append(first)
+        if joins and first.extra and first.role == "user" and _late_tools(first):
+            waiting.append(first)
+    join()
     return messages, sources
+
+
+def _joined(*notices: Message) -> Piece:
+    """Tools that come late (platform.claude.com, "Mid-conversation system messages and tool changes", definitions by value)."""
+    blocks = [
+        {
+            "type": "tool_addition",
+            "tool": {
+                "type": "tool_definition",
+                "definition": {
+                    "name": tool["name"],
+                    "description": tool["description"],
+                    "input_schema": tool["parameters"],
+                },
+            },
+        }
+        for notice in notices
+        for tool in _late_tools(notice)
+    ]
+    return Piece({"role": "system", "content": blocks})
+
+
+def _late_tools(notice: Message) -> list[dict[str, Any]]:
+    """Those with all that a definition needs: somebody may have had an editor on the session."""
+    found = (notice.extra or {}).get("tools")
+    needed = {"name": str, "description": str, "parameters": dict}
+    return [
+        tool
+        for tool in (found if isinstance(found, list) else ())
+        if isinstance(tool, dict) and all(isinstance(tool.get(key), kind) for key, kind in needed.items())
+    ]
 
 
 def _rounds(history: Sequence[Message], kind: Kind[Piece]) -> Iterator[tuple[Message, Piece]]:
@@ -277,7 +334,7 @@ def _set_breakpoints(body: dict[str, Any], sources: Sequence[Message], *, shared
 
     def markable(index: int) -> bool:
         content = messages[index].value["content"]
-        return bool(content) and content[-1]["type"] in ("text", "tool_result", "image")
+        return bool(content) and content[-1]["type"] in ("text", "tool_result", "image", "tool_addition")
 
     if body.get("system"):
         body["system"][-1]["cache_control"] = {"type": "ephemeral"}
@@ -288,10 +345,13 @@ def _set_breakpoints(body: dict[str, Any], sources: Sequence[Message], *, shared
 
 def _add_tail(messages: list[Piece], tail: str | None) -> None:
     """The tail is the last block of the last user message, after all tool results; nothing comes after it."""
-    if messages and messages[-1].value["role"] == "user":
+    last = len(messages) - 1
+    while last >= 0 and messages[last].value["role"] == "system":
+        last -= 1
+    if last >= 0 and messages[last].value["role"] == "user":
         if tail:
-            content = [*messages[-1].value["content"], {"type": "text", "text": tail}]
-            messages[-1] = messages[-1].with_(content=content)
+            content = [*messages[last].value["content"], {"type": "text", "text": tail}]
+            messages[last] = messages[last].with_(content=content)
         return
     # An answer can't be the last message: it would be continued as the model's own words, which newer models refuse.
     messages.append(Piece({"role": "user", "content": [{"type": "text", "text": tail or GO_ON}]}))

@@ -116,6 +116,10 @@ class Dialect(Protocol):
         """Authentication and the endpoint's own headers."""
         ...
 
+    def betas(self, body: Mapping[str, Any], headers: Mapping[str, str]) -> Mapping[str, str]:
+        """Headers without which something in this body would be refused, beside `headers`."""
+        ...
+
     def compose(
         self, request: Request, endpoint: Endpoint, quirks: frozenset[str], left: list[str] | None = None
     ) -> dict[str, Any]:

@@ -46,6 +46,10 @@ class HttpDialect:
         """No."""
         return False
 
+    def betas(self, body: Mapping[str, Any], headers: Mapping[str, str]) -> Mapping[str, str]:
+        """Headers without which something in this body would be refused, beside the dialect's own. None, for most."""
+        return {}
+
     def exchange(self, decoder: Decoder, endpoint: Endpoint, headers: Mapping[str, str] | None = None) -> Exchange:
         """One HTTP request."""
         from agent.llm.net.exchange import HttpExchange

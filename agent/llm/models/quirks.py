@@ -53,6 +53,28 @@ _NO_FORMAT = (
 # The order matters where one text could match two: the more particular comes first.
 TABLE: tuple[Quirk, ...] = (
     Quirk(
+        "tool_addition",
+        "Anthropic: a tool that comes late joins by a block behind the last words, which changes nothing before it",
+        endpoints=_ANTHROPIC,
+        # platform.claude.com, "Mid-conversation system messages and tool changes"; Sonnet 5 takes the messages, not the tools.
+        models=(
+            r"claude-opus-(4[-.][89]|[5-9])(?!\d)",
+            r"claude-(fable|mythos)-[5-9](?!\d)",
+            r"claude-(haiku|sonnet)-(5[-.][5-9]|[6-9])(?!\d)",
+        ),
+    ),
+    Quirk(
+        "no_tool_addition",
+        "Anthropic: no tool joins in the middle; the one listed tool `mcp` reaches those that come late",
+        refusals=(
+            r"tool_addition",
+            r"tool_definition",
+            r"inline-tools",
+            r"mid-conversation",
+            r"\brole\b.{0,40}(system|'user' or 'assistant')",
+        ),
+    ),
+    Quirk(
         "strict_alternation",
         "user and assistant must take turns: guidance goes at the end of a copy of the last message, and a short message of the "
         "missing role stands between two of the same",

@@ -50,7 +50,8 @@ class HttpExchange(Exchange):
             client = http.client(endpoint, url)
             # A compressed stream would wait in the compressor's buffer.
             ours = {"accept-encoding": "identity", "content-type": "application/json"}
-            headers = joined(IDENTITY, ours, self._headers, dialect.headers(endpoint))
+            own = dialect.headers(endpoint)
+            headers = joined(IDENTITY, ours, self._headers, own, dialect.betas(self._composed, own))
             outgoing = client.build_request(
                 "POST", url, content=body, headers=headers, timeout=httpx.Timeout(None, connect=connect_s)
             )

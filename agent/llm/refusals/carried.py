@@ -120,6 +120,7 @@ def _lacks_reasoning_back(body: Body) -> bool:
 
 
 FEATURES: dict[str, Callable[[Body], bool]] = {
+    "no_tool_addition": lambda body: any(block.get("type") == "tool_addition" for block in _blocks(body)),
     "strict_alternation": _breaks_turns,
     "no_system_role": _has_system,
     "reasoning_content_back": _lacks_reasoning_back,

@@ -143,6 +143,9 @@ class TinyDialect:
     def headers(self, endpoint: Endpoint) -> dict[str, str]:
         return {"authorization": f"Bearer {endpoint.api_key}"}
 
+    def betas(self, body: Mapping[str, Any], headers: Mapping[str, str]) -> Mapping[str, str]:
+        return {}
+
     def items(self, body: dict[str, Any]) -> list[Any]:
         return [body["text"]]
 
