@@ -10,6 +10,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from tests.support import collecting
 from tests.support.endpoint import ScriptedEndpoint
 from tests.support.program import Program
 
@@ -17,6 +18,15 @@ from tests.support.program import Program
 hypothesis.settings.register_profile("ci", derandomize=True, deadline=None)
 if os.environ.get("CI"):
     hypothesis.settings.load_profile("ci")
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    collecting.keep_still()
+    collecting.share(session.config)
+
+
+def pytest_collection_finish() -> None:
+    collecting.go_on()
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -7,6 +7,7 @@ runs through the installed program against the scripted endpoint, on loopback.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -73,6 +74,7 @@ def main() -> int:
     if unknown := [name for name in options.names if name not in BENCHES]:
         parser.error(f"no bench {', '.join(unknown)}; there are {', '.join(BENCHES)}")
     python = options.python.absolute()  # not resolved: a virtual environment's python is a link
+    os.environ["MOA_TEST_COLD"] = "1"  # a start is a start here
     print(environment(str(options.python)))
     short = [name for name in BENCHES if options.all or name not in LONG]
     missed = [name for name in options.names or short if not _held(name, python, options.rounds)]

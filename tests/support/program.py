@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.support.terminal import begin_as_at_a_prompt, signals_are_ignored
+from tests.support import warm
 
 NO_ENDPOINT = "http://127.0.0.1:9/v1"  # discard: nothing listens there
 
@@ -46,8 +45,8 @@ class Finished:
 class Program:
     """`moa` with its folders under `root`: config/, state/, cache/, home/ and here/ (the working directory)."""
 
-    def __init__(self, root: Path, base_url: str = NO_ENDPOINT, *, executable: Path | None = None) -> None:
-        self.executable = executable or Path(sys.prefix) / "bin" / "moa"
+    def __init__(self, root: Path, base_url: str = NO_ENDPOINT, *, executable: Path = warm.MOA) -> None:
+        self.executable = executable
         self.config_dir, self.state_dir, self.cache_dir = root / "config", root / "state", root / "cache"
         self.work_dir, self.home = root / "here", root / "home"
         for folder in (self.config_dir / "presets", self.state_dir, self.cache_dir, self.work_dir, self.home):
@@ -70,7 +69,7 @@ class Program:
         return {
             "PATH": os.environ.get("PATH", os.defpath),
             "HOME": str(self.home),
-            "LANG": "C.UTF-8",
+            "LANG": warm.LANG,
             "MOA_CONFIG_DIR": str(self.config_dir),
             "MOA_STATE_DIR": str(self.state_dir),
             "MOA_CACHE_DIR": str(self.cache_dir),
@@ -86,7 +85,7 @@ class Program:
 
     def start(self, *arguments: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
         """Start it, in a process group of its own."""
-        child = subprocess.Popen(
+        child: subprocess.Popen[str] = warm.popen(
             [str(self.executable), *arguments],
             cwd=self.work_dir,
             env={**self.environment, **(env or {})},
@@ -94,8 +93,6 @@ class Program:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            start_new_session=True,
-            preexec_fn=begin_as_at_a_prompt if signals_are_ignored() else None,
         )
         self._children.append(child)
         return child

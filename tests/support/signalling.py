@@ -24,10 +24,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tests.support.at_a_prompt import begin_as_at_a_prompt
 from tests.support.endpoint import ScriptedEndpoint
 from tests.support.program import Program
 from tests.support.script import Behaviour, Say, Script
-from tests.support.terminal import begin_as_at_a_prompt
 
 FACES = ("run", "goal", "chat", "plain")
 ENDING = ("TERM", "INT", "HUP", "QUIT")

@@ -6,38 +6,18 @@ import fcntl
 import os
 import pty
 import re
-import signal
 import struct
-import subprocess
 import termios
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Self
 
+from tests.support import warm
+
 # Escape sequences: control strings, then everything that begins with ESC [ or another single escape.
 SEQUENCES = re.compile(r"\x1b(?:[\]P^_].*?(?:\x07|\x1b\\)|\[[0-?]*[ -/]*[@-~]|[()][0-9A-B]|[=>78DEHMc])", re.DOTALL)
-
-
-ENDING = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
-
-
-def signals_are_ignored() -> bool:
-    """Whether this process was started by `nohup` or in the background, so that its children would be deaf as well."""
-    return any(signal.getsignal(each) is signal.SIG_IGN for each in ENDING)
-
-
-def begin_as_at_a_prompt(*, terminal: bool = False) -> None:
-    """For `preexec_fn`: signals as a shell at a prompt leaves them, whatever `nohup` or `&` made this process ignore.
-
-    With `terminal`, standard input becomes the terminal that controls the process, so that Ctrl+C is a signal.
-    """
-    for each in ENDING:
-        signal.signal(each, signal.SIG_DFL)
-    if terminal:
-        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
 class Terminal:
@@ -54,15 +34,8 @@ class Terminal:
     ) -> None:
         self._master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-        self.process = subprocess.Popen(
-            list(command),
-            stdin=slave,
-            stdout=slave,
-            stderr=slave,
-            cwd=folder,
-            env=dict(environment),
-            start_new_session=True,
-            preexec_fn=partial(begin_as_at_a_prompt, terminal=True),
+        self.process = warm.popen(
+            command, env=environment, cwd=folder, stdin=slave, stdout=slave, stderr=slave, terminal=True
         )
         os.close(slave)
         self.raw = ""
