@@ -10,10 +10,12 @@ from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
+from agent.errors import UsageError
 from agent.ledger import caps, days
-from agent.ledger.database import BUSY_S, Database, Locked
+from agent.ledger.database import BUSY_S, Database
 from agent.ledger.owner import lives, this_process
 from agent.ledger.schema import VISIBLE
+from agent.ledger.store import Locked, Store, is_address
 from agent.llm.money import LARGEST_NANO
 from agent.llm.stream import Usage
 
@@ -43,7 +45,7 @@ _LONGEST = 2000
 
 
 class Ledger:
-    """The books over one file; `PatientLedger` makes them an `agent.llm.accounting.Accounts`.
+    """The books over one database; `PatientLedger` makes them an `agent.llm.accounting.Accounts`.
 
     Every method is short (well under a millisecond) and synchronous but `reconcile`. Several processes may share the file. All
     methods raise StateError where the file can't be read or written; a method that writes waits up to `BUSY_S` seconds for another
@@ -51,18 +53,23 @@ class Ledger:
     """
 
     def __init__(
-        self, path: Path, *, redact: Callable[[str], str] = lambda text: text, clock: Callable[[], float] = time.time
+        self,
+        path: Path | str,
+        *,
+        redact: Callable[[str], str] = lambda text: text,
+        clock: Callable[[], float] = time.time,
     ) -> None:
-        """Open the file, or make it. `redact` takes secrets out of error messages; `clock` gives Unix seconds."""
+        """Open the file, or make it; or the PostgreSQL database of an address (`postgresql://…`). `redact` takes secrets out of error
+        messages; `clock` gives Unix seconds."""
         self.path = path
-        self._database = Database(path)
+        self._database = _open(path)
         self._redact = redact
         self.clock = self._clock = clock
         self._owner = this_process()
 
     @property
-    def database(self) -> Database:
-        """The file, for what else is kept beside the calls. One connection a process: two of one process can wait for each other."""
+    def database(self) -> Store:
+        """The database, for what else is kept beside the calls. One connection to a file a process: two of one process can wait for each other."""
         return self._database
 
     def close(self) -> None:
@@ -71,15 +78,20 @@ class Ledger:
 
     # Before and after a call
 
-    def reserve(self, model: ModelRef, context: CallContext, bound: Bound) -> str:
-        """Set a call's upper bound aside in one immediate transaction and return the call's id.
+    def reserve(
+        self, model: ModelRef, context: CallContext, bound: Bound, call_id: str | None = None, *, again: bool = False
+    ) -> str:
+        """Set a call's upper bound aside in one transaction and return the call's id (`call_id`, where one is given). `again`: a try before
+        this one may have done it, and its end was not learned.
 
         Raises BudgetReached where a cap of `context.caps` leaves no room, and writes nothing then.
         """
         _refuse_negative(bound)
-        call_id = "c" + os.urandom(8).hex()
+        call_id = call_id or new_id()
         now = self._clock()
-        with self._database.transaction():
+        with self._database.transaction(alone=bool(context.caps)):
+            if again and self._database.rows("SELECT 1 FROM calls WHERE id = ?", (call_id,)):
+                return call_id
             day = days.enter(self._database, now)
             caps.check(self._database, context, bound, day=day, owner=self._owner)
             self._database.write(
@@ -97,8 +109,8 @@ class Ledger:
 
     def told(self, calls: Sequence[tuple[ModelRef, CallContext, Settlement]]) -> list[str]:
         """Calls that were answered from a file, all in one transaction; returns their ids. Nothing was set aside: nothing was sent."""
-        now, ids = self._clock(), ["c" + os.urandom(8).hex() for _call in calls]
-        with self._database.transaction():
+        now, ids = self._clock(), [new_id() for _call in calls]
+        with self._database.transaction(alone=False):
             day = days.enter(self._database, now)
             for call_id, (model, context, settled) in zip(ids, calls, strict=True):
                 usage, cost = settled.usage or Usage(), _plausible(settled.cost_nano)
@@ -241,14 +253,16 @@ class Ledger:
         Returns how many calls it could close or price. Meant to run beside the first turn: a lookup that fails is tried again at
         the next start.
         """
-        count = self.sweep()
+        count = await self.patiently(self.sweep)
         if lookup is None:
             return count
-        for call_id, endpoint, generation_id in self._database.rows(
+        unknown = partial(
+            self._database.rows,
             "SELECT id, endpoint, generation_id FROM calls WHERE cost_nano IS NULL AND outcome <> 'reserved'"
             " AND generation_id IS NOT NULL AND started >= ? ORDER BY started DESC LIMIT ?",
             (self._clock() - _ASK_WITHIN_S, _ASK_AT_MOST),
-        ):
+        )
+        for call_id, endpoint, generation_id in await self.patiently(unknown):
             try:
                 answer = await lookup(endpoint, generation_id)
             except Exception:  # whatever goes wrong at the endpoint: the bound stays, which is safe
@@ -265,11 +279,14 @@ class Ledger:
     async def patiently(self, work: Callable[[], T], wait_s: float = BUSY_S) -> T:
         """Do a piece of work on this ledger; where another program has it locked, wait without holding up the event loop.
 
+        Where the database may wait for a network it is done in the database's thread. A work that is done again was perhaps done before.
         Raises Locked after `wait_s` seconds.
         """
         deadline, pause = self._now() + wait_s, 0.001
         while True:
             try:
+                if (thread := self._database.thread) is not None:
+                    return await asyncio.get_running_loop().run_in_executor(thread, work)
                 with self._database.waiting(0):
                     return work()
             except Locked:
@@ -374,6 +391,25 @@ class Ledger:
     def _clean(self, said: str | None) -> str | None:
         """What an endpoint said, without secrets: some repeat the key, and not only in their errors."""
         return None if said is None else self._redact(said)[:_LONGEST]
+
+
+def new_id() -> str:
+    """For a call."""
+    return "c" + os.urandom(8).hex()
+
+
+def _open(place: Path | str) -> Store:
+    if isinstance(place, str):
+        if not is_address(place):
+            raise UsageError(
+                f"{place[:80]!r} is no address of a database",
+                remedy="write postgresql://USER@HOST:PORT/DATABASE",
+                kind="database",
+            )
+        from agent.ledger.postgres import Postgres
+
+        return Postgres(place)
+    return Database(place)
 
 
 _FIGURES = (

@@ -14,7 +14,7 @@ from agent.llm.errors import BudgetReached
 from agent.llm.money import show_usd
 
 if TYPE_CHECKING:
-    from agent.ledger.database import Database
+    from agent.ledger.store import Store
     from agent.llm.accounting import Bound, CallContext, Cap, Scope
 
 _NOUNS = {
@@ -27,7 +27,7 @@ _NOUNS = {
 }
 
 
-def check(database: Database, context: CallContext, bound: Bound, *, day: str, owner: str) -> None:
+def check(database: Store, context: CallContext, bound: Bound, *, day: str, owner: str) -> None:
     """Raise BudgetReached for the first cap that has no room for one more call of this bound.
 
     To be called inside a transaction. A cap of scope share holds only for calls that have a share. `day` is the local day, `owner`
@@ -56,7 +56,7 @@ def check(database: Database, context: CallContext, bound: Bound, *, day: str, o
             raise _reached(database, cap, "counts_tokens", where, values, _tokens(bound.tokens))
 
 
-def _counted(database: Database, scope: Scope, where: str, values: Sequence[str]) -> tuple[int, int]:
+def _counted(database: Store, scope: Scope, where: str, values: Sequence[str]) -> tuple[int, int]:
     """What counts in a scope, nano-dollars and tokens: the running total, where one is kept, else the sum over a turn's calls."""
     if scope in ("turn", "share"):
         return database.rows(
@@ -92,9 +92,7 @@ def _scope(cap: Cap, context: CallContext, day: str, owner: str) -> tuple[str, S
     return where, values
 
 
-def _reached(
-    database: Database, cap: Cap, column: str, where: str, values: Sequence[str], needed: str
-) -> BudgetReached:
+def _reached(database: Store, cap: Cap, column: str, where: str, values: Sequence[str], needed: str) -> BudgetReached:
     counted, held = database.rows(
         f"SELECT coalesce(sum({column}), 0), coalesce(sum(CASE WHEN outcome = 'reserved' THEN {column} END), 0) FROM calls WHERE {where}",
         values,

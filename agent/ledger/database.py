@@ -12,7 +12,8 @@ import stat
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from concurrent.futures import Executor
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +21,7 @@ from agent.errors import StateError
 from agent.files import in_use
 from agent.files.own_files import make_folder
 from agent.ledger.schema import MIGRATIONS
+from agent.ledger.store import Locked
 from agent.text.encodable import whole_value
 
 # "moal": tells our files from other programs' SQLite files (https://sqlite.org/pragma.html#pragma_application_id).
@@ -27,10 +29,6 @@ APPLICATION_ID = 0x6D6F616C
 
 BUSY_S = 5.0
 """How long a statement waits for another process's transaction, seconds. Ours take less than a millisecond each."""
-
-
-class Locked(StateError):
-    """Another program has the file locked for longer than was to be waited."""
 
 
 @contextmanager
@@ -89,7 +87,9 @@ def _make_private(path: Path) -> None:
 
 
 class Database:
-    """One open connection. Statements commit by themselves outside `transaction`."""
+    """A `Store` in a file: one open connection. Statements commit by themselves outside `transaction`."""
+
+    thread: Executor | None = None
 
     def __init__(self, path: Path, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> None:
         """Open the file, and make or bring up to date its tables. Raises StateError."""
@@ -139,9 +139,13 @@ class Database:
             except UnicodeEncodeError:  # half a character, which SQLite can't store
                 return self._connection.execute(sql, [whole_value(value) for value in values]).rowcount
 
+    def transaction(self, *, alone: bool = True) -> AbstractContextManager[None]:
+        """All or nothing; it is the only writer among all processes from the first statement on, always. Raises StateError."""
+        del alone
+        return self._transaction("IMMEDIATE")
+
     @contextmanager
-    def transaction(self, kind: Literal["IMMEDIATE", "DEFERRED"] = "IMMEDIATE") -> Iterator[None]:
-        """All or nothing; an immediate one is the only writer among all processes from the first statement on. Raises StateError."""
+    def _transaction(self, kind: Literal["IMMEDIATE", "DEFERRED"]) -> Iterator[None]:
         self.write(f"BEGIN {kind}")
         try:
             yield
@@ -159,7 +163,7 @@ class Database:
             in_use.ended(self.path)
 
     def _prepare(self, migrations: Sequence[Sequence[str]]) -> None:
-        with self.transaction("DEFERRED"):  # one view of the file, which another process may be making at this moment
+        with self._transaction("DEFERRED"):  # one view of the file, which another process may be making at this moment
             version = self._version()
             self._refuse_foreign()
         if version == 0:

@@ -12,18 +12,18 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from agent.ledger.database import Database
+    from agent.ledger.store import Store
 
 SHORTEST_S = 20 * 3600.0
 _WRONG_CLOCK_S = 48 * 3600.0
 
 
-def today(database: Database, now: float) -> str:
+def today(database: Store, now: float) -> str:
     """The day that `now` (Unix seconds) is in, as a date; the local date where no call was made in it yet. Writes nothing."""
     return _open_day(database, now) or time.strftime("%Y-%m-%d", time.localtime(now))
 
 
-def enter(database: Database, now: float) -> str:
+def enter(database: Store, now: float) -> str:
     """As `today`; the day begins with this call where it has not begun. To be called inside a transaction."""
     return _open_day(database, now) or _begin(database, now)
 
@@ -33,7 +33,7 @@ def after(day: str) -> str:
     return str(date.fromisoformat(day) + timedelta(1))
 
 
-def _open_day(database: Database, now: float) -> str | None:
+def _open_day(database: Store, now: float) -> str | None:
     # A day far ahead was begun by a clock that was wrong.
     found = database.rows(
         "SELECT day FROM days WHERE ends > ? AND begins <= ? ORDER BY ends LIMIT 1", (now, now + _WRONG_CLOCK_S)
@@ -41,7 +41,7 @@ def _open_day(database: Database, now: float) -> str | None:
     return found[0][0] if found else None
 
 
-def _begin(database: Database, now: float) -> str:
+def _begin(database: Store, now: float) -> str:
     before = database.rows("SELECT day, ends FROM days WHERE ends <= ? ORDER BY ends DESC LIMIT 1", (now,))
     begins = _midnight(now)
     if before:

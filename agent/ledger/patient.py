@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from agent.errors import StateError
+from agent.ledger.book import new_id
 
 if TYPE_CHECKING:
     from agent.ledger.book import Ledger
@@ -27,8 +28,19 @@ class PatientLedger:
         self._late: set[asyncio.Task[None]] = set()
 
     async def reserve(self, model: ModelRef, context: CallContext, bound: Bound) -> str:
-        """As `Ledger.reserve`."""
-        return await self._ledger.patiently(partial(self._ledger.reserve, model, context, bound))
+        """As `Ledger.reserve`. Whoever is cancelled meanwhile leaves no reservation behind."""
+        call_id, tries = new_id(), 0
+
+        def reserve() -> str:
+            nonlocal tries
+            tries += 1
+            return self._ledger.reserve(model, context, bound, call_id, again=tries > 1)
+
+        try:
+            return await self._ledger.patiently(reserve)
+        except asyncio.CancelledError:
+            self._later(partial(self._ledger.release, call_id))
+            raise
 
     async def adjust(self, call_id: str, context: CallContext, bound: Bound) -> None:
         """As `Ledger.adjust`."""
@@ -54,10 +66,13 @@ class PatientLedger:
         try:
             await self._ledger.patiently(work, AFTER_S)
         except asyncio.CancelledError:
-            task = asyncio.get_running_loop().create_task(self._on_its_own(work))
-            self._late.add(task)
-            task.add_done_callback(self._late.discard)
+            self._later(work)
             raise
+
+    def _later(self, work: Callable[[], None]) -> None:
+        task = asyncio.get_running_loop().create_task(self._on_its_own(work))
+        self._late.add(task)
+        task.add_done_callback(self._late.discard)
 
     async def _on_its_own(self, work: Callable[[], None]) -> None:
         with suppress(StateError):  # the reservation stays, and with it its bound; the next start closes it

@@ -19,6 +19,7 @@ def serve_options(parser: argparse.ArgumentParser) -> None:
     add("--port", type=port, metavar="N", help="default: port under [serve], else 8484")
     add("--preset", metavar="NAME", help="the panel of the model name moa (default: preset under [moa])")
     add("--save", action="store_true", help="keep each counsel with its conversation as a session (moa session)")
+    _database(parser)
     add("--no-auth", action="store_true", help="ask for no key: everybody on this machine may use it")
     parser.set_defaults(handler="serve", verb=None, json=False)
     verbs = parser.add_subparsers(metavar="VERB")
@@ -26,6 +27,13 @@ def serve_options(parser: argparse.ArgumentParser) -> None:
     keys = verbs.add_parser("keys", help=summary, description=summary)
     keys.set_defaults(verb="list")
     _keys_options(keys)
+
+
+def _database(parser: argparse.ArgumentParser) -> None:
+    words = (
+        "a PostgreSQL database for ledger, keys and guidance (default: database under [serve], else the ledger's file)"
+    )
+    parser.add_argument("--database", metavar="URL", help=words)
 
 
 def _keys_options(parser: argparse.ArgumentParser) -> None:
@@ -51,6 +59,7 @@ def _keys_options(parser: argparse.ArgumentParser) -> None:
             add("--presets", action="append", default=[], metavar="NAME[,NAME]", help=words)
             words = "ENDPOINT:MODEL that may answer it, * for any text; may be given again (default: all)"
             add("--models", action="append", default=[], metavar="PATTERN[,PATTERN]", help=words)
+        _database(sub)
         add("--json", action="store_true")
         sub.set_defaults(verb=verb)
 
@@ -67,11 +76,12 @@ def keys(arguments: argparse.Namespace) -> Report:
                 day_tokens=arguments.day_tokens,
                 models=_split(arguments.models),
                 presets=_split(arguments.presets),
+                database=arguments.database,
             )
         case "revoke":
-            return admin.revoke_key(arguments.name)
+            return admin.revoke_key(arguments.name, arguments.database)
         case _:
-            return admin.list_keys()
+            return admin.list_keys(arguments.database)
 
 
 def _split(given: list[str]) -> tuple[str, ...]:

@@ -65,6 +65,7 @@ class Calls:
     async def _serve(self, scope: Scope, headers: Mapping[str, str], receive: Receive, reply: Reply) -> None:
         raw: bytes | None = None
         try:
+            await self.server.door.refresh()
             account = self.server.door.check(headers)
             raw = await read_body(receive, headers, self.server.settings.body_mb * 2**20)
             body = _object(raw)

@@ -8,6 +8,7 @@ import socket
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from agent.config.config import load_config
@@ -34,6 +35,7 @@ def run(
     preset: str | None = None,
     auth: bool = True,
     save: bool = False,
+    database: str | None = None,
 ) -> int:
     """Serve. Returns the exit code. Raises UsageError where it can't, StateError where the state folder can't be used."""
     try:
@@ -56,7 +58,13 @@ def run(
     from moa.serve.server import build
 
     server = build(
-        config, door, settings, preset=preset, save=save, notice=lambda _code, text: print(f"· {text}", file=sys.stderr)
+        config,
+        door,
+        settings,
+        preset=preset,
+        save=save,
+        database=serve_settings.database(database, settings, env),
+        notice=lambda _code, text: print(f"· {text}", file=sys.stderr),
     )
     address = f"http://{f'[{host}]' if ':' in host else host}:{bound}"
     for line in greeting.lines(server, address, first=key is not None and key.new):
@@ -137,5 +145,5 @@ async def _sweep(server: Server) -> None:
     while True:
         await asyncio.sleep(SWEEP_S)
         with suppress(Exception):  # a lock that somebody holds: the next hour will do
-            server.serving.sweep(server.settings.guidance_mb)
-            server.keeping.sweep()
+            await server.ledger.patiently(partial(server.serving.sweep, server.settings.guidance_mb))
+            await server.ledger.patiently(server.keeping.sweep)

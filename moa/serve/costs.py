@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from agent.llm.money import NANO, Total
@@ -10,10 +11,11 @@ if TYPE_CHECKING:
     from moa.serve.server import Call
 
 
-def costs(call: Call, own: int | None, call_id: str) -> dict[str, Any]:
+async def costs(call: Call, own: int | None, call_id: str) -> dict[str, Any]:
     """What joins the `usage` of an answer: `cost` in US dollars, and whose it was. `own` is what the answer itself costs, nano-dollars
     (None: unknown). Unknown is never zero: what is known of a sum is a lower bound, and said to be."""
-    rows = call.server.ledger.calls(run=call.run)
+    ledger = call.server.ledger
+    rows = await ledger.patiently(partial(ledger.calls, run=call.run))
     others = Total.of(row.cost_nano for row in rows if row.id != call_id)
     total = others.plus(own)
     return {

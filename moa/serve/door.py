@@ -26,6 +26,11 @@ class Door:
     origins: tuple[str, ...] = ()
     ring: Ring | None = None
 
+    async def refresh(self) -> None:
+        """Know the keys of this moment; to be called before `check`."""
+        if self.ring is not None and self.key is not None:
+            await self.ring.refresh()
+
     def check(self, headers: Mapping[str, str], *, free: bool = False) -> Account:
         """Whose key a request came with; `free`: none is needed. Raises AuthError."""
         self._check_host(headers.get("host", ""))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
@@ -44,6 +45,7 @@ class Info:
         reply = Reply(send)
         reply.extra = self.server.door.cors(headers)
         try:
+            await self.server.door.refresh()
             account = self.server.door.check(headers, free=self.free)
             asked = {name: values[-1] for name, values in parse_qs(scope["query_string"].decode("latin-1")).items()}
             asked |= scope.get("path_params", {})
@@ -108,19 +110,22 @@ async def activity(server: Server, asked: Mapping[str, str], account: Account) -
     limit = asked.get("limit", str(MOST_CALLS))
     if not limit.isdecimal() or not 1 <= int(limit) <= 100_000:
         raise UsageError(f"limit is {limit[:40]!r}", remedy="use a whole number from 1 to 100000")
-    rows = server.ledger.calls(
+    calls = partial(
+        server.ledger.calls,
         session=session,
         run=run,
         since=None if since is None else parse_since(since),
         account=account.id,
         newest=int(limit),
     )
+    rows = await server.ledger.patiently(calls)
     total = Total.of(row.cost_nano for row in rows)
     cost = {"usd": total.usd, "lower_bound": total.lower_bound}
     found = {"schema": 1, "cost": cost, "calls": [row.as_json() for row in rows]}
     if run or session:
         conversations = dict.fromkeys(row.session for row in rows if row.session)
-        taken = (each for name in conversations for each in receipts(server.ledger.database, name))
+        told = partial(receipts, server.ledger.database)
+        taken = [each for name in conversations for each in await server.ledger.patiently(partial(told, name))]
         found["counsel"] = [facts for facts in taken if run is None or facts.get("run") == run]
     return 200, found, JSON
 

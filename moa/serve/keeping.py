@@ -53,7 +53,7 @@ class Keeping:
 
     def _write(self, key: str, marks: Sequence[str], text: str) -> None:
         database = self.ledger.database
-        with database.transaction():
+        with database.transaction(alone=False):
             for mark in marks:
                 database.write(
                     "INSERT INTO served_kept VALUES (?, ?, ?, ?)"

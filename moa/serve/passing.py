@@ -125,7 +125,7 @@ class _Passing:
                     raise
                 if not raw.startswith((b":", b"event: ping")):
                     relay.heard()
-                out += self._event(event)
+                out += await self._event(event)
                 if meter.over:
                     break
             if out and not meter.over:
@@ -137,7 +137,7 @@ class _Passing:
         await self._over()
         await reply.end(out)
 
-    def _event(self, event: Event) -> bytes:
+    async def _event(self, event: Event) -> bytes:
         """What the client gets of an event."""
         payload = event.payload
         if payload is None:
@@ -146,15 +146,16 @@ class _Passing:
             self.call.served.answer.event(payload)
         if self._hides_usage and not payload.get("choices") and payload.get("usage"):
             return b""
-        if self.priced and self.meter.heard.usage is not None and (priced := self._priced(payload)) is not payload:
-            return with_payload(event.raw, priced)
+        if self.priced and self.meter.heard.usage is not None:
+            priced = await self._priced(payload)
+            return event.raw if priced is payload else with_payload(event.raw, priced)
         return event.raw
 
-    def _priced(self, payload: dict[str, Any]) -> dict[str, Any]:
+    async def _priced(self, payload: dict[str, Any]) -> dict[str, Any]:
         ends = self.call.wire != "responses" or self.meter.over
         if not ends or not (payload.get("usage") or payload.get("response")):
             return payload
-        more = costs(self.call, self.own.cost(self.meter.heard)[0], self.own.call_id)
+        more = await costs(self.call, self.own.cost(self.meter.heard)[0], self.own.call_id)
         return joined(self.call.wire, payload, more)
 
     async def _whole(self) -> None:
@@ -173,7 +174,7 @@ class _Passing:
             call.served.answer.whole(payload)
         await self._over()
         if self.priced:
-            payload = joined("", payload, costs(call, relay.cost(meter.heard)[0], relay.call_id))
+            payload = joined("", payload, await costs(call, relay.cost(meter.heard)[0], relay.call_id))
             body = bytearray(json.dumps(payload, ensure_ascii=False).encode("utf-8", "replace"))
         await self.reply.body(
             self._status, bytes(body), {**kept_headers(self._headers), "content-type": "application/json"}

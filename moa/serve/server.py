@@ -6,6 +6,7 @@ import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from agent.client import caps_of, make_client
@@ -141,7 +142,8 @@ class Server:
         if wanted not in (None, "on", "off"):
             raise BadRequest(f"x-moa-counsel is {wanted[:40]!r}", status=400, remedy="use on or off, or leave it out")
         quirks = self.client.quirks(endpoint, named.main.model)
-        served = self.serving.read(
+        reading = partial(
+            self.serving.read,
             Asked(
                 wire=wire,
                 body=prepared.body,
@@ -156,8 +158,9 @@ class Server:
                 alternate="strict_alternation" in quirks,
                 counting=counting,
                 fuse=named.fuse,
-            )
+            ),
         )
+        served = await self.ledger.patiently(reading)
         run = new_run()
         base = CallContext(
             "serve",
@@ -200,13 +203,13 @@ def depth_of(headers: Mapping[str, str]) -> int:
 
 def build(
     config: Config, door: Door, settings: serve_settings.Settings, *, preset: str | None = None, save: bool = False,
-    transport: httpx.AsyncBaseTransport | None = None, notice: Callable[[str, str], None] = lambda _code, _text: None,
+    database: str | None = None, transport: httpx.AsyncBaseTransport | None = None, notice: Callable[[str, str], None] = lambda _code, _text: None,
 ) -> Server:  # fmt: skip
-    """A server for a configuration. `preset` is the one of a bare `moa` (None: config's); `save` keeps each counsel as a session. Raises UsageError and StateError."""
+    """A server for a configuration. `preset` is the one of a bare `moa` (None: config's); `save` keeps each counsel as a session, `database` is the address of one that is shared. Raises UsageError and StateError."""
     from moa.counsel.take import Council
 
     own = moa_settings.read(config.plugins.get("moa", {}), config.paths.config_file)
-    ledger = Ledger(config.paths.state / "ledger.db", redact=config.redact)
+    ledger = Ledger(database or config.paths.state / "ledger.db", redact=config.redact)
     ledger.sweep()
     door = replace(door, ring=Ring(ledger))
     client = make_client(config, ledger, notice=notice, transport=transport)

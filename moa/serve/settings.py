@@ -11,6 +11,7 @@ from agent.config.toml import Table
 
 SECTION = "serve"
 PORT = 8484
+VARIABLE = "MOA_SERVE_DATABASE"
 COUNSEL_FOR = ("auto", "all", "none")
 
 
@@ -18,7 +19,7 @@ COUNSEL_FOR = ("auto", "all", "none")
 class Settings:
     """How the server serves. `head_s`: so long (seconds) the head of a streamed answer waits for counsel. `guidance_mb`: of inserted
     guidance that is kept. `body_mb`: the largest request. `origins`: pages of browsers that may ask; `hosts`: names under which it may be
-    asked beside its own."""
+    asked beside its own. `database`: the address of the one that several servers share (None: the ledger's file)."""
 
     port: int = PORT
     counsel_for: str = "auto"
@@ -27,6 +28,12 @@ class Settings:
     body_mb: int = 64
     origins: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
+    database: str | None = None
+
+
+def database(given: str | None, settings: Settings, env: Mapping[str, str]) -> str | None:
+    """The address of the database: that of the command line, of the environment, or of the settings. None: the ledger's file."""
+    return given or env.get(VARIABLE, "").strip() or settings.database
 
 
 def read(section: Mapping[str, Any], file: Path) -> Settings:
@@ -40,6 +47,7 @@ def read(section: Mapping[str, Any], file: Path) -> Settings:
         body_mb=table.integer("body_mb", 64, least=1) or 64,
         origins=table.texts("origins"),
         hosts=table.texts("hosts"),
+        database=table.text("database", None),
     )
     table.done()
     return settings

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from agent.llm.errors import ModelError
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 async def translate(call: Call, reply: Reply) -> None:
     """Take counsel, call, answer. Raises what `pass_on` raises, and Unsayable."""
     client, served = call.server.client, call.served
-    first = read(call, served.body())
+    first = await read(call, served.body())
     preset = call.named.preset
     headroom = 0 if preset is None else GUIDANCE
     if call.prepared.is_served:
@@ -69,11 +70,12 @@ async def translate(call: Call, reply: Reply) -> None:
         await translating.aclose()
 
 
-def read(call: Call, body: dict[str, Any]) -> Asked:
+async def read(call: Call, body: dict[str, Any]) -> Asked:
     """The body as a request of ours. Raises Unsayable."""
     wire = wire_named(call.wire)
     config = call.server.config
-    kept = call.server.keeping.find(call.served.asked.key, wire.marks(body))
+    keeping, key = call.server.keeping, call.served.asked.key
+    kept = await keeping.ledger.patiently(partial(keeping.find, key, wire.marks(body)))
     quirks = call.server.client.quirks(call.endpoint, call.named.main.model)
     return wire.read(body, Target(call.named.main, call.endpoint.dialect, config.max_tokens, kept, quirks))
 
@@ -96,7 +98,7 @@ class _Translating:
     async def first(self, hold: Hold) -> None:
         """Make the call, and wait until something comes; a refusal of thoughts is the client of models' own to answer."""
         call = self.call
-        asked = read(call, call.served.body())
+        asked = await read(call, call.served.body())
         self._stream = aclosing(self._answers(asked.request, hold))
         self._events = await self._stream.__aenter__()
         while not self._held:
@@ -164,7 +166,7 @@ class _Translating:
 
     async def _over(self, reply: ModelReply) -> None:
         call, served = self.call, self.call.served
-        usage = self._usage(reply.cost_nano, reply.call_id)
+        usage = await self._usage(reply.cost_nano, reply.call_id)
         if call.stream:
             data = self.encoder.end(reply, usage)
             self._observe(data)
@@ -188,13 +190,13 @@ class _Translating:
         message = replace(reply.message, binding=reply.binding)
         await self.call.server.keeping.keep(self.call.served.asked.key, message, mark)
 
-    def _usage(self, own: int | None, call_id: str) -> Mapping[str, Any] | None:
+    async def _usage(self, own: int | None, call_id: str) -> Mapping[str, Any] | None:
         priced = self.call.named.preset is not None or self.call.prepared.is_served
-        return costs(self.call, own, call_id) if priced else None
+        return await costs(self.call, own, call_id) if priced else None
 
     async def ended_with(self, error: ModelError) -> bool:
         """Whether the client's wire has an ending of its own for an error, and was sent it."""
-        usage = self._usage(error.cost_nano, error.call_id or "")
+        usage = await self._usage(error.cost_nano, error.call_id or "")
         if self.reply.begun:
             await self.reply.end(self.encoder.fail(error, usage))
             return True

@@ -38,6 +38,7 @@ from moa.serve.counsel.panels import Panels
 from moa.serve.counsel.served import Asked, Served, Serving
 from moa.serve.counsel.taking import take
 from tests.support import prompt
+from tests.support.databases import place
 from tests.support.script import Say, Script
 from tests.support.signing import SigningEndpoint
 
@@ -119,7 +120,7 @@ class Desk:
         self.server.ledger.close()
 
     def _server(self) -> Serving:
-        ledger = Ledger(self.folder / "ledger.db", clock=lambda: self.now)
+        ledger = Ledger(place(self.folder / "ledger.db"), clock=lambda: self.now)
         make: Callable[[Preset], Council] = lambda preset: Panel(preset, self)  # type: ignore[assignment, return-value]  # noqa: E731
         return Serving(ledger, Panels(make))
 

@@ -29,6 +29,7 @@ from moa.serve.door import Door
 from moa.serve.keys.own_key import ServeKey
 from moa.serve.protocol import protocol
 from moa.serve.server import Server, build
+from tests.support.databases import place
 from tests.support.endpoint import ScriptedEndpoint
 
 PATHS = {"messages": "/v1/messages", "chat": "/v1/chat/completions", "responses": "/v1/responses"}
@@ -143,7 +144,7 @@ class Serving:
 
     def ledger(self) -> Ledger:
         """The books, opened beside the server."""
-        return Ledger(self.folder / "state" / "ledger.db")
+        return Ledger(place(self.folder / "state" / "ledger.db"))
 
     def _run(self) -> None:
         try:
@@ -165,7 +166,8 @@ class Serving:
         self.port = listener.getsockname()[1]
         key = None if self.key is None else ServeKey(self.key, "the test")
         door = Door(key, "127.0.0.1", self.port, own.hosts, own.origins)
-        self.server = build(config, door, own, save=self._save)
+        where = place(self.folder / "state" / "ledger.db")
+        self.server = build(config, door, own, save=self._save, database=where if isinstance(where, str) else None)
         # No signal handlers: this is no main thread.
         options = uvicorn.Config(
             make_app(self.server),

@@ -47,7 +47,7 @@ async def take(served: Served, context: CallContext, emit: Emit) -> None:
         text = None if again.guidance is None else again.guidance.text
         await served.begin(again.counsel or {}, text, taken=again.taken)
         return
-    decision = _decision(served)
+    decision = await served.serving.ledger.patiently(partial(_decision, served))
     preset = served.asked.preset
     if preset is None or decision is None:
         await served.begin({"taken": False, "reason": served.said})

@@ -19,7 +19,7 @@ from agent.text import foreign_json
 from moa.serve.guidance.anchors import Anchor, newest, unended
 
 if TYPE_CHECKING:
-    from agent.ledger.database import Database
+    from agent.ledger.store import Store
 
 KEPT_S = 30 * 86400.0
 """So long after their last use the rows of a conversation are kept."""
@@ -79,7 +79,7 @@ def new_id() -> str:
 class Rows:
     """The rows of one client's key at one upstream. Every method is short and synchronous, and raises StateError as the ledger does."""
 
-    database: Database
+    database: Store
     key: str
     upstream: str
     clock: Callable[[], float] = field(default=time.time)
@@ -107,15 +107,17 @@ class Rows:
         """A reply is about to be asked for: from here on its request can be made again. `kept`: what the client has kept of replies on its
         path that were cut off; from now on they are known by it."""
         now = self.clock()
-        with self.database.transaction():
+        with self.database.transaction(alone=False):
             self.database.write(
                 "INSERT INTO served_conversations VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
                 " used = CASE WHEN excluded.used > served_conversations.used THEN excluded.used ELSE served_conversations.used END,"
-                " bytes = served_conversations.bytes + excluded.bytes",
-                (row.conversation, self.key, self.upstream, now, row.size),
+                # Written twice (the answer to the first time was lost), it is counted once.
+                " bytes = served_conversations.bytes"
+                " + CASE WHEN EXISTS (SELECT 1 FROM served_replies WHERE id = ?) THEN 0 ELSE excluded.bytes END",
+                (row.conversation, self.key, self.upstream, now, row.size, row.id),
             )
             self.database.write(
-                f"INSERT INTO served_replies ({_COLUMNS}) VALUES ({', '.join('?' * 17)})",
+                f"INSERT INTO served_replies ({_COLUMNS}) VALUES ({', '.join('?' * 17)}) ON CONFLICT DO NOTHING",
                 (
                     *(row.id, row.conversation, row.path, row.place, row.lead),
                     *(_json(row.guidance and row.guidance.plain()) or None, row.host, row.taken),
@@ -130,7 +132,7 @@ class Rows:
     def ended(self, row: Row, anchors: Sequence[Anchor], state: State, *, bare: bool) -> None:
         """What the reply is known by. One that was given to its end is no longer found by its place (but where it said nothing at all); and
         those of the same counsel are found as what they are, but their request is not made again."""
-        with self.database.transaction():
+        with self.database.transaction(alone=False):
             self.database.write("UPDATE served_replies SET state = ?, bare = ? WHERE id = ?", (state, bare, row.id))
             self._name(row.id, anchors)
             if state == "done":
@@ -165,23 +167,23 @@ class Rows:
     def _name(self, row: str, anchors: Iterable[Anchor]) -> None:
         for anchor in anchors:
             self.database.write(
-                "INSERT INTO served_anchors VALUES (?, ?) ON CONFLICT DO NOTHING",
+                "INSERT INTO served_anchors SELECT ?, id FROM served_replies WHERE id = ? ON CONFLICT DO NOTHING",
                 (anchor.under(self.key, self.upstream), row),
             )
 
 
-def receipts(database: Database, conversation: str) -> list[Mapping[str, Any]]:
+def receipts(database: Store, conversation: str) -> list[Mapping[str, Any]]:
     """What became of counsel at each reply of a conversation, oldest first: `counsel` of its rows. Raises StateError."""
     query = "SELECT counsel FROM served_replies WHERE conversation = ? AND counsel IS NOT NULL ORDER BY made, rowid"
     return [_facts(text) for (text,) in database.rows(query, (conversation,))]
 
 
-def forget_key(database: Database, key: str) -> int:
+def forget_key(database: Store, key: str) -> int:
     """A key is revoked: everything that was given under it is gone. Returns how many conversations there were."""
     return database.write("DELETE FROM served_conversations WHERE key = ?", (key,))
 
 
-def sweep(database: Database, *, most_bytes: int, now: float) -> int:
+def sweep(database: Store, *, most_bytes: int, now: float) -> int:
     """Leave out what is too old, then the oldest of what is too much. Returns how many conversations went."""
     with database.transaction():
         gone = database.write("DELETE FROM served_conversations WHERE used < ?", (now - KEPT_S,))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from agent.errors import UsageError
 from agent.ledger.book import Ledger
 from agent.llm.money import NANO, nano_from_usd, show_usd
 from agent.views import MarkdownView, TableView
+from moa.serve import settings
 from moa.serve.keys import ring
 from moa.store.store import names
 
@@ -23,18 +25,20 @@ NONE = "No key of a team yet: moa serve keys new NAME makes one. The server's ow
 
 
 @contextmanager
-def _opened() -> Iterator[tuple[Config, Ledger]]:
+def _opened(database: str | None) -> Iterator[tuple[Config, Ledger]]:
     config = configuration()
-    ledger = Ledger(config.paths.state / "ledger.db", redact=config.redact)
+    own = settings.read(config.serve, config.paths.config_file)
+    place = settings.database(database, own, os.environ) or config.paths.state / "ledger.db"
+    ledger = Ledger(place, redact=config.redact)
     try:
         yield config, ledger
     finally:
         ledger.close()
 
 
-def list_keys() -> Report:
-    """The keys, what each may do, and what it has spent today. Never the keys themselves. Raises StateError."""
-    with _opened() as (_config, ledger):
+def list_keys(database: str | None = None) -> Report:
+    """The keys, what each may do, and what it has spent today. Never the keys themselves. `database`: see `settings.database`. Raises StateError."""
+    with _opened(database) as (_config, ledger):
         found = [(kept, *ring.spent_today(ledger, kept.account.id)) for kept in ring.every(ledger)]
     data: dict[str, Any] = {"keys": []}
     rows = []
@@ -69,10 +73,11 @@ def list_keys() -> Report:
 
 
 def new_key(
-    name: str, *, day_usd: float | None, day_tokens: int | None, models: Sequence[str], presets: Sequence[str]
-) -> Report:
+    name: str, *, day_usd: float | None, day_tokens: int | None, models: Sequence[str], presets: Sequence[str],
+    database: str | None = None,
+) -> Report:  # fmt: skip
     """A new key, shown this once. Raises UsageError for a name that can't be and for a preset that is not there, and StateError."""
-    with _opened() as (config, ledger):
+    with _opened(database) as (config, ledger):
         known = names(config_dir=config.paths.config)
         for preset in presets:
             if preset not in known:
@@ -92,9 +97,9 @@ def new_key(
     return Report(MarkdownView(text=text), {"name": account.name, "id": account.id, "key": value})
 
 
-def revoke_key(name: str) -> Report:
+def revoke_key(name: str, database: str | None = None) -> Report:
     """From now on it opens nothing. Raises UsageError for an unknown one, and StateError."""
-    with _opened() as (_config, ledger):
+    with _opened(database) as (_config, ledger):
         account = ring.revoke(ledger, name)
     text = (
         f"The key of {account.name} opens nothing any more, within a second. Its calls stay in the ledger; guidance that was kept for "

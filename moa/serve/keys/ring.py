@@ -14,6 +14,7 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from agent.errors import StateError, UsageError
@@ -120,21 +121,20 @@ class Ring:
     _read: float | None = None
 
     def find(self, given: str | None) -> Account | None:
-        """Whose key this is. It is compared with each, whole, so that the time says nothing about any of them. Raises StateError where
-        the list could never be read."""
-        self._refresh()
+        """Whose key this is. It is compared with each, whole, so that the time says nothing about any of them."""
         theirs, found = digest(given or ""), None
         for kept in self._keys:
             if secrets.compare_digest(kept.hash, theirs):
                 found = kept.account
         return found
 
-    def _refresh(self) -> None:
+    async def refresh(self) -> None:
+        """Read the list, where it is too old. Raises StateError where it could never be read."""
         now = self.clock()
         if self._read is not None and now - self._read < FRESH_S:
             return
         try:
-            self._keys = every(self.ledger)
+            self._keys = await self.ledger.patiently(partial(every, self.ledger), FRESH_S)
         except StateError:
             if self._read is None:
                 raise

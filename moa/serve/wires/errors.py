@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from agent.errors import StateError, UsageError
+from agent.ledger.store import Locked
 from agent.llm.errors import (
     AuthError,
     BadRequest,
@@ -77,6 +78,7 @@ _TABLE: tuple[tuple[type[BaseException], int, str, str, str | None], ...] = (
     (ModelError, 502, "api_error", "server_error", "server_error"),
     (BudgetReached, 402, "billing_error", "insufficient_quota", "budget_reached"),
     (UsageError, 400, "invalid_request_error", "invalid_request_error", None),
+    (Locked, 503, "overloaded_error", "server_error", "server_is_overloaded"),
     (StateError, 500, "api_error", "server_error", "state"),
 )
 _OF_STATUS = {403: "permission_error", 404: "not_found_error", 413: "request_too_large", 500: "api_error"}
@@ -94,7 +96,7 @@ def fault_of(error: BaseException) -> Fault:
     _class, default, kind, type, code = row
     given = error.status if isinstance(error, ModelError) else None
     status = given if given is not None and given >= 400 else default
-    retryable = isinstance(error, ModelError) and error.retryable
+    retryable = isinstance(error, Locked) or (isinstance(error, ModelError) and error.retryable)
     if status in _OF_STATUS and kind != "overloaded_error":
         kind = _OF_STATUS[status]
     return Fault(
@@ -104,7 +106,7 @@ def fault_of(error: BaseException) -> Fault:
         type,
         code,
         retryable=retryable,
-        retry_after=error.retry_after if isinstance(error, ModelError) else None,
+        retry_after=error.retry_after if isinstance(error, ModelError) else 1 if retryable else None,
     )
 
 

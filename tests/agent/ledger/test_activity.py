@@ -16,6 +16,7 @@ from agent.llm.accounting import Bound, CallContext, Settlement
 from agent.llm.request import ModelRef
 from agent.llm.stream import Usage
 from agent.views import TableView, TabsView
+from tests.support.databases import place
 
 
 def local(*parts: int) -> float:
@@ -29,7 +30,7 @@ NOW = local(2026, 11, 3, 12, 30)
 def ledger(tmp_path: Path):
     """Two days: yesterday a call that was billed, today one by an alias, one cancelled, one under way and one only reserved."""
     now = [local(2026, 11, 2, 9)]
-    ledger = Ledger(tmp_path / "l.db", clock=lambda: now[0])
+    ledger = Ledger(place(tmp_path / "l.db"), clock=lambda: now[0])
 
     def call(purpose, session, model, slot=None, settlement=None, sent=True) -> None:
         context = CallContext(purpose, session=session, run="r", turn="t", iteration=1, slot=slot)

@@ -12,6 +12,7 @@ from agent.ledger.follow import follow
 from agent.llm.accounting import Bound, CallContext, Settlement
 from agent.llm.request import ModelRef
 from agent.llm.stream import Usage
+from tests.support.databases import place
 
 CONTEXT = CallContext("serve", session="s", run="r", turn="t", iteration=2)
 
@@ -22,7 +23,7 @@ class Over(Exception):
 
 def test_each_call_is_told_when_it_begins_and_when_it_has_ended(tmp_path: Path) -> None:
     now = [1_000_000.0]
-    ledger = Ledger(tmp_path / "l.db", clock=lambda: now[0])
+    ledger = Ledger(place(tmp_path / "l.db"), clock=lambda: now[0])
     ids: list[str] = []
 
     def begin() -> None:

@@ -13,6 +13,7 @@ from agent.llm.errors import BudgetReached
 from agent.llm.money import Total
 from agent.llm.request import ModelRef
 from agent.llm.stream import Usage
+from tests.support.databases import place
 
 MODEL = ModelRef("openrouter", "some/model:free")
 MAIN = CallContext("main", session="s", run="r", turn="t", iteration=3)
@@ -28,7 +29,7 @@ CONTRACT = [
 
 @pytest.fixture
 def ledger(tmp_path: Path):
-    ledger = Ledger(tmp_path / "state" / "ledger.db")
+    ledger = Ledger(place(tmp_path / "state" / "ledger.db"))
     yield ledger
     ledger.close()
 
@@ -81,11 +82,11 @@ def test_a_call_is_one_row_with_all_that_is_known_of_it(ledger: Ledger) -> None:
 
 
 def test_a_file_is_opened_again_with_all_that_was_in_it(tmp_path: Path) -> None:
-    first = Ledger(tmp_path / "ledger.db")
+    first = Ledger(place(tmp_path / "ledger.db"))
     call = first.reserve(MODEL, MAIN, BOUND)
     first.settle(call, Settlement("done", cost_nano=7, cost_source="reply"))
     first.close()
-    assert [row.id for row in Ledger(tmp_path / "ledger.db").calls()] == [call]
+    assert [row.id for row in Ledger(place(tmp_path / "ledger.db")).calls()] == [call]
 
 
 def test_only_the_first_settlement_holds(ledger: Ledger) -> None:
@@ -159,7 +160,7 @@ def test_bounds_and_outcomes_that_make_no_sense_are_refused(ledger: Ledger) -> N
 
 
 def test_secrets_are_taken_out_of_error_messages_before_they_are_cut(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path / "l.db", redact=lambda text: text.replace("sk-secret", "…"))
+    ledger = Ledger(place(tmp_path / "l.db"), redact=lambda text: text.replace("sk-secret", "…"))
     call = ledger.reserve(MODEL, MAIN, BOUND)
     ledger.settle(
         call, Settlement("failed", cost_nano=0, error_kind="auth", error="x" * 1_995 + "sk-secret is not a key" * 9)

@@ -20,6 +20,7 @@ from agent.llm.errors import BudgetReached
 from agent.llm.money import Total
 from agent.llm.request import ModelRef
 from agent.llm.stream import Usage
+from tests.support.databases import place
 
 MODEL = ModelRef("e", "m")
 DOLLAR = 1_000_000_000
@@ -36,7 +37,7 @@ class Clock:
 
 @pytest.fixture
 def ledger(tmp_path: Path):
-    ledger = Ledger(tmp_path / "ledger.db")
+    ledger = Ledger(place(tmp_path / "ledger.db"))
     yield ledger
     ledger.close()
 
@@ -118,7 +119,7 @@ def test_a_cap_counts_its_own_scope_alone(ledger: Ledger, scope, elsewhere) -> N
 
 def test_a_day_is_a_local_day_across_all_sessions(tmp_path: Path) -> None:
     clock = Clock(2026, 11, 1, 23, 59)
-    ledger = Ledger(tmp_path / "l.db", clock=clock)
+    ledger = Ledger(place(tmp_path / "l.db"), clock=clock)
     cap = Cap("day", "day_usd", nano=10)
     held = ledger.reserve(MODEL, asks(cap, session="a"), Bound(1, 1, 4))
     ledger.reserve(MODEL, asks(cap, session="b"), Bound(1, 1, 6))
@@ -133,9 +134,9 @@ def test_a_day_is_a_local_day_across_all_sessions(tmp_path: Path) -> None:
 
 def test_calls_that_belong_to_no_turn_share_a_cap_with_those_of_this_process_alone(tmp_path: Path) -> None:
     path = tmp_path / "l.db"
-    script = "import sys; from tests.agent.ledger.test_ledger_caps import *; Ledger(Path(sys.argv[1])).reserve(MODEL, asks(turn=''), Bound(1, 1, 10))"
-    subprocess.run([sys.executable, "-c", script, str(path)], check=True, cwd=ROOT)
-    ledger, context = Ledger(path), asks(Cap("turn", "turn_usd", nano=10), turn="")
+    script = "import sys; from tests.agent.ledger.test_ledger_caps import *; from tests.support.databases import where; Ledger(where(sys.argv[1])).reserve(MODEL, asks(turn=''), Bound(1, 1, 10))"
+    subprocess.run([sys.executable, "-c", script, str(place(path))], check=True, cwd=ROOT)
+    ledger, context = Ledger(place(path)), asks(Cap("turn", "turn_usd", nano=10), turn="")
     ledger.reserve(MODEL, context, Bound(1, 1, 10))
     with pytest.raises(BudgetReached):
         ledger.reserve(MODEL, context, Bound(1, 1, 1))
@@ -172,7 +173,7 @@ STEPS = st.lists(
 def test_no_interleaving_takes_a_cap_over_and_none_is_refused_while_there_is_room(steps, turn_cap, session_cap) -> None:
     caps = (Cap("turn", "turn", nano=turn_cap), Cap("session", "session", nano=session_cap, tokens=2 * session_cap))
     with tempfile.TemporaryDirectory() as folder:
-        ledger = Ledger(Path(folder) / "l.db")
+        ledger = Ledger(place(Path(folder) / "l.db"))
         seats: dict[int, tuple[str, str]] = {}  # call id and turn of each call that is open
         counts: dict[str, tuple[str, int]] = {}  # what should count: turn and amount, by call id
         sent: set[str] = set()
@@ -238,11 +239,12 @@ def test_no_interleaving_takes_a_cap_over_and_none_is_refused_while_there_is_roo
 SPENDER = """
 import json, random, sys
 from tests.agent.ledger.test_ledger_caps import *
+from tests.support.databases import where
 context = asks(Cap("run", "run_usd", nano=10_000), run="r")
 random.seed(int(sys.argv[2]))
 print("ready", flush=True)
 sys.stdin.readline()
-ledger, under_way, made, spent = Ledger(Path(sys.argv[1])), [], 0, 0
+ledger, under_way, made, spent = Ledger(where(sys.argv[1])), [], 0, 0
 while True:
     try:
         under_way.append(ledger.reserve(MODEL, context, Bound(1, 1, 100)))
@@ -263,7 +265,7 @@ def test_several_processes_at_once_share_one_cap_to_the_last_call(tmp_path: Path
     path = tmp_path / "state" / "ledger.db"  # which does not exist yet: they make it at the same moment
     spenders = [
         subprocess.Popen(
-            [sys.executable, "-c", SPENDER, str(path), str(seed)],
+            [sys.executable, "-c", SPENDER, str(place(path)), str(seed)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -279,7 +281,7 @@ def test_several_processes_at_once_share_one_cap_to_the_last_call(tmp_path: Path
         spender.stdin.flush()
     told = [json.loads(spender.communicate(timeout=30)[0]) for spender in spenders]
     assert all(spender.returncode == 0 for spender in spenders)
-    ledger = Ledger(path)
+    ledger = Ledger(place(path))
     total = ledger.total(run="r")
     assert (total.known, total.nano, total.unknown) == (
         sum(made for made, _ in told),
