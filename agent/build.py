@@ -338,14 +338,16 @@ def _not_trusted(config: Config, cwd: Path, project: Path | None) -> Iterable[st
 def _servers(
     config: Config, cwd: Path, project: Path | None, env: Mapping[str, str], notice: Callable[[str, str], None]
 ) -> Servers | None:
-    """The foreign MCP servers, none of them started; None where none is configured. Raises UsageError for a wrong setting."""
+    """The foreign MCP servers, none of them started; None where none is configured. Raises UsageError for a wrong setting, and where
+    the extra is not installed."""
     if not config.mcp and (project is None or not (project / "config.toml").is_file()):
         return None
-    from agent.config.mcp import configured
+    from agent.config.mcp import configured, require_sdk
 
     settings = configured(config.mcp, config.paths.config_file, project)
     if not settings.running():
         return None
+    require_sdk()
     from agent.mcp.servers import servers_of
 
     return servers_of(

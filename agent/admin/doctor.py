@@ -166,7 +166,7 @@ def _web(config: Config, env: Mapping[str, str]) -> list[Row]:
     """Which engines a search asks, and whether what reads pages is installed."""
     from importlib.util import find_spec
 
-    from agent.web.extract import EXTRA
+    from agent.extras import install
     from agent.web.settings import read
 
     try:
@@ -181,7 +181,7 @@ def _web(config: Config, env: Mapping[str, str]) -> list[Row]:
         "search asks them in this order; pages can be read" if len(engines) > 1 else "asked alone; pages can be read"
     )
     if missing:
-        state = f"{', '.join(missing)} not installed: {EXTRA}"
+        state = f"{', '.join(missing)} not installed: {install('web')}"
     if not key:
         from agent.web.settings import KEYS
 

@@ -84,23 +84,19 @@ def read(section: Mapping[str, Any], file: Path) -> McpSettings:
 def configured(section: Mapping[str, Any], file: Path, project: Path | None) -> McpSettings:
     """The servers of the user's config (its `[mcp]`), and those of a trusted project (its `.moa` folder) beside them; of two of one name the user's.
 
-    Raises UsageError for a wrong setting, and where the SDK is not installed and there is a server to start.
+    Raises UsageError for a wrong setting.
     """
     settings = read(section, file)
     if project is not None:
         settings = McpSettings({**read_project(project), **settings.servers}, settings.start_s)
-    if settings.running():
-        require_sdk()
     return settings
 
 
 def require_sdk() -> None:
     """Raises UsageError where the `mcp` extra is not installed. Imports nothing of it."""
-    from importlib.util import find_spec
+    from agent.extras import require
 
-    if find_spec("mcp") is None:
-        remedy = "install it: pip install 'moa-agent[mcp]' (uv tool install 'moa-agent[mcp]')"
-        raise UsageError("MCP servers need the MCP package, which is not installed", remedy=remedy, kind="config")
+    require("mcp", "MCP", "the package mcp", "mcp")
 
 
 def read_project(project: Path) -> Mapping[str, ServerSettings]:

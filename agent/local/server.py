@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from agent.errors import StateError, UsageError
+from agent.extras import install, require
 from agent.files.own_files import make_folder
 from agent.llm.models.endpoint import WELL_KNOWN, Endpoint, ModelFacts, Price
 from agent.local.catalogue import FETCHABLE, find
@@ -170,7 +171,7 @@ class LocalServer:
         tail = self._log_tail(log_start)
         text = f"the local model {model} could not be loaded: {tail or error or f'its server ended with code {code}'}"
         if error.startswith(("ImportError", "ModuleNotFoundError")):
-            return UsageError(f"xllamacpp can't be imported: {error}", remedy=REINSTALL, kind="local_not_installed")
+            return UsageError(f"xllamacpp can't be imported: {error}", remedy=install("local"), kind="not_installed")
         if code == -9 or "insufficient memory" in tail or "failed to allocate" in tail:
             return StateError(f"{text} (out of memory)", remedy="use a smaller model, or a smaller context per slot")
         return StateError(text, remedy=f"check that the file is a whole GGUF chat model; the log is {self.log_path}")
@@ -199,9 +200,6 @@ class LocalServer:
         return "; ".join(said[:lines])
 
 
-REINSTALL = 'pip install "moa-agent[local]"'
-
-
 def facts_of(model: str, slot_tokens: int = SLOT_TOKENS) -> ModelFacts:
     """What is known of a local model: its own limits where it is in the catalogue, and half a slot for an answer where it is a file."""
     entry = FETCHABLE.get(model)
@@ -217,12 +215,7 @@ def facts_of(model: str, slot_tokens: int = SLOT_TOKENS) -> ModelFacts:
 
 def require_xllamacpp() -> None:
     """Raises UsageError where the extra `local` is not installed. Does not import it: it is the child's."""
-    from importlib.util import find_spec
-
-    if find_spec("xllamacpp") is None:
-        raise UsageError(
-            "the local model needs xllamacpp, which is not installed", remedy=REINSTALL, kind="local_not_installed"
-        )
+    require("local", "the local model", "xllamacpp")
 
 
 def check_gguf(path: Path) -> Path:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agent.extras import install
 from agent.process.process import Child
 from agent.text import foreign_json
 from agent.web.errors import BadPage, TooLong
@@ -23,7 +24,6 @@ EXTRACT_S = 25.0
 MAX_OUTPUT = 8 << 20
 LITTLE = 80
 """Of a page that says less than so many characters, it is told that it may be a wall and not the page."""
-EXTRA = "pip install 'moa-agent[web]'"
 PAGES = frozenset({"text/html", "application/xhtml+xml"})
 PLAIN = frozenset(
     (
@@ -99,7 +99,7 @@ async def _in_child(kind: str, found: Download) -> Text:
     if not isinstance(said, dict):
         said = {"error": "its reader said nothing"}
     if said.get("error") == "missing":
-        raise BadPage(f"reading {kind.upper()} needs the package {said.get('text')}", remedy=EXTRA)
+        raise BadPage(f"reading {kind.upper()} needs the package {said.get('text')}", remedy=install("web"))
     if error := said.get("error"):
         raise BadPage(f"the {kind.upper()} can't be read: {error}")
     notes = [f"only its first {len(found.body) >> 20} MB"] if found.cut else []

@@ -27,7 +27,7 @@ def main() -> int:
     try:
         found = pdf(data, most) if kind == "pdf" else page(data, charset)
     except ImportError as error:
-        found = {"error": "missing", "text": str(error.name)}
+        found = {"error": "missing", "text": error.name or str(error)}
     except MemoryError:
         found = {"error": "it needs more memory than a page may take"}
     except Exception as error:

@@ -6,8 +6,6 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from agent.errors import UsageError
-
 if TYPE_CHECKING:
     from agent.host import Options
     from agent.views import View
@@ -18,14 +16,9 @@ def serve(options: Options, render: Callable[[View], str]) -> int:
 
     Raises UsageError where the `acp` extra is not installed.
     """
-    from importlib.util import find_spec
+    from agent.extras import require
 
-    if find_spec("acp") is None:
-        raise UsageError(
-            "moa acp needs the package agent-client-protocol, which is not installed",
-            remedy="install it: pip install 'moa-agent[acp]' (uv tool install 'moa-agent[acp]')",
-            kind="config",
-        )
+    require("acp", "moa acp", "agent-client-protocol", "acp")
     asyncio.run(_serve(options, render))
     return 0
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agent.errors import UsageError
+from agent.extras import missing
 from agent.llm.money import NANO
 
 if TYPE_CHECKING:
@@ -27,9 +27,7 @@ def export(run: Run, items: Mapping[str, Item], report: Mapping[str, Any], folde
     try:
         from inspect_ai.log import write_eval_log
     except ImportError as error:
-        raise UsageError(
-            "inspect-ai is not installed", remedy="pip install 'moa-agent[bench]'", kind="not_installed"
-        ) from error
+        raise missing("bench", "moa bench export", "inspect-ai") from error
     folder.mkdir(parents=True, exist_ok=True)
     by_arm: dict[str, dict[str, Result]] = {}
     for result in run.results():

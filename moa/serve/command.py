@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from agent.config.config import load_config
 from agent.errors import UsageError
+from agent.extras import missing
 from agent.installed import plugin_makers
 from moa.serve import greeting
 from moa.serve import settings as serve_settings
@@ -42,9 +43,7 @@ def run(
         import starlette
         import uvicorn
     except ImportError:
-        raise UsageError(
-            "moa serve needs starlette and uvicorn", remedy="pip install 'moa-agent[serve]'", kind="not_installed"
-        ) from None
+        raise missing("serve", "moa serve", "starlette and uvicorn") from None
     del starlette, uvicorn
     env = os.environ
     config = load_config(env, plugins=frozenset(plugin_makers()))

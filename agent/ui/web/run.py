@@ -11,16 +11,12 @@ def run(command: Callable[[str | None], Sequence[str]], sessions: Path, *, port:
 
     Raises UsageError where the extra is not installed, or the port (None: 8765, or else a free one) is taken.
     """
-    from agent.errors import UsageError
+    from agent.extras import missing
 
     try:
         from agent.ui.web.server import serve
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in ("aiohttp", "textual_serve"):
             raise
-        raise UsageError(
-            "the browser needs an extra that is not installed",
-            remedy='pip install "moa-agent[web]"',
-            kind="missing_extra",
-        ) from None
+        raise missing("web", "moa web", "textual-serve") from None
     return serve(command, sessions, port=port, open_browser=open_browser)

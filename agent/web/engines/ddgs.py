@@ -6,10 +6,11 @@ import asyncio
 from typing import Any
 
 from agent.config.domains import Domains
+from agent.extras import install
 from agent.web.engines.base import MOST_RESULTS, SEARCH_S, Found, hits_of
 from agent.web.errors import SearchFailed
 
-EXTRA = "pip install 'moa-agent[web]', or set a key (EXA_API_KEY, TAVILY_API_KEY, BRAVE_API_KEY), or searxng_url under [web]"
+EXTRA = f"{install('web')}, or set a key (EXA_API_KEY, TAVILY_API_KEY, BRAVE_API_KEY), or searxng_url under [web]"
 PAGE_S = 8
 """Seconds for each of the result pages."""
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from agent.errors import StateError, UsageError
+from agent.extras import missing
 from agent.files.own_files import write_atomically
 from agent.llm.accounting import Bound, CallContext, Settlement
 from agent.llm.errors import BudgetReached
@@ -54,7 +55,7 @@ def connected() -> Iterator[Any]:
     try:
         import ray
     except ImportError as error:
-        raise UsageError("ray is not installed", remedy="pip install 'moa-agent[ray]'", kind="not_installed") from error
+        raise missing("ray", "the engine ray", "ray") from error
     with redirect_stdout(sys.stderr):  # Ray tells of lost machines on standard output, which is the report's
         try:
             ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)

@@ -21,6 +21,7 @@ import pytest
 import agent
 from agent.config.paths import Paths
 from agent.errors import StateError, UsageError
+from agent.extras import install
 from agent.llm.models.endpoint import Endpoint
 from agent.local.fetch import fetch
 from agent.local.server import LocalServer
@@ -141,7 +142,7 @@ def test_without_the_extra_the_remedy_is_named() -> None:
     """)
     root = Path(agent.__file__).parents[1]
     done = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True, check=True, cwd=root)
-    assert done.stdout == 'local_not_installed pip install "moa-agent[local]"\n'
+    assert done.stdout == f"not_installed {install('local')}\n"
 
 
 def test_the_child_needs_a_parent(tmp_path: Path) -> None:
