@@ -105,6 +105,7 @@ class Database:
                 _make_private(path)
             self._connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)
         self._closed = False
+        self._waits_s, self._allowed_s = BUSY_S, BUSY_S
         in_use.began(path)
         try:
             self._prepare(migrations)
@@ -115,29 +116,36 @@ class Database:
     @contextmanager
     def waiting(self, seconds: float) -> Iterator[None]:
         """What is done within waits so long for another program's lock, then raises Locked."""
-        self._connection.execute(f"PRAGMA busy_timeout = {seconds * 1000:.0f}")
+        before, self._allowed_s = self._allowed_s, seconds
         try:
             yield
         finally:
-            self._connection.execute(f"PRAGMA busy_timeout = {BUSY_S * 1000:.0f}")
+            self._allowed_s = before
+
+    def _execute(self, sql: str, values: Sequence[object]) -> sqlite3.Cursor:
+        """Run a statement. How long it may wait is told to SQLite where that has changed: nearly all that runs waits alike."""
+        if self._waits_s != self._allowed_s:
+            self._connection.execute(f"PRAGMA busy_timeout = {self._allowed_s * 1000:.0f}")
+            self._waits_s = self._allowed_s
+        return self._connection.execute(sql, values)
 
     def rows(self, sql: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """All rows of a query. Raises StateError."""
         with explained(self.path):
-            return self._connection.execute(sql, values).fetchall()
+            return self._execute(sql, values).fetchall()
 
     def each(self, sql: str, values: Sequence[object] = ()) -> Iterator[tuple[Any, ...]]:
         """The rows of a query one by one, however many there are. Raises StateError."""
         with explained(self.path):
-            yield from self._connection.execute(sql, values)
+            yield from self._execute(sql, values)
 
     def write(self, sql: str, values: Sequence[object] = ()) -> int:
         """Run a statement and return how many rows it changed. Raises StateError."""
         with explained(self.path):
             try:
-                return self._connection.execute(sql, values).rowcount
+                return self._execute(sql, values).rowcount
             except UnicodeEncodeError:  # half a character, which SQLite can't store
-                return self._connection.execute(sql, [whole_value(value) for value in values]).rowcount
+                return self._execute(sql, [whole_value(value) for value in values]).rowcount
 
     def transaction(self, *, alone: bool = True) -> AbstractContextManager[None]:
         """All or nothing; it is the only writer among all processes from the first statement on, always. Raises StateError."""

@@ -295,8 +295,15 @@ class Call:
     # The books
 
     async def _announce(self, generation_id: str | None) -> None:
-        if generation_id is not None and self._announced != generation_id:
-            self._announced = generation_id
+        """Write down the provider's id of the call while it runs, where the provider can be asked by it what a call that we lose has cost."""
+        if generation_id is None or self._announced == generation_id:
+            return
+        from agent.llm.net.generation import (
+            can_tell,
+        )  # when the answer has begun: it is nothing that the first byte waits for
+
+        self._announced = generation_id
+        if can_tell(self._endpoint):
             await self._accounts.sent(self._call_id, generation_id=self._clean(generation_id))
 
     async def _settle_reply(self, reply: Reply) -> Reply:

@@ -16,6 +16,10 @@ from agent.llm.stream import StreamEvent
 _THOUGHTS = frozenset({"thinking", "reasoning", "reasoning_text", "thought", "summary_text", "reasoning_content"})
 _TEXTS = ("text", "thinking", "reasoning", "content", "summary", "reasoning_content")
 _DEEPEST_PART = 8
+# What a chunk may have beside its words without saying anything that has to be read again.
+_NEUTRAL = frozenset(
+    {"id", "object", "created", "model", "provider", "choices", "system_fingerprint", "service_tier", "obfuscation"}
+)
 
 
 class ChatDecoder(DecoderBase):
@@ -25,6 +29,7 @@ class ChatDecoder(DecoderBase):
         super().__init__(request, endpoint)
         self._done = False
         self._calls = Calls()
+        self._named: tuple[Any, Any, Any] | None = None
 
     def feed(self, event: str, data: str) -> list[StreamEvent]:
         """One server-sent event; nothing that comes after `[DONE]` counts."""
@@ -35,6 +40,9 @@ class ChatDecoder(DecoderBase):
         """One chunk. Empty and debug chunks yield nothing."""
         if name == "error" and "error" not in payload:
             payload = {"error": payload}
+        if words := _bare_words(payload):
+            self._identity(payload)
+            return alive(self._answer.text("text", words), words)
         return self._chunk(payload, "delta")
 
     def whole(self, payload: dict[str, Any]) -> list[StreamEvent]:
@@ -69,6 +77,10 @@ class ChatDecoder(DecoderBase):
         return events
 
     def _identity(self, chunk: dict[str, Any]) -> None:
+        named = (chunk.get("model"), chunk.get("provider"), chunk.get("id"))
+        if named == self._named:
+            return
+        self._named = named
         answer = self._answer
         answer.model_served = as_name(chunk.get("model")) or answer.model_served
         answer.provider = as_name(chunk.get("provider")) or answer.provider
@@ -119,6 +131,27 @@ class ChatDecoder(DecoderBase):
         if call.get("extra_content"):
             answer.piece(key, "call").extra = {"extra_content": call["extra_content"]}
         return events
+
+
+def _bare_words(chunk: dict[str, Any]) -> str:
+    """The words of a chunk that has words and nothing else, as most have; else nothing. To look in each for all that it may say costs several
+    times as much as all the rest of reading it."""
+    choices = chunk.get("choices")
+    if not isinstance(choices, list) or len(choices) != 1 or any(chunk[name] for name in chunk.keys() - _NEUTRAL):
+        return ""
+    choice = choices[0]
+    if not isinstance(choice, dict):
+        return ""
+    for name, value in choice.items():
+        if value and name != "delta":
+            return ""
+    delta = choice.get("delta")
+    if not isinstance(delta, dict):
+        return ""
+    for name, value in delta.items():
+        if value and name != "content" and name != "role":
+            return ""
+    return as_str(delta.get("content"))
 
 
 def _filtered(choice: dict[str, Any]) -> str:

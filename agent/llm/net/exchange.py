@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from agent.llm.stream import StreamEvent
 
 GENERATION_HEADER = "x-generation-id"
+_AT_ONCE = 64
+"""So many events that have come already are read between two looks at the clocks."""
 
 
 class HttpExchange(Exchange):
@@ -37,6 +39,7 @@ class HttpExchange(Exchange):
         self._composed: dict[str, Any] | None = None
         self._fed = False
         self._over = False
+        self._failed: Exception | None = None
 
     async def open(self, http: Http, request: Request, quirks: frozenset[str], connect_s: float) -> None:
         """Send the request and wait for the head of the answer. Raises the refusal, classified, where there is one."""
@@ -70,14 +73,7 @@ class HttpExchange(Exchange):
         if self._over or incoming is None:
             return None
         try:
-            while True:
-                event = await incoming.next()
-                if not isinstance(event, sse.Event):
-                    return [] if event is WAIT else self._end(incoming)
-                found = self._feed(event)
-                # An event that says nothing is not worth a look at the clocks while the next is here already.
-                if found or self._over or not incoming.waiting:
-                    return found
+            return await self._next(incoming)
         except Unsupported as error:
             from agent.llm.refusals.carried import carries
 
@@ -90,6 +86,26 @@ class HttpExchange(Exchange):
             raise self._broken(as_model_error(error, self._endpoint, answered=True)) from error
         except sse.TooLong as error:
             raise self._broken(self._too_long(str(error))) from error
+
+    async def _next(self, incoming: Incoming) -> list[StreamEvent] | None:
+        """All events that are here. What goes wrong behind some of them is raised when these have been told."""
+        if (failed := self._failed) is not None:
+            self._failed = None
+            raise failed
+        found: list[StreamEvent] = []
+        try:
+            while True:
+                event = await incoming.next()
+                if not isinstance(event, sse.Event):
+                    return [] if event is WAIT else self._end(incoming)
+                found += self._feed(event)
+                if self._over or not incoming.waiting or len(found) >= _AT_ONCE:
+                    return found
+        except Exception as error:
+            if not found:
+                raise
+            self._failed, self._over = error, False
+            return found
 
     async def aclose(self) -> None:
         """Close the answer; before its end that closes the socket."""

@@ -50,11 +50,22 @@ def test_a_call_streams_and_is_settled_once() -> None:
         # 50 tokens at $1 and 10 at $2 for a million.
         assert (reply.cost_nano, reply.cost_source) == (70_000, "prices")
         assert reply.call_id == "c1" and reply.generation_id == "gen-1" and reply.ttft_s is not None
-        assert [line for line, _ in it.books.lines] == ["reserve", "sent", "sent", "settle"]
-        assert it.books.generation == "gen-1"
+        assert [line for line, _ in it.books.lines] == ["reserve", "sent", "settle"]
         (settled,) = it.books.settled
         assert (settled.outcome, settled.cost_nano, settled.generation_id) == ("done", 70_000, "gen-1")
         assert it.requests[0].url == "http://127.0.0.1:9/v1/chat"
+
+    clock.run(main())
+
+
+def test_the_id_of_a_call_is_written_down_while_it_runs_where_its_cost_can_be_asked_by_it() -> None:
+    async def main() -> None:
+        it = door(
+            answer(GOOD, x_generation_id="gen-1"), endpoint=replace(ENDPOINT, base_url="https://openrouter.ai/api/v1")
+        )
+        await it.ask()
+        assert [line for line, _ in it.books.lines] == ["reserve", "sent", "sent", "settle"]
+        assert it.books.generation == "gen-1"
 
     clock.run(main())
 
