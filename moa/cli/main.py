@@ -214,7 +214,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         return _report(serving.keys(arguments), arguments.json)
     from moa.serve import command
 
-    options = {name: getattr(arguments, name) for name in ("host", "port", "preset", "save", "database")}
+    options = {name: getattr(arguments, name) for name in ("host", "port", "preset", "save", "database", "workers")}
     return command.run(**options, auth=not arguments.no_auth)
 
 

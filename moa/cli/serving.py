@@ -19,6 +19,8 @@ def serve_options(parser: argparse.ArgumentParser) -> None:
     add("--port", type=port, metavar="N", help="default: port under [serve], else 8484")
     add("--preset", metavar="NAME", help="the panel of the model name moa (default: preset under [moa])")
     add("--save", action="store_true", help="keep each counsel with its conversation as a session (moa session)")
+    words = "so many processes that serve (default: 1); a number of processors is a good one"
+    add("--workers", type=count, metavar="N", default=1, help=words)
     _database(parser)
     add("--no-auth", action="store_true", help="ask for no key: everybody on this machine may use it")
     parser.set_defaults(handler="serve", verb=None, json=False)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
+import signal
 import socket
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -19,12 +22,17 @@ from moa.serve import greeting
 from moa.serve import settings as serve_settings
 from moa.serve.door import LOOPBACK, Door
 from moa.serve.keys import own_key as keys
+from moa.serve.workers import Workers
 
 if TYPE_CHECKING:
+    from types import FrameType
+
+    from agent.config.config import Config
     from moa.serve.server import Server
 
 SWEEP_S = 3600.0
 STOP_S = 5
+BACKLOG = 2048
 IDLE_S = 30
 """So long a connection may be open without a whole request on it."""
 
@@ -37,6 +45,7 @@ def run(
     auth: bool = True,
     save: bool = False,
     database: str | None = None,
+    workers: int = 1,
 ) -> int:
     """Serve. Returns the exit code. Raises UsageError where it can't, StateError where the state folder can't be used."""
     try:
@@ -48,6 +57,8 @@ def run(
     env = os.environ
     config = load_config(env, plugins=frozenset(plugin_makers()))
     settings = serve_settings.read(config.serve, config.paths.config_file)
+    if workers > 1 and not hasattr(os, "fork"):
+        raise UsageError("--workers needs a system that can fork", remedy="leave it out", kind="workers")
     if not auth and host not in LOOPBACK:
         raise UsageError(f"--no-auth and --host {host} would let everybody in", remedy="leave one of them out")
     key = keys.find_key(config.paths.config, env) if auth else None
@@ -56,21 +67,56 @@ def run(
     door = Door(key, host, bound, tuple(name.lower() for name in settings.hosts), settings.origins)
     from moa.serve.server import build
 
-    server = build(
-        config,
-        door,
-        settings,
-        preset=preset,
-        save=save,
-        database=serve_settings.database(database, settings, env),
-        notice=lambda _code, text: print(f"· {text}", file=sys.stderr),
-    )
+    _more_files()
+    place = serve_settings.database(database, settings, env)
+    make = partial(build, door=door, settings=settings, preset=preset, save=save, database=place, notice=_notice)
+    server = make(config)
     address = f"http://{f'[{host}]' if ':' in host else host}:{bound}"
     for line in greeting.lines(server, address, first=key is not None and key.new):
         print(line)
-    with suppress(KeyboardInterrupt), _loop(env) as runner:  # Ctrl+C is how a server ends
-        return runner.run(_serve(server, listener, lambda: print(f"listening on {address}", flush=True)))
+    ready = partial(print, f"listening on {address}", flush=True)
+    if workers == 1:
+        return _run(server, listener, ready)
+    asyncio.run(server.aclose())  # what it has open is not to be shared with those that are forked
+    del server
+
+    def work(number: int, serves: Callable[[], None]) -> int:
+        return _run(make(_share(config, number, workers)), listener, serves)
+
+    listener.listen(BACKLOG)
+    return Workers(workers, work, ready, partial(_notice, ""), settings.drain_s + STOP_S).run()
+
+
+def _run(server: Server, listener: socket.socket, ready: Callable[[], None]) -> int:
+    with suppress(KeyboardInterrupt), _loop(os.environ) as runner:  # Ctrl+C is how a server ends
+        return runner.run(_serve(server, listener, ready))
     return 0
+
+
+def _notice(_code: str, text: str) -> None:
+    print(f"· {text}", file=sys.stderr, flush=True)
+
+
+def _share(config: Config, number: int, workers: int) -> Config:
+    """A worker's part of the calls that an endpoint takes at the same time: at least one."""
+    endpoints = {}
+    for name, endpoint in config.endpoints.items():
+        part, rest = divmod(endpoint.max_concurrency, workers)
+        endpoints[name] = replace(endpoint, max_concurrency=max(1, part + (number < rest)))
+    return replace(config, endpoints=endpoints)
+
+
+def _more_files() -> None:
+    """As many open files as this user may have: each client is one, and each call of a model another."""
+    try:
+        import resource
+    except ImportError:
+        return
+    with suppress(OSError, ValueError):
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        most = 65_536 if hard == resource.RLIM_INFINITY else min(hard, 65_536)
+        if soft != resource.RLIM_INFINITY and soft < most:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -115,6 +161,11 @@ async def _serve(server: Server, listener: socket.socket, ready: Callable[[], No
             await super().startup(sockets)
             ready()
 
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            if sig == signal.SIGINT:  # somebody sits before it
+                self.config.timeout_graceful_shutdown = STOP_S
+            super().handle_exit(sig, frame)
+
     config = uvicorn.Config(
         make_app(server),
         http=protocol(IDLE_S),
@@ -125,7 +176,8 @@ async def _serve(server: Server, listener: socket.socket, ready: Callable[[], No
         server_header=False,
         proxy_headers=False,
         timeout_keep_alive=IDLE_S,
-        timeout_graceful_shutdown=STOP_S,
+        backlog=BACKLOG,
+        timeout_graceful_shutdown=math.ceil(server.settings.drain_s),
     )
     sweeping = asyncio.create_task(_sweep(server), name="sweep")
     reconciling = asyncio.create_task(server.ledger.reconcile(server.client.generation), name="reconcile")

@@ -19,7 +19,8 @@ COUNSEL_FOR = ("auto", "all", "none")
 class Settings:
     """How the server serves. `head_s`: so long (seconds) the head of a streamed answer waits for counsel. `guidance_mb`: of inserted
     guidance that is kept. `body_mb`: the largest request. `origins`: pages of browsers that may ask; `hosts`: names under which it may be
-    asked beside its own. `database`: the address of the one that several servers share (None: the ledger's file)."""
+    asked beside its own. `database`: the address of the one that several servers share (None: the ledger's
+    file). `drain_s`: so long an answer may still take when the server is told to end."""
 
     port: int = PORT
     counsel_for: str = "auto"
@@ -29,6 +30,7 @@ class Settings:
     origins: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
     database: str | None = None
+    drain_s: float = 30.0
 
 
 def database(given: str | None, settings: Settings, env: Mapping[str, str]) -> str | None:
@@ -48,6 +50,7 @@ def read(section: Mapping[str, Any], file: Path) -> Settings:
         origins=table.texts("origins"),
         hosts=table.texts("hosts"),
         database=table.text("database", None),
+        drain_s=table.number("drain_s", 30.0) or 0.0,
     )
     table.done()
     return settings

@@ -129,6 +129,19 @@ class Cluster:
         )
 
 
+def kept(file: Path) -> bytes:
+    """All that the database holds."""
+    found = place(file)
+    if isinstance(found, Path):
+        return b"".join(path.read_bytes() for path in found.parent.glob(f"{found.name}*"))
+    import psycopg
+
+    with psycopg.connect(found) as connection:
+        tables = [name for (name,) in connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")]
+        rows = [connection.execute(f'SELECT t::text FROM "{name}" t').fetchall() for name in tables]  # type: ignore[call-overload]
+    return "\n".join(text for some in rows for (text,) in some).encode()
+
+
 def where(text: str) -> Path | str:
     """A place that a process was given as text."""
     return text if is_address(text) else Path(text)

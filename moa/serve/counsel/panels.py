@@ -58,6 +58,11 @@ class Panels:
     _behind: dict[str, _Behind] = field(default_factory=dict)
     _ending: set[asyncio.Task[None]] = field(default_factory=set)
 
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for a counsel at this moment."""
+        return sum(work.waiting for work in self._open.values())
+
     async def share(self, key: Hashable, take: Callable[[], Awaitable[Advice]]) -> tuple[Advice, bool, Council | None]:
         """The advice for all who ask with the same key at the same time, whether somebody else had asked first, and for one of them the panel
         whose members are still at work. When the last of them has gone, the panel is stopped."""

@@ -17,6 +17,7 @@ import httpx
 import pytest
 
 from agent.ledger.book import Ledger
+from tests.support.databases import place
 from tests.support.endpoint import ScriptedEndpoint
 from tests.support.script import Behaviour, Say, Script
 from tests.support.serving import PRESET, UPSTREAM_KEY, body, config_toml
@@ -28,17 +29,20 @@ TOOLS = {"tools": [{"name": "read", "input_schema": {"type": "object"}}]}
 class Process:
     """`moa serve` on a folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *words: str) -> None:
+        self.words = words
         places = {f"MOA_{name.upper()}_DIR": str(folder / name) for name in ("config", "state", "cache")}
+        self.folder = folder
         self.env = {**os.environ, **places, "UP_KEY": UPSTREAM_KEY}
         self.env.pop("MOA_SERVE_KEY", None)
-        self.folder = folder
+        if isinstance(self.books, str):
+            self.env["MOA_SERVE_DATABASE"] = self.books
         self.printed: list[str] = []
 
     @contextmanager
     def running(self) -> Iterator[subprocess.Popen[str]]:
         child = subprocess.Popen(
-            [sys.executable, "-P", "-m", "moa", "serve", "--port", "0"],
+            [sys.executable, "-P", "-m", "moa", "serve", "--port", "0", *self.words],
             env=self.env, cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         try:
@@ -57,13 +61,17 @@ class Process:
             child.wait()
 
     @property
+    def books(self) -> Path | str:
+        """Where the ledger is."""
+        return place(self.folder / "state" / "ledger.db")
+
+    @property
     def key(self) -> str:
         return (self.folder / "config" / "serve.key").read_text().strip()
 
-    def post(self, asked: dict[str, Any]) -> httpx.Response:
-        return httpx.post(
-            f"{self.url}/v1/messages", json=asked, headers={"x-api-key": self.key}, timeout=60, trust_env=False
-        )
+    def post(self, asked: dict[str, Any], key: str | None = None) -> httpx.Response:
+        headers = {"x-api-key": key or self.key}
+        return httpx.post(f"{self.url}/v1/messages", json=asked, headers=headers, timeout=60, trust_env=False)
 
 
 @pytest.fixture
@@ -116,7 +124,7 @@ def test_a_preset_of_three_costs_the_sum_of_its_calls(process: Process, up: Scri
         1500 * (call.prompt_tokens - call.cached_tokens) + 150 * call.cached_tokens + 6000 * call.completion_tokens
         for call in calls
     )
-    ledger = Ledger(process.folder / "state" / "ledger.db")
+    ledger = Ledger(process.books)
     rows = ledger.calls(run=answer.headers["x-moa-run"])
     ledger.close()
     assert round(usage["cost"] * 1e9) == nano == sum(row.cost_nano or 0 for row in rows)
@@ -142,7 +150,7 @@ def test_killed_in_the_middle_of_a_panel(process: Process, up: ScriptedEndpoint)
         more = [{"role": "assistant", "content": answer.json()["content"]}, {"role": "user", "content": "Go on."}]
         process.post({**asked, "messages": [*asked["messages"], *more]})
         later = up.calls("m")[-1].body["messages"]
-    ledger = Ledger(process.folder / "state" / "ledger.db")
+    ledger = Ledger(process.books)
     rows = ledger.calls()
     ledger.close()
     unknown = [row for row in rows if row.outcome == "unknown"]

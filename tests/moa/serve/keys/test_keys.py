@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from moa.serve.keys import ring
+from tests.support.databases import kept
 from tests.support.endpoint import ScriptedEndpoint
 from tests.support.script import Script
 from tests.support.serving import PRESET, UPSTREAM_KEY, Serving, body
@@ -84,8 +85,8 @@ def test_a_revoked_key_opens_nothing_and_its_name_is_free(team: Team) -> None:
 def test_no_key_is_kept(team: Team) -> None:
     team.new("alice")
     team.ask("alice", "moa/p")
-    kept = b"".join(path.read_bytes() for path in (team.server.folder / "state").glob("ledger.db*"))
-    assert b"alice" in kept and team.values["alice"].encode() not in kept
+    stored = kept(team.server.folder / "state" / "ledger.db")
+    assert b"alice" in stored and team.values["alice"].encode() not in stored
 
 
 @pytest.mark.parametrize("limits", [{"day_nano": DOLLAR // 100}, {"day_tokens": 5_000}], ids=["money", "tokens"])
