@@ -28,12 +28,18 @@ def modules() -> dict[str, ast.Module]:
 
 
 @cache
+def nodes(tree: ast.Module) -> list[ast.AST]:
+    """All that is in a module."""
+    return list(ast.walk(tree))
+
+
+@cache
 def imports() -> dict[str, set[str]]:
     """Which of our modules each imports, wherever the import stands: at the top, in a function, or for types alone."""
     known, graph = modules(), {}
     for name, tree in known.items():
         found = set()
-        for node in ast.walk(tree):
+        for node in nodes(tree):
             if isinstance(node, ast.Import):
                 found |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module:
@@ -45,11 +51,23 @@ def imports() -> dict[str, set[str]]:
     return graph
 
 
-def reachable(start: str) -> set[str]:
+def knotted() -> dict[str, set[str]]:
+    """The modules that may be in a circle: those that are left when what leads nowhere, or comes from nowhere, is taken away."""
+    graph = dict(imports())
+    while graph:
+        led_to = set().union(*graph.values())
+        ends = {name for name, found in graph.items() if not found & graph.keys() or name not in led_to}
+        if not ends:
+            break
+        graph = {name: found - ends for name, found in graph.items() if name not in ends}
+    return graph
+
+
+def reachable(start: str, graph: dict[str, set[str]]) -> set[str]:
     """All that a module leads to."""
     seen, todo = set(), [start]
     while todo:
-        for each in imports()[todo.pop()]:
+        for each in graph[todo.pop()]:
             if each not in seen:
                 seen.add(each)
                 todo.append(each)
@@ -57,7 +75,8 @@ def reachable(start: str) -> set[str]:
 
 
 def test_there_are_no_circles_but_the_named_ones() -> None:
-    beyond = {name: reachable(name) for name in imports()}
+    graph = knotted()
+    beyond = {name: reachable(name, graph) for name in graph}
     circles = {
         name: {each for each in found if name in beyond[each]} for name, found in beyond.items() if name in found
     }
@@ -71,7 +90,7 @@ def test_a_name_is_imported_from_where_it_stands() -> None:
     second_hand = [
         f"{name}: {alias.name} from {node.module}"
         for name, tree in modules().items()
-        for node in ast.walk(tree)
+        for node in nodes(tree)
         if isinstance(node, ast.ImportFrom) and node.module in defined
         for alias in node.names
         if alias.name not in defined[node.module] and f"{node.module}.{alias.name}" not in defined
@@ -80,9 +99,9 @@ def test_a_name_is_imported_from_where_it_stands() -> None:
 
 
 def _defined(tree: ast.Module) -> set[str]:
-    stored = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    stored = {node.id for node in nodes(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-    return stored | {node.name for node in ast.walk(tree) if isinstance(node, kinds)}
+    return stored | {node.name for node in nodes(tree) if isinstance(node, kinds)}
 
 
 def test_no_folder_is_a_corridor() -> None:
@@ -109,7 +128,7 @@ def test_functions_are_short() -> None:
     long = {
         f"{name}.{node.name}": size
         for name, tree in modules().items()
-        for node in ast.walk(tree)
+        for node in nodes(tree)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         and (size := (node.end_lineno or node.lineno) - node.lineno + 1) > MOST_LINES
     }

@@ -11,6 +11,8 @@ from tests.support.endpoint import ScriptedEndpoint
 from tests.support.killing import kill_once, measure_turn, prepare, unsendable
 from tests.support.program import Program
 
+pytestmark = pytest.mark.alone
+
 ROUNDS = 10
 
 

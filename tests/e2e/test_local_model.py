@@ -11,7 +11,7 @@ import pytest
 from tests.support.contract import checked
 from tests.support.program import Program
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 PROMPT = 'Do not answer yet. First run a tool: {"tool": "glob", "arguments": {"pattern": "*.txt"}}'
 ATTEMPTS = 6

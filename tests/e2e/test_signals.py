@@ -16,6 +16,8 @@ from tests.support.script import Behaviour, Say, Script
 from tests.support.signalling import one_round, script
 from tests.support.terminal import Terminal
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.mark.sample(4)
 @pytest.mark.parametrize(

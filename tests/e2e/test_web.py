@@ -24,6 +24,8 @@ from tests.support.endpoint import ScriptedEndpoint
 from tests.support.program import Program, end
 from tests.support.script import Behaviour, Say, Script
 
+pytestmark = pytest.mark.alone
+
 
 class Served:
     """A running `moa web` and the address that it printed."""

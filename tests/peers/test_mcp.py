@@ -15,6 +15,8 @@ from tests.support.endpoint import ScriptedEndpoint
 from tests.support.program import Program, endpoint_config, preset_text
 from tests.support.script import ANALYSIS, Behaviour, Say, Script
 
+pytestmark = pytest.mark.alone
+
 peers = pytest.mark.skipif("MOA_TEST_NPM" not in os.environ, reason="MOA_TEST_NPM names no folder with npm packages")
 
 

@@ -15,6 +15,8 @@ from tests.support.endpoint import ScriptedEndpoint
 from tests.support.program import Finished, Program, endpoint_config
 from tests.support.script import Behaviour, Say, Script
 
+pytestmark = pytest.mark.alone
+
 peers = pytest.mark.skipif("MOA_TEST_NPM" not in os.environ, reason="MOA_TEST_NPM names no folder with npm packages")
 ADVICE = "The loop never ends when the list is empty."
 OWN_VARIABLES = {"claude": "CLAUDE_CONFIG_DIR", "codex": "CODEX_HOME"}

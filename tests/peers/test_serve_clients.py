@@ -12,7 +12,7 @@ from tests.support.endpoint import ScriptedEndpoint
 from tests.support.script import Behaviour, Say, Script
 from tests.support.serving import PRESET, UPSTREAM_KEY, WIRES, Serving
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 SCHEMA = {
     "type": "object",

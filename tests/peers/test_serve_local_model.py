@@ -15,7 +15,7 @@ import pytest
 from tests.moa.serve.test_process import Process
 from tests.peers.npm import installed
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 SHIPPED = Path(__file__).parents[2] / "presets" / "local.toml"
 ON = {"x-moa-counsel": "on"}
 """A request with so little room for its answer looks like a side call."""

@@ -18,7 +18,7 @@ from tests.support.endpoint import ScriptedEndpoint
 from tests.support.script import Behaviour, Say, Script
 from tests.support.serving import PRESET, WIRES, Serving
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 Run = Callable[[str, str, Path, str], dict[str, Any]]
 CALLS = ['{"at": "a"}', '{"at": "b"}']
 MARMALADE = "It is marmalade."

@@ -21,7 +21,7 @@ from tests.support.script import Behaviour, Say, Script
 from tests.support.serving import PRESET, UPSTREAM_KEY, Serving
 from tests.support.signing import SigningEndpoint
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 QUESTION = "Read notes.txt and say the secret word."
 SECRET = "marmalade"
 

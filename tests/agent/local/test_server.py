@@ -26,6 +26,8 @@ from agent.llm.models.endpoint import Endpoint
 from agent.local.fetch import fetch
 from agent.local.server import LocalServer
 
+pytestmark = pytest.mark.alone
+
 SLOT = 1024
 LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
 
