@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.errors import UsageError
 from agent.events import ErrorInfo
+from agent.files.own_files import read_bytes
 from agent.llm.messages import user
 from agent.plugin import Continue, Ending, Plugin
 from agent.text import foreign_json
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from agent.llm.accounting import CallContext
     from agent.plugin import TurnState
 
+LARGEST = 1_000_000
+"""Bytes of a schema that are read."""
 TRIES = 2
 """So often an answer that does not hold is asked for again."""
 ASK = """\
@@ -51,6 +54,7 @@ class AnswerSchema(Plugin):
             raise UsageError(f"the output schema is no JSON schema, at {where}: {error.message}"[:400]) from None
         # With a registry of its own nothing that a $ref names is fetched from anywhere.
         self._validator = kind(schema, registry=Registry())
+        self.read("null")
         self._asked = 0
         self._turn = ""
 
@@ -58,7 +62,7 @@ class AnswerSchema(Plugin):
     def load(cls, path: Path) -> AnswerSchema:
         """From a file. Raises UsageError."""
         try:
-            schema = foreign_json.loads(path.read_bytes())
+            schema = foreign_json.loads(read_bytes(path, LARGEST))
         except OSError as error:
             raise UsageError(f"--output-schema {path} can't be read: {error.strerror}") from None
         except (ValueError, RecursionError) as error:
@@ -90,6 +94,8 @@ class AnswerSchema(Plugin):
                 )
             except Unresolvable as error:
                 raise UsageError(f"the output schema names what it does not contain: {error}") from None
+            except RecursionError:
+                raise UsageError("the output schema goes round in a circle") from None
             if not errors:
                 return json.dumps(value, ensure_ascii=False), ""
             problem = "; ".join(_told(error) for error in errors[:5])

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from agent.errors import UsageError
 from agent.files.deny_paths import denial
 from agent.files.in_use import in_use
+from agent.files.own_files import read_bytes
 from agent.llm.messages import ImagePart
 from agent.text.images import KINDS, media_type
 
@@ -57,8 +58,7 @@ def load_image(path: Path, root: Path, deny: DenyPaths) -> ImagePart:
     if in_use(path):
         raise UsageError(f"{shown} is this program's own ledger", remedy="mention another file")
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_IMAGE + 1)
+        data = read_bytes(path, MAX_IMAGE + 1)
     except OSError as error:
         raise UsageError(f"{shown} can't be read: {error.strerror}", remedy="mention another file") from error
     if len(data) > MAX_IMAGE:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -12,6 +13,9 @@ from agent.process.folder import here
 
 _BY_METAVAR = {"REF": "models", "REF[,REF]": "models", "SUITE": "suites", "ENDPOINT": "endpoints"}
 SHELLS = ("bash", "zsh", "fish")
+SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/@~+=,%-]*")
+"""What a name may be made of that a shell is given to offer: bash runs `$(…)` in the words that it completes from, and an endpoint names
+its models as it likes."""
 MOST_NAMES = 500
 """Names at most: OpenRouter alone lists hundreds of models, and shells show them all."""
 
@@ -75,7 +79,8 @@ def names(kind: str) -> list[str]:
     """What there is of a kind, for a script to offer. Asks no endpoint."""
     if kind not in KINDS:
         raise UsageError(f"there are no names of the kind {kind!r}", remedy=f"the kinds are {', '.join(KINDS)}")
-    return list(dict.fromkeys(KINDS[kind](load_config(plugins=frozenset(("moa", "goal", "web"))))))[:MOST_NAMES]
+    found = dict.fromkeys(KINDS[kind](load_config(plugins=frozenset(("moa", "goal", "web")))))
+    return list(filter(SAFE.fullmatch, found))[:MOST_NAMES]
 
 
 def _presets(config: Config) -> Iterable[str]:

@@ -6,6 +6,7 @@ import re
 
 from agent.llm.tokens import estimate_tokens
 from agent.session.sent import unmarked
+from agent.text.cleaning import harmless
 
 _BACKTICKS = re.compile("`+")
 _LONGEST_RUN = 12
@@ -31,9 +32,10 @@ def defused(text: str) -> str:
     """The text without the special tokens of chat templates: a space after the first character makes ordinary words of them.
 
     A server that fills its template with text tokenizes `<|im_start|>` in it as what it looks like: the beginning of somebody's message.
-    Nor may it end the guidance that it becomes a part of: the marks that guidance stands between are taken apart, too.
+    Nor may it end the guidance that it becomes a part of: the marks that guidance stands between are taken apart, too. What can't be seen
+    goes first: a token with a control character in it is one as soon as that is taken out.
     """
-    return unmarked(_SPECIAL.sub(lambda token: f"{token.group()} ", text))
+    return unmarked(_SPECIAL.sub(lambda token: f"{token.group()} ", harmless(text)))
 
 
 def flat(text: str, limit: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,17 @@ def test_an_answer_that_does_not_hold_is_asked_for_again_and_fails_at_last(
     assert checked(done, "failed", "schema_mismatch")["text"] == '{"n": "three"}'
     asked = [call.last_text for call in endpoint.calls("main")]
     assert len(asked) == 3 and "n: 'three' is not of type 'integer'" in asked[1]
+
+
+def test_a_schema_that_can_not_be_read_or_applied_is_refused_at_once(
+    program: Program, endpoint: ScriptedEndpoint
+) -> None:
+    (program.work_dir / "round.json").write_text('{"$ref": "#"}')
+    os.mkfifo(program.work_dir / "pipe.json")
+    for name, words in (("round.json", "goes round in a circle"), ("pipe.json", "not a regular file")):
+        done = program.run("count", "--output-schema", name)
+        assert words in checked(done, "usage")["error"]["message"]
+    assert not endpoint.exchanges
 
 
 def test_each_line_of_the_stream_is_a_turn_and_an_interrupt_stops_one(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import base64
+import os
 from pathlib import Path
 
 import pytest
 
 from agent.errors import UsageError
 from agent.files.deny_paths import DenyPaths
-from agent.ui.mentions import MAX_IMAGE, is_image, load_images, mention, mentions
+from agent.ui.mentions import MAX_IMAGE, is_image, load_image, load_images, mention, mentions
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 30
 
@@ -62,6 +63,12 @@ def test_a_link_to_a_denied_image_is_denied(tmp_path: Path) -> None:
     (tmp_path / "link.png").symlink_to("secret/x.png")
     with pytest.raises(UsageError, match="deny_paths"):
         load_images("@link.png", tmp_path, DenyPaths(("**/secret/**",), tmp_path))
+
+
+def test_a_pipe_in_the_place_of_an_image_holds_nobody_up(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "shot.png")
+    with pytest.raises(UsageError, match="not a regular file"):
+        load_image(tmp_path / "shot.png", tmp_path, DenyPaths((), tmp_path))
 
 
 def test_images_are_told_by_their_ending() -> None:

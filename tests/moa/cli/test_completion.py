@@ -56,6 +56,24 @@ def test_bash_completes_commands_options_and_names(env: dict[str, str], tmp_path
     assert said.stdout.splitlines() == [offered for _, offered in ROWS], said.stderr
 
 
+def test_a_name_that_an_endpoint_or_a_file_has_runs_nothing(env: dict[str, str], tmp_path: Path) -> None:
+    folder, sessions = Path(env["MOA_CONFIG_DIR"]), Path(env["MOA_STATE_DIR"]) / "sessions"
+    folder.mkdir()
+    sessions.mkdir(parents=True)
+    (folder / "config.toml").write_text(
+        '[endpoints.mine]\nbase_url = "http://127.0.0.1:1"\nmodels."a/b-1" = {}\n'
+        """models."x$(touch pwned)" = {}\nmodels."y`touch pwned`" = {}\nmodels."z'; touch pwned #" = {}\n"""
+    )
+    (sessions / "s$(touch pwned).jsonl").write_text("")
+    script = tmp_path / "moa.bash"
+    script.write_text(completion.script("bash", whole_parser()))
+    typed = "moa run --model mine:\nmoa session show s\n"
+    said = subprocess.run(
+        ["bash", "-c", BASH, "bash", script], input=typed, env=env, cwd=tmp_path, capture_output=True, text=True
+    )
+    assert said.stdout.splitlines() == ["mine:a/b-1", ""] and not (tmp_path / "pwned").exists()
+
+
 def test_bash_completes_every_command_and_option_that_there_is(env: dict[str, str], tmp_path: Path) -> None:
     script = tmp_path / "moa.bash"
     script.write_text(completion.script("bash", whole_parser()))
