@@ -13,6 +13,9 @@ from moa.bench import scorers
 WHOLE = ("exact", "regex", *scorers.LATER)
 """Scorers that judge the whole text: it must not be told how to end."""
 
+INSPECT = "inspect"
+"""In place of a scorer: Inspect scores."""
+
 ENDING = "\n\nEnd with one line of the form `Answer: …`, with the answer alone in it."
 
 
@@ -81,6 +84,11 @@ class Suite:
     def tasks(self) -> bool:
         """Whether its items are tasks for the agent's loop."""
         return any(item.files for item in self.items)
+
+    @property
+    def of_inspect(self) -> bool:
+        """Whether Inspect asks and scores."""
+        return any(item.scorer == INSPECT for item in self.items)
 
     @property
     def pairwise(self) -> bool:

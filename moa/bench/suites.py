@@ -9,6 +9,7 @@ from typing import Any
 
 from agent.errors import UsageError
 from moa.bench import judged, scorers, stored
+from moa.bench.inspecting import tasks
 from moa.bench.items import Criterion, Item, Suite
 
 NAMES = (*stored.FILES, "humaneval", "mt-bench", "draco", "repo")
@@ -21,6 +22,8 @@ def load(name: str, *, data: Path | None = None, limit: int | None = None, seed:
     """
     if name == "repo":
         items = _repositories()
+    elif name.startswith(tasks.PREFIX):
+        items = tasks.items(name)
     elif name not in stored.FILES and name in (*NAMES, "verdicts"):
         items = judged.load(name, data)
     elif name in NAMES:
@@ -29,9 +32,7 @@ def load(name: str, *, data: Path | None = None, limit: int | None = None, seed:
     elif Path(name).is_file():
         items = list(_own(Path(name)))
     else:
-        known = (
-            f"the suites are {', '.join(NAMES)}, or the path of a JSON Lines file of {{id, prompt, expected, scorer}}"
-        )
+        known = f"the suites are {', '.join(NAMES)}, the path of a JSON Lines file of {{id, prompt, expected, scorer}}, or inspect:TASK"
         raise UsageError(f"there is no suite {name!r}, and no file of that name", remedy=known)
     if not items:
         raise UsageError(f"the suite {name} has no items", remedy="each line is one item")
@@ -42,7 +43,8 @@ def load(name: str, *, data: Path | None = None, limit: int | None = None, seed:
     if limit is not None and limit < len(items):
         chosen = set(random.Random(seed).sample(range(len(items)), limit))
         items = [item for at, item in enumerate(items) if at in chosen]
-    return Suite(Path(name).name, tuple(items))
+    title = tasks.title(name) if name.startswith(tasks.PREFIX) else Path(name).name
+    return Suite(title, tuple(items))
 
 
 def _repositories() -> list[Item]:

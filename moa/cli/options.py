@@ -339,7 +339,7 @@ def _bench_options(parser: argparse.ArgumentParser) -> None:
         "suite",
         nargs="?",
         metavar="SUITE",
-        help="gsm8k, math, crux, mmlu-pro, humaneval, mt-bench, draco, repo, or a JSON Lines file of {id, prompt, expected, scorer, files}",
+        help="gsm8k, math, crux, mmlu-pro, humaneval, mt-bench, draco, repo, inspect:TASK, or a JSON Lines file of {id, prompt, expected, scorer, files}",
     )
     add(
         "--arms",

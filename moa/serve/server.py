@@ -108,6 +108,8 @@ class Server:
     keeping: Keeping
     tools: ServerTools
     caps: tuple[Cap, ...]
+    session: str = ""
+    """Under which session of the ledger all calls stand (empty: each conversation's own)."""
     started: float = field(default_factory=time.time)
     served: dict[tuple[str, int], int] = field(default_factory=dict)
     """How many requests were answered, by wire and status."""
@@ -164,6 +166,7 @@ class Server:
         run = new_run()
         base = CallContext(
             "serve",
+            session=self.session,
             run=run,
             caps=(*self.caps, *account.caps),
             account=account.id,

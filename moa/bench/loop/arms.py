@@ -82,7 +82,7 @@ def check(client: ModelClient, arm: Arm) -> None:
     """Whether the endpoints of an arm are there and can do what is asked. Raises UsageError, before anything is spent."""
     from agent.llm.models.families import family_of
 
-    for model in _models(arm):
+    for model in models(arm):
         client.require_key(model.endpoint)
     endpoint = client.endpoint(arm.model.endpoint)
     if endpoint.answers:
@@ -99,7 +99,8 @@ def check(client: ModelClient, arm: Arm) -> None:
         )
 
 
-def _models(arm: Arm) -> list[ModelRef]:
+def models(arm: Arm) -> list[ModelRef]:
+    """All models that an arm can ask."""
     counsel = (
         [] if arm.preset is None or arm.donor else [model for _key, model in preflight.models(arm.preset, arm.model)]
     )

@@ -194,12 +194,12 @@ class Served:
         return self._standing
 
     def context(self, base: CallContext) -> CallContext:
-        """Whose account its calls are on: `base` with its conversation, turn and step. Turns of two branches are two."""
+        """Whose account its calls are on: `base` with its conversation (where it has no session), turn and step. Turns of two branches are two."""
         now = self.standing
         first = next((row for row in self.path.rows if row.turn == now.turn), None)
         begins = (self.path.node, self.reading.lead) if first is None else (first.path, first.lead)
         turn = f"{self.conversation}/t{now.turn}-{anchors.short_hash(' '.join(begins))}"
-        return replace(base, session=self.conversation, turn=turn, iteration=now.step)
+        return replace(base, session=base.session or self.conversation, turn=turn, iteration=now.step)
 
     @property
     def _binding(self) -> bool:
