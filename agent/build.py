@@ -6,7 +6,6 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +35,7 @@ from agent.sandbox.sandbox import Sandbox
 from agent.session.session import Session
 from agent.tools.base import Tool, ToolContext, ToolResult
 from agent.tools.builtin import builtin_tools
+from agent.values import dataclass
 
 if TYPE_CHECKING:
     import httpx

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, Literal
 
 from agent.errors import UsageError
 from agent.text.nearest import did_you_mean
+from agent.values import dataclass
 
 if TYPE_CHECKING:
     from agent.events import Emit

@@ -11,11 +11,11 @@ them (docs/events.md).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from agent.llm.messages import Message, ToolCallPart
 from agent.llm.stream import FinishReason, Usage
+from agent.values import dataclass
 
 TurnStatus = Literal["done", "failed", "usage", "budget", "limit", "unmet", "retryable", "interrupted"]
 
@@ -273,7 +273,7 @@ class TurnFinished(Event):
     text: str
     error: ErrorInfo | None = None
     iterations: int = 0
-    usage: Usage = Usage()  # noqa: RUF009 - frozen
+    usage: Usage = Usage()
     cost: Cost = Cost(usd=None)
     duration_s: float = 0.0
 

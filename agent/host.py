@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent.errors import StateError
 from agent.hooks import ask_all
+from agent.values import dataclass
 
 if TYPE_CHECKING:
     from agent.approval.approval import Mode

@@ -7,10 +7,11 @@ that takes a `PluginHost` and returns a `Plugin`.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
 
 from agent.llm.accounting import CallContext
+from agent.values import dataclass
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -379,7 +380,7 @@ class PluginHost:
     options: Mapping[str, Any]
     """What the command line said to this plugin."""
     session: Session
-    account: CallContext = CallContext("main")  # noqa: RUF009 - frozen
+    account: CallContext = CallContext("main")
     """Who pays for what a command asks outside a turn: session, run and the user's caps (change purpose, slot and share)."""
     cwd: Path | None = None
     """The folder that is worked in; None: the one that the program was started in."""

@@ -13,8 +13,7 @@ from agent.plugin import Continue, Contribution, RecordLine
 from agent.process import depth
 from moa import offers, preflight
 from moa.armed import Armed
-from moa.counsel.cadence import Decision
-from moa.counsel.counsel import KIND, REPLAYED
+from moa.counsel.cadence import KIND, REPLAYED, Decision
 from moa.preset.preset import FUSE
 from moa.trial import Trial
 

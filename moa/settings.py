@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from agent.config.toml import Table
+from agent.values import dataclass
 
 SECTION = "moa"
 DEFAULT_PRESET = "budget"

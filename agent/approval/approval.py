@@ -6,7 +6,7 @@ import asyncio
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, cast, get_args
 
@@ -17,6 +17,7 @@ from agent.files.deny_paths import BUILT_IN, DenyPaths, denial
 from agent.files.protected import why_protected
 from agent.tools.base import Place, Subject, Tool, ToolContext, ToolError, place_of
 from agent.tools.lib.files import content_mark
+from agent.values import dataclass
 
 if TYPE_CHECKING:
     from agent.llm.messages import ToolCallPart

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from agent.llm.models.endpoint import WELL_KNOWN, Endpoint, ModelFacts, Price, k
 from agent.llm.models.families import EFFORTS
 from agent.llm.request import Effort
 from agent.text.secrets import plain_url, redact, spellings
+from agent.values import dataclass
 
 if TYPE_CHECKING:
     from agent.config.keys import StoredKey

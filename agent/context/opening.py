@@ -11,7 +11,6 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ from agent.context.prompt import Source, instructions, system_prompt
 from agent.llm.messages import Message, ToolCallPart, assistant, system, tool_result, user
 from agent.llm.request import ToolSpec
 from agent.text import foreign_json
+from agent.values import dataclass
 
 if TYPE_CHECKING:
     from agent.files.deny_paths import DenyPaths

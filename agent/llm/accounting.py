@@ -6,11 +6,12 @@ The door (client.py) holds an `Accounts`; `agent.ledger.patient.PatientLedger` i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal, Protocol
 
 from agent.llm.request import ModelRef
 from agent.llm.stream import CostSource, Usage
+from agent.values import dataclass
 
 Purpose = Literal[
     "main",

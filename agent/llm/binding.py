@@ -13,12 +13,12 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from agent.llm.body import signed
 from agent.llm.identity_cache import Kind
 from agent.llm.messages import ReasoningPart
+from agent.values import dataclass
 
 if TYPE_CHECKING:
     from agent.llm.body import Piece

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from agent.llm.accounting import Bound, Settlement
@@ -17,6 +17,7 @@ from agent.llm.net.queue import Gate
 from agent.llm.net.retry import RetryPolicy
 from agent.llm.stream import Finished
 from agent.text.nearest import nearest
+from agent.values import dataclass
 
 if TYPE_CHECKING:
     import httpx
@@ -66,7 +67,7 @@ class ModelClient:
         *,
         catalogue: Catalogue,
         memory: QuirkMemory,
-        clocks: Clocks = Clocks(),
+        clocks: Clocks = Clocks(),  # noqa: B008 - frozen
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - frozen
         transport: httpx.AsyncBaseTransport | None = None,
         dialects: Mapping[str, Dialect] | None = None,

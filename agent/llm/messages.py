@@ -6,8 +6,10 @@ Plain dataclasses: nothing on the way to the first byte loads pydantic, which co
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal
+
+from agent.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

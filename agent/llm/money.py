@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from agent.values import dataclass
 
 NANO = 1_000_000_000
 

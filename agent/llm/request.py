@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from agent.llm.messages import Message
+from agent.values import dataclass
 
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 OutputMode = Literal["json_schema", "json_object", "prompt"]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Literal
 
 from agent.llm.messages import Message
+from agent.values import dataclass
 
 CostSource = Literal["reply", "prices", "local", "generation", "unknown"]
 FinishReason = Literal["stop", "tool_calls", "length"]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from agent.context.opening import keep_tools, late_tools, list_tools
 from agent.hooks import ask_all
 from agent.outgoing import Redaction
 from agent.plugin import ComposedModel, Offers
+from agent.values import dataclass
 
 if TYPE_CHECKING:
     from agent.context.opening import Opening
@@ -62,7 +63,7 @@ class Agent:
     """How full the window may be before the conversation is compacted (`agent.loop.compaction.compact`); 1: not before it overflows."""
     compact_model: ModelRef | None = None
     """Who sums it up; None: the main model."""
-    redaction: Redaction = Redaction()  # noqa: RUF009 - frozen
+    redaction: Redaction = Redaction()
     """Takes configured keys out of what a turn tells."""
     composed: str = ""
     """The name under which `model` was chosen, where that is more than one model; empty otherwise."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from agent.context.prompt import build_request
@@ -26,6 +26,7 @@ from agent.llm.stream import Finished, ReasoningDelta, Reply, Retrying, TextDelt
 from agent.loop.window import counted, nearly_full
 from agent.plugin import ModelCall
 from agent.text.numbers import plural
+from agent.values import dataclass
 
 if TYPE_CHECKING:
     from agent.hooks import Given, Hooks

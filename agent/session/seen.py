@@ -3,11 +3,11 @@ again looks as it did. Models are sent none of it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, get_args
 
 from agent.events import AgentEvent, Cost, ErrorInfo, Notice, ToolFinished, ToolStarted, TurnFinished, TurnStatus
 from agent.llm.stream import Usage
+from agent.values import dataclass
 
 ToolOutcome = Literal["ok", "error", "denied", "cancelled"]
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from agent.llm.identity_cache import Kind
 from agent.llm.messages import Message, Role, TextPart, user
+from agent.values import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 
@@ -11,6 +11,7 @@ from agent.files.deny_paths import denial
 from agent.files.in_use import in_use
 from agent.llm.request import ToolSpec
 from agent.text.encodable import whole
+from agent.values import dataclass
 
 if TYPE_CHECKING:
     from agent.events import AgentEvent

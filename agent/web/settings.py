@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 from agent.config.domains import Domains, check_domain
 from agent.config.toml import Table
+from agent.values import dataclass
 
 Engine = Literal["exa", "tavily", "brave", "searxng", "ddgs", "native"]
 Choice = Literal["auto", "exa", "tavily", "brave", "searxng", "ddgs", "native"]
@@ -33,7 +34,7 @@ class WebSettings:
 
     search: Choice = "auto"
     searxng_url: str = ""
-    domains: Domains = Domains()  # noqa: RUF009 - frozen
+    domains: Domains = Domains()
     allow_private: tuple[str, ...] = ()
     addresses: Mapping[str, str] = field(default_factory=lambda: dict(ADDRESSES))
     keys: Mapping[str, str] = field(default_factory=dict, repr=False)

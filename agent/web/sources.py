@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from agent.config.domains import canonical, host_of, urls_in
 from agent.text.numbers import plural
+from agent.values import dataclass
 
 MAIN = "main"
 KIND = "sources"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from agent.config.domains import Domains, canonical, host_of, urls_in
 from agent.tools.base import ToolError
+from agent.values import dataclass
 from agent.web.errors import Refused, SearchFailed, WebError
 from agent.web.sources import KIND, MAIN, Sources
 
@@ -37,7 +37,7 @@ class Asker:
     robots.txt. `domains` are the policy of its preset, `context` whose account a search by the provider is on."""
 
     slot: str = MAIN
-    domains: Domains = Domains()  # noqa: RUF009 - frozen
+    domains: Domains = Domains()
     context: CallContext | None = None
 
     @property

@@ -6,8 +6,9 @@ A new one is one function and one row here. Nothing here imports a model client:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from agent.values import dataclass
 
 if TYPE_CHECKING:
     from moa.aggregate.result import Aggregation

@@ -135,7 +135,6 @@ async def _run_host(
 
     from agent.process import depth
     from agent.ui.run import headless
-    from agent.ui.run.ask import TerminalApprover, can_ask
     from agent.ui.run.progress import FetchBar
 
     if build is None:
@@ -143,7 +142,11 @@ async def _run_host(
     else:
         make = build
     depth.mark()
-    approver = TerminalApprover() if options.approve in ("ask", "edits") and can_ask() else None
+    approver = None
+    if options.approve in ("ask", "edits"):
+        from agent.ui.run.ask import TerminalApprover, can_ask
+
+        approver = TerminalApprover() if can_ask() else None
     bar = FetchBar(output.err)
     host = make(
         options,

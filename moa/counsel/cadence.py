@@ -8,11 +8,12 @@ something since the last counsel.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
 from agent.llm.money import Total
 from agent.text.numbers import plural, span
+from agent.values import dataclass
 from moa.preset.cadence import Cadence
 
 Trigger = Literal[
@@ -30,6 +31,13 @@ Trigger = Literal[
     "review",
     "plan",
 ]
+
+KIND = "counsel"
+"""The kind under which a session keeps a counsel."""
+RECEIPT = "receipt"
+"""The kind of what is kept where no counsel was taken."""
+REPLAYED = "replayed"
+"""The trigger of what older versions kept for a call that went out with the guidance of an earlier counsel: nobody is told of it."""
 
 _SAID: dict[Trigger, str] = {
     "tool_error": "a tool could not run",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from agent.llm.money import Total
+from agent.values import dataclass
 from moa.panel.tasks import ADVISE
 
 if TYPE_CHECKING:
@@ -18,13 +19,6 @@ if TYPE_CHECKING:
     from moa.panel.outcome import Answer, Failure
     from moa.panel.tasks import Task
     from moa.preset.preset import Member
-
-KIND = "counsel"
-"""The kind under which a session keeps a counsel."""
-RECEIPT = "receipt"
-"""The kind of what is kept where no counsel was taken."""
-REPLAYED = "replayed"
-"""The trigger of what older versions kept for a call that went out with the guidance of an earlier counsel: nobody is told of it."""
 
 
 @dataclass(slots=True)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from agent.values import dataclass
 from moa.counsel import points
 from moa.counsel.points import Point
 from moa.panel.grades import highest, reaches

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.llm.tokens import estimate_tokens
 from moa.counsel import points
-from moa.counsel.counsel import KIND
+from moa.counsel.cadence import KIND
 from moa.counsel.delivery import InForce, Open
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.events import Cost, Record
 from agent.llm.money import Total
-from moa.counsel.counsel import KIND, RECEIPT
+from moa.counsel.cadence import KIND, RECEIPT
 from moa.counsel.record import (
     AggregatorRecord,
     CounselRecord,

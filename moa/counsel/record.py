@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from agent.events import Cost
 from agent.serialize import to_plain
+from agent.values import dataclass
 
 _UNKNOWN = Cost(usd=None, lower_bound=True)
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from agent.llm.money import NANO, Total
 from agent.llm.request import ModelRef
-from moa.counsel.cadence import Decision, Receipts
-from moa.counsel.counsel import KIND, RECEIPT, REPLAYED, Counsel
+from moa.counsel.cadence import KIND, RECEIPT, REPLAYED, Decision, Receipts
+from moa.counsel.counsel import Counsel
 from moa.panel.grades import GRADES
 from moa.panel.outcome import Answer
 from moa.panel.quoting import defused

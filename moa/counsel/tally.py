@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.text.numbers import plural
 from moa.counsel import in_force, restore
-from moa.counsel.cadence import WITHHELD
-from moa.counsel.counsel import KIND
+from moa.counsel.cadence import KIND, WITHHELD
 from moa.panel.names import display_names
 
 if TYPE_CHECKING:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from agent.llm.stream import Usage
+from agent.values import dataclass
 from moa.panel.grades import Grade
 
 

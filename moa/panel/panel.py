@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from agent import events
+from agent.values import dataclass
 from moa.panel.member import MemberRunner, Seat
 from moa.panel.outcome import Answer, Failure, Outcome
 

@@ -6,9 +6,9 @@ A task is one row: the words that members and aggregator are addressed with, and
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal
 
+from agent.values import dataclass
 from moa.panel import prompts
 
 TaskName = Literal["advise", "answer", "review", "plan"]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from agent.text.numbers import whole_number
+from agent.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

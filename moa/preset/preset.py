@@ -6,10 +6,11 @@ above all) can only use endpoints that the user's own configuration or environme
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Literal
 
 from agent.llm.request import Effort, ModelRef
+from agent.values import dataclass
 from moa.preset.cadence import Cadence
 
 AggregatorView = Literal["brief", "full"]
@@ -87,7 +88,7 @@ class Preset:
     severity: Severity = "note"
     guidance_tokens: int = GUIDANCE_TOKENS
     answer_tokens: int = ANSWER_TOKENS
-    cadence: Cadence = Cadence("iteration")  # noqa: RUF009 - frozen
+    cadence: Cadence = Cadence("iteration")
     lookahead: bool = False
     aggregate: str = "analysis"
     layers: int = 1

@@ -17,7 +17,7 @@ from agent.session.session import Session
 from agent.text import foreign_json
 from agent.text.numbers import plural
 from moa.alone import FOLDER
-from moa.counsel.counsel import KIND, REPLAYED
+from moa.counsel.cadence import KIND, REPLAYED
 from moa.counsel.record import CounselRecord
 
 if TYPE_CHECKING:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import shlex
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from agent.errors import StateError, UsageError
 from agent.files import text_file
 from agent.text.nearest import nearest
+from agent.values import dataclass
 from moa.aggregate.methods import METHODS
 
 if TYPE_CHECKING:

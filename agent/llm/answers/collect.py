@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal
 
 from agent.llm.answers.calls import is_whole, objects_in, own_call_id
@@ -16,6 +16,7 @@ from agent.llm.net.limits import CHARACTERS_PER_TOKEN, answer_characters
 from agent.llm.request import Request
 from agent.llm.stream import Citation, ReasoningDelta, Reply, StreamEvent, TextDelta, ToolCallDelta, Usage
 from agent.text.encodable import whole, whole_value
+from agent.values import dataclass
 
 MOST_FOUND = 100
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from agent.llm.models.endpoint import ModelFacts, Price
 from agent.llm.models.families import EFFORTS
 from agent.llm.models.prices import price_of, row_of, snapshot
 from agent.text import foreign_json
+from agent.values import dataclass
 
 if TYPE_CHECKING:
     from pathlib import Path

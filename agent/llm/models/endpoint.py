@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from urllib.parse import urlsplit
 
 from agent.llm.request import Effort
 from agent.text.secrets import plain_url, redact, secrets_of, spellings
+from agent.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,11 @@ What an endpoint's own list says of a model (`ModelFacts.efforts`) beats this ta
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, get_args
 
 from agent.llm.request import Effort
+from agent.values import dataclass
 
 EFFORTS: tuple[Effort, ...] = get_args(Effort)
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 from agent.llm.models.endpoint import Endpoint
 from agent.llm.models.families import family_of
+from agent.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

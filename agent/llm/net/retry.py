@@ -8,10 +8,10 @@ was accepted and then stayed silent for the whole silence clock is not sent agai
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from agent.llm.errors import BadRequest, ModelError, TimedOut
+from agent.values import dataclass
 
 if TYPE_CHECKING:
     from random import Random

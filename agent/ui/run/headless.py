@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TextIO
@@ -41,7 +41,7 @@ from agent.text.numbers import plural, span
 from agent.ui import words
 from agent.ui.run.interrupts import Interrupts
 from agent.ui.run.result import EXIT_CODES, result
-from agent.ui.text import render
+from agent.values import dataclass
 
 if TYPE_CHECKING:
     from agent.host import Host
@@ -61,7 +61,7 @@ class Output:
     err: TextIO = field(default_factory=lambda: sys.stderr)
     live: bool = False
     raw: bool = False
-    redaction: Redaction = Redaction()  # noqa: RUF009 - frozen
+    redaction: Redaction = Redaction()
     """Takes configured keys out of all of it; known once the settings have been read."""
     kinds: tuple[str, ...] = ()
     """Kinds of records that the JSON result always has."""
@@ -126,7 +126,7 @@ async def run(
     most_calls: int | None = None,
     interrupts: Interrupts | None = None,
     typed: bool = True,
-    beside: Beside = Beside(),
+    beside: Beside = Beside(),  # noqa: B008 - frozen
 ) -> int:
     """Run a prompt, or a slash command, to its end. Returns the exit code. `interrupts` (the caller has them listen) stop it in order.
 
@@ -384,6 +384,8 @@ def _session_id(host: Host) -> str | None:
 
 
 def _end_command(host: Host, said: Said, records: list[Record], output: Output) -> None:
+    from agent.ui.text import render
+
     if output.format == "text":
         print(output.redaction.whole(render(said.view)), file=output.out, flush=True)
         return

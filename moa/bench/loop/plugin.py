@@ -10,7 +10,7 @@ from agent.events import Record
 from agent.plugin import Contribution, Plugin
 from agent.session.session import Session
 from moa.bench.counselled import shuffled
-from moa.counsel.counsel import KIND
+from moa.counsel.cadence import KIND
 from moa.plugin import Moa
 
 if TYPE_CHECKING:

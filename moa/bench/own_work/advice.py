@@ -13,7 +13,7 @@ from agent.session.session import Session
 from agent.views import TableView, View
 from moa.bench import report, runs
 from moa.bench.own_work import worth
-from moa.counsel.counsel import KIND, REPLAYED
+from moa.counsel.cadence import KIND, REPLAYED
 from moa.counsel.record import CounselRecord
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from agent.views import MarkdownView, StackView, TableView, View
 from moa.bench.pilot import SHOWN
 from moa.bench.stats.intervals import Interval
 from moa.bench.stats.sequential import ConfidenceSequence, one_sided_e_value
-from moa.counsel import counsel
+from moa.counsel import cadence
 from moa.trial import KIND
 
 
@@ -83,7 +83,7 @@ def outcomes(folder: Path) -> list[Outcome]:
 
 def _of(session: Session) -> Iterable[Outcome]:
     spent: dict[str, float] = {}
-    for data in session.records(counsel.KIND):
+    for data in session.records(cadence.KIND):
         turn = str(data.get("id", "")).rpartition("/")[0]
         usd = (data.get("cost") or {}).get("usd")
         spent[turn] = spent.get(turn, 0.0) + (float(usd) if isinstance(usd, int | float) else 0.0)

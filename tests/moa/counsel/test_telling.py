@@ -8,7 +8,7 @@ import pytest
 
 from agent.ui.text import render
 from agent.views import MatrixView, StackView, TabsView
-from moa.counsel.counsel import REPLAYED
+from moa.counsel.cadence import REPLAYED
 from moa.counsel.record import CounselRecord
 from moa.counsel.telling import line_of
 from moa.counsel.view import counsel_view

@@ -14,7 +14,7 @@ from agent.llm.accounting import CallContext
 from agent.llm.request import ModelRef
 from agent.session.session import Session
 from moa.counsel import restore
-from moa.counsel.counsel import KIND
+from moa.counsel.cadence import KIND
 from moa.replay.runs import find
 from moa.store.reading import read
 from tests.support.endpoint import ScriptedEndpoint
