@@ -378,7 +378,10 @@ def _modes(conversation: Conversation) -> schema.SessionModeState:
 
 
 def _refused(error: UsageError | StateError) -> acp.RequestError:
-    return acp.RequestError.invalid_params({"message": visible(error.message), "remedy": visible(error.remedy or "")})
+    about = {"message": visible(error.message), "remedy": visible(error.remedy or "")}
+    if error.kind == "unknown_session":  # a client that hears so begins a new one: nothing was said in its own yet
+        return acp.RequestError(-32002, "Resource not found", about)
+    return acp.RequestError.invalid_params(about)
 
 
 def _folder(cwd: str) -> Path:

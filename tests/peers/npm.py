@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 PACKAGES = {
+    "acpx": "acpx",
     "claude": "@anthropic-ai/claude-code",
     "codex": "@openai/codex",
     "mcp-inspector": "@modelcontextprotocol/inspector",

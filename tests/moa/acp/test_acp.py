@@ -215,8 +215,9 @@ def test_the_panel_is_a_plan_and_a_session_can_be_loaded_again(program: Program,
 
     async def load(conn: Any, _new: str) -> Any:
         await conn.load_session(cwd=str(program.work_dir), session_id=session, mcp_servers=[])
-        with pytest.raises(acp.RequestError):
+        with pytest.raises(acp.RequestError) as raised:
             await conn.load_session(cwd=str(program.work_dir), session_id="no-such-session", mcp_servers=[])
+        assert raised.value.code == -32002 and "no-such-session" in str(raised.value.data)
         listed = await conn.list_sessions()
         return [each.session_id for each in listed.sessions]
 
