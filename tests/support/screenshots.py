@@ -20,6 +20,7 @@ from agent.events import SideProgress, SideStarted, TurnFinished
 from agent.ui.tui.app import ChatApp
 from agent.ui.tui.dialogs.form import Form
 from moa.demo.stage import opened
+from tests.support import waiting
 from tests.support.recorded import read
 from tests.support.screen import dump
 from tests.support.stage import Stage
@@ -109,12 +110,7 @@ class Demo:
 
     async def shows(self, text: str) -> None:
         """Wait until a text is there."""
-        for _ in range(3000):
-            if text in dump(self.app):
-                break
-            await asyncio.sleep(0.02)
-        else:
-            raise AssertionError(f"{text!r} did not come:\n{dump(self.app)}")
+        await waiting.until(lambda: text in dump(self.app), lambda: f"{text!r}:\n{dump(self.app)}")
         await self.pilot.pause()
 
     async def end(self) -> None:

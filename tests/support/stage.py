@@ -20,6 +20,7 @@ from agent.ui.tui.status import StatusLine
 from agent.ui.tui.transcript.transcript import Transcript
 from tests.support.program import NO_ENDPOINT, endpoint_config, preset_text
 from tests.support.screen import dump
+from tests.support.waiting import LONG_S, until
 
 SCREENS = Path(__file__).parent.parent / "agent" / "ui" / "tui" / "screens"
 
@@ -68,13 +69,9 @@ class Stage:
         asyncio.run(main())
         return self.app
 
-    async def until(self, condition: Callable[[], object], seconds: float = 10.0) -> None:
+    async def until(self, condition: Callable[[], object], seconds: float = LONG_S) -> None:
         """Wait for something to become true. Raises AssertionError with the screen where it does not."""
-        for _ in range(int(seconds / 0.02)):
-            if condition():
-                return
-            await asyncio.sleep(0.02)
-        raise AssertionError(f"it did not come; the screen:\n{dump(self.app)}")
+        await until(condition, lambda: f"the screen:\n{dump(self.app)}", seconds)
 
     async def enter(self, line: str) -> None:
         """Type a line and press Enter, without the cost of a press for each key."""

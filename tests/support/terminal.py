@@ -9,12 +9,12 @@ import re
 import struct
 import termios
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
 from tests.support import warm
+from tests.support.waiting import LONG_S, wait_until
 
 # Escape sequences: control strings, then everything that begins with ESC [ or another single escape.
 SEQUENCES = re.compile(r"\x1b(?:[\]P^_].*?(?:\x07|\x1b\\)|\[[0-?]*[ -/]*[@-~]|[()][0-9A-B]|[=>78DEHMc])", re.DOTALL)
@@ -61,15 +61,15 @@ class Terminal:
         """Press keys."""
         os.write(self._master, keys.encode())
 
-    def wait_for(self, text: str, timeout_s: float = 15.0, *, after: int = 0) -> None:
-        """Wait until a text was written, behind the first `after` characters of `raw`. Raises TimeoutError, with what was."""
-        deadline = time.monotonic() + timeout_s
-        while text not in SEQUENCES.sub("", self.raw[after:]).replace("\r", ""):
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"{text!r} never came; what came: {self.text[-3000:]}")
-            time.sleep(0.02)
+    def wait_for(self, text: str, timeout_s: float = LONG_S, *, after: int = 0) -> None:
+        """Wait until a text was written, behind the first `after` characters of `raw`. Raises AssertionError, with what was."""
+        wait_until(
+            lambda: text in SEQUENCES.sub("", self.raw[after:]).replace("\r", ""),
+            lambda: f"{text!r}; what came: {self.text[-3000:]}",
+            timeout_s,
+        )
 
-    def end(self, timeout_s: float = 10.0) -> int:
+    def end(self, timeout_s: float = LONG_S) -> int:
         """Wait for the program's end; its exit code."""
         code = self.process.wait(timeout_s)
         self._reader.join(timeout_s)

@@ -6,7 +6,6 @@ import asyncio
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from agent.ui.text import render
 from tests.agent.goal.bench import SETTINGS, GoalBench, verdict
 from tests.support.chatbench import CONFIG, calls
 from tests.support.scripted import After, Held, reply_of
+from tests.support.waiting import until
 
 GO_ON, DONE = verdict("continue", "not yet", "the tests"), verdict("done", "all there")
 
@@ -145,21 +145,17 @@ def test_a_gate_needs_no_approval_and_denied_files_stay_denied(tmp_path: Path) -
 
 def test_a_gate_that_hangs_is_ended(tmp_path: Path) -> None:
     config = CONFIG + SETTINGS + "gate_timeout_s = 0.2\nturns = 1\n"
-    options = Options(approve="all", cwd=tmp_path / "work", plugins={"goal": {"gates": ["sleep 30"]}})
+    options = Options(approve="all", cwd=tmp_path / "work", plugins={"goal": {"gates": ["sleep 1000"]}})
     bench = GoalBench(tmp_path, ["done"], [DONE], options=options, config=config)
-    began = time.monotonic()
     bench.run("/goal x")
-    assert time.monotonic() - began < 20
     assert "timed out" in bench.records()[0]["gate"]["tail"]
 
 
 def test_stopping_ends_a_running_gate(tmp_path: Path) -> None:
-    options = Options(approve="all", cwd=tmp_path / "work", plugins={"goal": {"gates": ["sleep 30"]}})
+    options = Options(approve="all", cwd=tmp_path / "work", plugins={"goal": {"gates": ["sleep 1000"]}})
     bench = GoalBench(tmp_path, ["done"], [DONE], options=options)
     bench.on = lambda event: stop_at(bench, event, "goal_gates")
-    began = time.monotonic()
     bench.run("/goal x")
-    assert time.monotonic() - began < 20
     assert endings(bench) == ["interrupted"] and bench.state.status == "paused"
 
 
@@ -303,20 +299,12 @@ def test_a_wait_is_kept_and_then_goes_on_by_itself(tmp_path: Path) -> None:
     assert bench.state.status == "done" and bench.state.spent.seconds >= 0.95
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110 - nothing tells
-            await asyncio.sleep(0.01)
-
-
 def waiting(tmp_path: Path, lines: list[str]) -> GoalBench:
     return GoalBench(tmp_path, lines, [verdict("wait", "the build runs", wait_s=3_000), DONE])
 
 
 async def until_it_waits(bench: GoalBench) -> None:
-    await until(lambda: bench.goal.waits_until is not None)
-    await asyncio.sleep(0.02)
-    assert "waits until" in str(bench.goal.status())
+    await until(lambda: bench.goal.waits_until is not None and "waits until" in str(bench.goal.status()))
 
 
 def test_a_users_message_ends_a_wait_at_once(tmp_path: Path) -> None:
@@ -576,7 +564,7 @@ def test_nothing_begins_by_itself_when_a_session_is_opened(tmp_path: Path) -> No
     session.set_state("goal", {"text": "x", "status": "active"})
     session.close()
     bench.chat._options = Options(cwd=tmp_path / "work", session=session.id)
-    bench.run(lambda: asyncio.sleep(0.05))
+    bench.run("/status")  # the session is open, and what it had to say is said
     assert not bench.client.requests and bench.goal.status() is None
 
 

@@ -21,6 +21,7 @@ from agent.llm.models.endpoint import Endpoint
 from agent.llm.net.retry import RetryPolicy
 from agent.llm.stream import Retrying, TextDelta
 from tests.agent.llm.doors import ASK, GOOD, HEAD, MAIN, chunk, door, server, sse, take_request
+from tests.support.waiting import until
 
 ONCE = RetryPolicy(attempts=1)
 LOOPS = ["asyncio", pytest.param("uvloop", marks=pytest.mark.slow)]  # the server runs on uvloop where it is there
@@ -117,7 +118,7 @@ def test_a_call_that_still_waits_for_its_head_can_be_cancelled() -> None:
         ):
             task = asyncio.create_task(it.ask())
             waiting = asyncio.create_task(it.ask())
-            await asyncio.sleep(0.1)
+            await until(lambda: answering.connections)
             waiting.cancel()
             task.cancel()
             await asyncio.gather(task, waiting, return_exceptions=True)

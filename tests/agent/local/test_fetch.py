@@ -18,6 +18,7 @@ from agent.local.catalogue import FETCHABLE
 from agent.local.fetch import cached, fetch
 from agent.local.source import Progress
 from tests.agent.local.hub import BODY, NAME, Hub, entry, environment, make_wheel, running, synchronously
+from tests.support.waiting import until
 
 CATALOGUE = {NAME: entry()}
 
@@ -81,7 +82,7 @@ async def test_a_cancelled_fetch_keeps_what_came(tmp_path: Path) -> None:
     async with running(Slow()) as hub:
         task = asyncio.create_task(bring(hub, tmp_path))
         await half.wait()
-        await asyncio.sleep(0.1)
+        await until(lambda: part.exists() and part.stat().st_size)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

@@ -25,6 +25,7 @@ from agent.mcp.http import make_client
 from agent.mcp.names import safe_name
 from agent.mcp.servers import Servers
 from agent.tools.base import ToolContext
+from tests.support.waiting import until
 
 SERVER = Path(__file__).parents[2] / "support" / "foreign_server.py"
 
@@ -51,8 +52,7 @@ class World:
         await self.servers.before_request(lambda event: self.told.append((event.code, event.text)))
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        while not condition():  # noqa: ASYNC110 - the state of a server has no event of its own
-            await asyncio.sleep(0.005)
+        await until(condition, lambda: str(self.told))
 
 
 @asynccontextmanager
@@ -205,6 +205,7 @@ def test_a_server_that_can_not_be_started_is_told(tmp_path: Path, settings: dict
 def test_none_is_started_before_the_first_request_and_none_is_left(tmp_path: Path) -> None:
     async def run() -> None:
         note = tmp_path / "note"
+        before = _children()
         async with world(tmp_path, "good", str(note)) as it:
             assert await it.call("mcp") == "it: 0 tools"
             assert not note.exists()
@@ -214,7 +215,7 @@ def test_none_is_started_before_the_first_request_and_none_is_left(tmp_path: Pat
             child = json.loads(await it.call("mcp__it__env", {"text": ""}))
             assert not {"OPENAI_API_KEY", "TOKEN_OF_MINE"} & set(child["env"])
             assert child["env"]["MOA_DEPTH"] == "1" and child["cwd"] == str(tmp_path / "own" / "it")
-            pids = _children()
+            pids = _children() - before
             assert pids
         assert not pids & _children()
 

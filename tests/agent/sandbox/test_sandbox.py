@@ -23,6 +23,7 @@ from agent.tools.builtin import builtin_tools
 from agent.ui.text import render
 from tests.agent.tools.test_hostile import git, repository
 from tests.support.chatbench import ChatBench
+from tests.support.waiting import until
 
 PROBLEM = asyncio.run(bubblewrap.probe())
 real = pytest.mark.skipif(PROBLEM is not None, reason=f"no sandbox here: {PROBLEM}")
@@ -220,10 +221,7 @@ def test_a_cancelled_command_is_gone_with_all_it_started(place: Place) -> None:
         shell = next(tool for tool in builtin_tools() if tool.spec.name == "shell")
         command = "(setsid sh -c 'while :; do date +%N > alive; sleep 0.02; done' &) ; sleep 30"
         task = asyncio.create_task(shell.run(place.context, {"command": command}))
-        for _ in range(500):
-            if (place.cwd / "alive").exists():
-                break
-            await asyncio.sleep(0.02)
+        await until((place.cwd / "alive").exists)
         task.cancel()
         await asyncio.wait([task])
         last = (place.cwd / "alive").read_text()

@@ -87,10 +87,8 @@ def test_an_endless_expression_is_ended(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(search, "SEARCH_S", 0.5)
     (tmp_path / "a.txt").write_text("found a\n")
     (tmp_path / "b.txt").write_text("a" * 60 + "!\n")
-    started = time.monotonic()
-    text = call(make_context(tmp_path), Grep(ripgrep=""), pattern="(a+)+$|found a").text
+    text = call(make_context(tmp_path), Grep(ripgrep=""), pattern="(a+)+$|found a").text  # it would go on for years
     assert text.startswith("a.txt:1:found a\n(stopped after 0.5 s")
-    assert time.monotonic() - started < 20, "it would go on for years"
 
 
 def test_a_link_is_no_way_round_deny_paths(tmp_path: Path) -> None:

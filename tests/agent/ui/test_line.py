@@ -6,7 +6,6 @@ import asyncio
 import io
 import os
 import re
-import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -57,6 +56,7 @@ from agent.ui.line.terminal import DumbTerminal, cut
 from agent.views import MarkdownView, TableView, TabsView
 from tests.support.chatbench import ChatBench, calls
 from tests.support.scripted import After
+from tests.support.waiting import until
 
 ANSWER = """# Plan
 
@@ -448,13 +448,6 @@ class Bench:
                 return await asyncio.wait_for(running, 5)
 
         return asyncio.run(main())
-
-
-async def until(condition: Callable[[], object], timeout_s: float = 5.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "it never came"
-        await asyncio.sleep(0.005)
 
 
 def test_a_line_is_sent_and_its_answer_printed_once(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from moa.preset.cadence import Cadence
 from tests.moa.serve.test_anchors import points
 from tests.support.script import Say
 from tests.support.served import PRESET, WIRES, Client, Desk
+from tests.support.waiting import until
 
 
 def steps(desk: Desk, client: Client, count: int) -> list[str]:
@@ -198,10 +199,9 @@ def test_a_lookahead_that_is_not_ready_is_waited_for_by_nobody_and_ends_with_the
         desk.waits = asyncio.Event()
         assert steps(desk, client, 3) == ["pending"] * 3 and desk.asked == 2
         desk.waits.set()
-        desk.loop.run(asyncio.sleep(0.01))
+        desk.loop.run(until(lambda: len(asyncio.all_tasks()) == 1))  # what looked ahead is ready
         assert steps(desk, client, 1) == ["taken"] and points(client.sent) == [1, 2]
         desk.waits = asyncio.Event()
-        desk.loop.run(asyncio.sleep(0.01))
         steps(desk, client, 1)
         desk.endpoint.script.models["main"] = lambda _body, _n: Say(text="Done.")  # type: ignore[index]
         steps(desk, client, 1)

@@ -7,7 +7,7 @@ import json
 import os
 import re
 import tomllib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from tests.support.endpoint import ScriptedEndpoint
 from tests.support.program import Program, endpoint_config
 from tests.support.script import Behaviour, Script
 from tests.support.stage import Stage
+from tests.support.waiting import until
 
 LISTS = {
     "anthropic": ("claude-opus-5-5", "claude-opus-4-8", "claude-sonnet-5", "claude-haiku-4-5"),
@@ -291,14 +292,6 @@ def test_line_mode_asks_in_numbered_lines(stage: Stage) -> None:
         stage.config_file.write_text(f'model = "mine:one"\n[endpoints.mine]\nbase_url = "{endpoint.base_url}"\n')
         assert asyncio.run(main()) == "mine"
     assert [each["model"] for each in members(stage)] == ["mine:two", "mine:three", "main"]
-
-
-async def until(condition: Callable[[], object]) -> None:
-    for _ in range(1000):
-        if condition():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("it never came")
 
 
 @pytest.mark.slow

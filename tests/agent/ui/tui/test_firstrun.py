@@ -26,6 +26,7 @@ from agent.ui.tui.dialogs.form import Form
 from tests.support.endpoint import ScriptedEndpoint
 from tests.support.screen import dump
 from tests.support.script import Behaviour, Say, Script
+from tests.support.waiting import until
 
 
 class Bench:
@@ -61,11 +62,7 @@ class Bench:
         return "\n".join(str(part.render()) for part in self.form.query(Static) if "empty" not in part.classes)
 
     async def until(self, condition: Callable[[], bool], what: str = "that") -> None:
-        for _ in range(600):
-            if condition():
-                return
-            await asyncio.sleep(0.02)
-        raise AssertionError(f"{what} did not come; on the screen: {self.text()}")
+        await until(condition, lambda: f"{what}; on the screen: {self.text()}")
 
     async def asked(self) -> None:
         await self.until(lambda: bool(self.app.screen.query(Form)) and self.form._answer is not None, "a question")
