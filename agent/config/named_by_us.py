@@ -14,6 +14,8 @@ from agent.errors import UsageError
 
 INTERPRETER = re.compile(
     r"(?:ba|da|z|k|fi)?sh|python[\d.]*|node|deno|bun|ruby|perl|php|Rscript|source|\.|env|exec|time|nice"
+    # What starts another program, and its words.
+    r"|uvx?|poetry|pdm|hatch|rye|pipx|npx|bunx|pnpm|yarn|tsx|ts-node|run|nohup|timeout|setsid|command|sudo|\d+[smhd]?"
 )
 
 
@@ -31,11 +33,14 @@ def why_named_by_us(path: Path, root: Path) -> str | None:
 
 
 def _places(file: Path, folder: Path) -> Iterator[Path]:
-    for words in _commands(file):
-        name = _script(words)
+    for start, words in _commands(file):
+        name = _script(words).replace("{cwd}", str(folder))
         # What has no slash is looked up on PATH, unless an interpreter reads it.
-        if name and ("/" in name or name != words[0]) and "\0" not in name:
-            yield Path(os.path.normpath(folder / name))
+        if name and ("/" in name or name != words[0]) and "\0" not in name + start:
+            forms = [name]
+            if "-m" in words:
+                forms += [f"{name.replace('.', '/')}{end}" for end in (".py", "/__main__.py", "/__init__.py")]
+            yield from (Path(os.path.normpath(folder / each / form)) for each in {"", start} for form in forms)
 
 
 def _script(words: Iterable[str]) -> str:
@@ -46,21 +51,25 @@ def _script(words: Iterable[str]) -> str:
     return ""
 
 
-def _commands(file: Path) -> Iterator[list[str]]:
-    """Each command of the settings as words."""
+def _commands(file: Path) -> Iterator[tuple[str, list[str]]]:
+    """Each command of the settings as words, with the folder that it starts in, from the working folder."""
     try:
         settings = load(file)
     except UsageError:
         return
     for hook in _items(settings.get("hooks")):
+        start = ""
         for part in re.split(r"[;&|()\n`<>]+", str(hook.get("command", ""))):
             if words := [word.strip("\"'") for word in part.split()]:
-                yield words
+                if "cd" in words[:-1] and _script(words) == "cd":
+                    start = os.path.join(start, words[words.index("cd") + 1])  # noqa: PTH118 - may be no path at all
+                yield start, words
     mcp = settings.get("mcp")
     servers = mcp.get("servers") if isinstance(mcp, dict) else None
     for server in _items(list(servers.values()) if isinstance(servers, dict) else None):
-        arguments = server.get("args")
-        yield [str(server.get("command", "")), *map(str, arguments if isinstance(arguments, list) else ())]
+        arguments, place = server.get("args"), server.get("cwd")
+        words = [str(server.get("command", "")), *map(str, arguments if isinstance(arguments, list) else ())]
+        yield place if isinstance(place, str) else "", words
 
 
 def _items(value: Any) -> list[dict[str, Any]]:

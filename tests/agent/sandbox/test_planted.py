@@ -175,7 +175,12 @@ NAMED_BY_US = {
     HOOK + '"./check.sh"': "check.sh",
     HOOK + '"A=1 sh -e tools/check.sh >&2 || exit 2"': "tools/check.sh",
     HOOK + '"true; python3 tools/check.py"': "tools/check.py",
+    HOOK + "'sh -c \"cd tools && ./check.sh\"'": "tools/check.sh",
+    HOOK + '"python3 -m tools.check"': "tools/check.py",
+    HOOK + '"timeout 5 uv run python tools/check.py"': "tools/check.py",
     '[mcp.servers.it]\ncommand = "python3"\nargs = ["-u", "tools/server.py"]': "tools/server.py",
+    '[mcp.servers.it]\ncommand = "python3"\ncwd = "tools"\nargs = ["server.py"]': "tools/server.py",
+    '[mcp.servers.it]\ncommand = "python3"\nargs = ["{cwd}/tools/server.py"]': "tools/server.py",
 }
 
 
