@@ -151,7 +151,8 @@ class Ledger:
                 row["counts_nano"] = call.reserved_nano if call.cost_nano is None else call.cost_nano
                 places = ", ".join("?" * len(row))
                 self._database.write(
-                    f"INSERT OR IGNORE INTO calls ({', '.join(row)}) VALUES ({places})", tuple(row.values())
+                    f"INSERT INTO calls ({', '.join(row)}) VALUES ({places}) ON CONFLICT DO NOTHING",
+                    tuple(row.values()),
                 )
 
     def adjust(self, call_id: str, context: CallContext, bound: Bound) -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from moa.panel.outcome import Answer, Failure
     from moa.panel.panel import Round
     from moa.preset.preset import Preset
+    from moa.serve.counsel.lookups import Lookups
 
 Status = Literal["done", "failed", "refused", "blocked"]
 MAX_TOKENS = 2_000
@@ -108,7 +109,8 @@ def _arms(name: str, main: ModelRef | None, preset: Preset | None) -> list[Arm]:
     if name == "solo":
         return [Arm(name, "solo", main)]
     if name in counselled.KINDS:
-        return [Arm(name, "counselled", main, preset=preset)]
+        assert preset is not None
+        return [Arm(name, "counselled", main, preset=counselled.without_web(preset) if name == "no-web" else preset)]
     if kind == "self" and rest.isdecimal() and 2 <= int(rest) <= MOST_SAMPLES:
         return [Arm(name, "self", main, samples=int(rest))]
     raise UsageError(
@@ -165,16 +167,18 @@ def requests(arm: Arm, item: Item) -> list[Request]:
     return [request] * arm.samples
 
 
-async def answer(client: ModelClient, arm: Arm, item: Item, context: CallContext, *, other: Item) -> Result:
+async def answer(
+    client: ModelClient, arm: Arm, item: Item, context: CallContext, *, other: Item, lookups: Lookups | None = None
+) -> Result:
     """Answer one item, with all turns of it; `other` is the item whose counsel a placebo gets. Raises BudgetReached, and UsageError for an
     endpoint or key that is not there; a model's failure is a result.
     """
     if arm.kind == "judge":
         return await _judged(client, arm, item, context)
-    result = await _turn(client, arm, item, context, other)
+    result = await _turn(client, arm, item, context, other, lookups)
     while item.turns and result.status == "done":
         item, other = item.after(result.text), other.after(result.text) if other.turns else other
-        further = await _turn(client, arm, item, context, other)
+        further = await _turn(client, arm, item, context, other, lookups)
         further.text = f"{result.text}\n\n[The person then asked: {item.prompt}]\n\n{further.text}"
         for name in ("cost_nano", "unknown", "tokens", "stopped"):
             setattr(further, name, getattr(result, name) + getattr(further, name))
@@ -203,11 +207,13 @@ async def told(client: ModelClient, asked: Sequence[tuple[Arm, Item, CallContext
     return found
 
 
-async def _turn(client: ModelClient, arm: Arm, item: Item, context: CallContext, other: Item) -> Result:
+async def _turn(
+    client: ModelClient, arm: Arm, item: Item, context: CallContext, other: Item, lookups: Lookups | None
+) -> Result:
     if arm.kind == "vote":
         return await _by_vote(client, arm, item, context)
     if arm.kind == "counselled":
-        return await _counselled(client, arm, item, context, other)
+        return await _counselled(client, arm, item, context, other, lookups)
     replies = await asyncio.gather(
         *(client.complete(request, context) for request in requests(arm, item)), return_exceptions=True
     )
@@ -258,12 +264,20 @@ async def _judged(client: ModelClient, arm: Arm, item: Item, context: CallContex
     return result
 
 
-async def _counselled(client: ModelClient, arm: Arm, item: Item, context: CallContext, other: Item) -> Result:
+async def _counselled(
+    client: ModelClient, arm: Arm, item: Item, context: CallContext, other: Item, lookups: Lookups | None
+) -> Result:
     """The main model, with what the panel says of the item, or as a placebo of another."""
     assert arm.preset is not None
     about = other if arm.name == "placebo:other" else item
-    counsel = await counselled.consult(client, arm.preset, arm.model, arm.name, about, context)
+    heard: list[Reply] = []
+    counsel = await counselled.consult(
+        client, arm.preset, arm.model, arm.name, about, context, lookups=lookups, on_reply=heard.append
+    )
     result = _of_panel(counsel, item, arm)
+    for reply in heard:  # of a member that looks things up: its answer tells of its last call alone
+        if reply.call_id not in result.calls:
+            _count(result, reply)
     if counsel.aggregation is not None and counsel.aggregation.calls:
         result.calls += counsel.aggregation.calls
         _spend(result, counsel.aggregation.cost_nano, counsel.aggregation.usage)

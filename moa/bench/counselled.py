@@ -3,31 +3,97 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
+from agent.errors import UsageError
 from agent.llm.messages import system, user
 from agent.llm.request import Request
+from agent.llm.stream import Finished
+from agent.web.plugin import NAMES
 from moa.bench.items import Item
 
 if TYPE_CHECKING:
+    from agent.config.config import Config
     from agent.llm.accounting import CallContext
     from agent.llm.client import ModelClient
     from agent.llm.request import ModelRef
+    from agent.llm.stream import Reply
     from moa.counsel.counsel import Counsel
     from moa.preset.preset import Preset
+    from moa.serve.counsel.lookups import Lookups
 
-KINDS = ("fuse", "counsel:turn", "placebo:other", "placebo:shuffled")
+KINDS = ("fuse", "no-web", "counsel:turn", "placebo:other", "placebo:shuffled")
 """The placebos are of `fuse`: as many words of the same panel, of another item or out of order."""
 
 
+PAGE_TOKENS = 4_000
+"""What a page that a member reads is taken to have where a run is quoted."""
+
+
+def looks_up(preset: Preset) -> bool:
+    """Whether members use the web in a turn's first counsel."""
+    return preset.tools_at != "never" and any(set(each.reference.tools) & set(NAMES) for each in preset.members)
+
+
+def without_web(preset: Preset) -> Preset:
+    """The same panel, whose members look nothing up in the web. Raises UsageError where they don't anyway."""
+    if not looks_up(preset):
+        raise UsageError(
+            f"no member of {preset.name} looks things up, so no-web would be fuse",
+            remedy='leave it out, or give members tools = ["web_search", "web_fetch"] and the preset tools_at = "first"',
+        )
+    bare = (replace(each, tools=tuple(name for name in each.tools if name not in NAMES)) for each in preset.references)
+    return replace(preset, references=tuple(bare))
+
+
+def lookups_for(presets: Iterable[Preset | None], config: Config, client: ModelClient) -> Lookups | None:
+    """What members look things up with; None where none of these does. Raises UsageError for a wrong `[web]`."""
+    if not any(preset is not None and looks_up(preset) for preset in presets):
+        return None
+    from moa.serve.counsel.lookups import make
+
+    return make(config, client)
+
+
 async def consult(
-    client: ModelClient, preset: Preset, main: ModelRef, kind: str, item: Item, context: CallContext
+    client: ModelClient,
+    preset: Preset,
+    main: ModelRef,
+    kind: str,
+    item: Item,
+    context: CallContext,
+    *,
+    lookups: Lookups | None = None,
+    on_reply: Callable[[Reply], None] = lambda _reply: None,
 ) -> Counsel:
-    """Take counsel on an item, as the chat would before the first call of a turn. Never raises for a failure of a member."""
+    """Take counsel on an item, as the chat would before the first call of a turn. Never raises for a failure of a member.
+
+    `on_reply` hears each reply of a member that may look things up: an answer tells of the last one alone.
+    """
     from moa.counsel.cadence import Decision
     from moa.counsel.take import Council
     from moa.panel.tasks import ADVISE, ANSWER
+
+    lookup = lookups.begin(item.messages, main, context) if lookups is not None and looks_up(preset) else None
+
+    async def run(
+        request: Request,
+        context: CallContext,
+        tools: Sequence[str],
+        max_calls: int,
+        on_event: Callable[[Any], None] | None = None,
+        **more: Any,
+    ) -> Reply:
+        def hear(event: Any) -> None:
+            if isinstance(event, Finished):
+                on_reply(event.reply)
+            if on_event is not None:
+                on_event(event)
+
+        assert lookup is not None
+        return await lookup.run(request, context, tools, max_calls, hear, **more)
 
     council = Council(preset, client)
     try:
@@ -37,7 +103,9 @@ async def consult(
             context=context,
             decision=Decision(True, "fuse", f"the arm is {kind}"),
             emit=lambda _event: None,
+            tools=lookup is not None,
             task=ADVISE if kind.startswith("counsel") else ANSWER,
+            run_member=None if lookup is None else run,
         )
     finally:
         await council.close()
@@ -87,5 +155,17 @@ def most(preset: Preset, main: ModelRef, item: Item, members: Sequence[Request],
     """Stand-ins that are at least as large as the calls of one item: the members', the comparison's, the main model's."""
     room = "word " * sum(request.max_tokens for request in members)
     comparing = Request(main, (user(item.request), user(room)), max_tokens=preset.aggregator.max_tokens)
+    looking: list[Request] = []
+    if looks_up(preset):
+        for member, request in zip(preset.resolved(main).members, members, strict=True):
+            calls = member.reference.max_tool_calls if set(member.reference.tools) & set(NAMES) else 0
+            pages = user("word " * PAGE_TOKENS * calls)
+            looking += [replace(request, messages=(*request.messages, pages))] * calls
     # The comparison may be tried a second time.
-    return [*members, comparing, comparing, final(main, item, room, max_tokens + preset.aggregator.max_tokens)]
+    return [
+        *members,
+        *looking,
+        comparing,
+        comparing,
+        final(main, item, room, max_tokens + preset.aggregator.max_tokens),
+    ]

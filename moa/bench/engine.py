@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from agent.llm.request import ModelRef
     from moa.bench.loop.runner import Loops
     from moa.bench.marking import Marker
+    from moa.serve.counsel.lookups import Lookups
 
 SIDE_BY_SIDE, LOOPS_SIDE_BY_SIDE = 16, 6
 BATCH = 64
@@ -40,16 +41,17 @@ async def run(
     *,
     loops: Loops | None = None,
     marker: Marker | None = None,
+    lookups: Lookups | None = None,
     budget_nano: int | None = None,
     progress: Callable[[int, int], None] = lambda _done, _all: None,
 ) -> BudgetReached | None:
     """Answer what the run has no line for yet. Returns the budget that ended it, where one did. `loops` are for tasks,
-    `marker` for scores that take more than a look.
+    `marker` for scores that take more than a look, `lookups` for members that look things up.
 
     Each item is answered in all arms before much later ones are begun, so that a run that was stopped has pairs. Raises UsageError for
     an endpoint or a key that is not there. `progress(done, of)` counts items times arms.
     """
-    answering = Answering(client, kept.id, base_of(suite, chosen), loops, marker, budget_nano)
+    answering = Answering(client, kept.id, base_of(suite, chosen), loops, marker, budget_nano, lookups)
     work = _Work(answering, suite, chosen, kept, progress)
     try:
         if budget_nano is None and loops is None and _stored(client, chosen):
@@ -74,6 +76,7 @@ class Answering:
     loops: Loops | None = None
     marker: Marker | None = None
     budget_nano: int | None = None
+    lookups: Lookups | None = None
 
     async def answer(self, arm: Arm, item: Item, other: Item, donor: Result | None) -> Result:
         """Answer it, with how long that took. `donor` is the other item's result whose guidance a placebo gives. Raises as `arms.answer` does."""
@@ -82,7 +85,7 @@ class Answering:
             result = await self.loops.answer(arm, item, donor)
         else:
             context = context_of(arm, item, self.run, self.budget_nano)
-            result = await arms.answer(self.client, arm, item, context, other=other)
+            result = await arms.answer(self.client, arm, item, context, other=other, lookups=self.lookups)
             if self.instant(arm, item):
                 # How long it takes to read an answer from a file says nothing about the model.
                 return result

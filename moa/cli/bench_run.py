@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from moa.bench.marking import Marker
     from moa.bench.runs import Run
     from moa.preset.preset import Preset
+    from moa.serve.counsel.lookups import Lookups
 
 
 def root(config: Config) -> Path:
@@ -135,6 +136,7 @@ async def _go(
     kept: Run | None,
 ) -> tuple[Report, int]:
     from agent.client import make_client
+    from moa.bench.counselled import lookups_for
     from moa.bench.marking import marker_for
 
     with closing(ledger(config)) as books:
@@ -154,11 +156,20 @@ async def _go(
                 return _reported(kept, stopped)
             loops = loops_of(config, books, client, kept, arguments.budget) if suite.tasks else None
             marker = marker_for(suite.items, config, client, asked.get("judges", ()), asked.get("passes", 1))
+            lookups = None if suite.tasks else lookups_for([arm.preset for arm in chosen], config, client)
             if asked.get("pilot"):
-                stopped = await _pairs(client, suite, chosen, kept, budget, loops, marker)
+                stopped = await pairs(client, suite, chosen, kept, budget, loops, marker, lookups)
             else:
                 stopped = await engine.run(
-                    client, suite, chosen, kept, loops=loops, marker=marker, budget_nano=budget, progress=_progress
+                    client,
+                    suite,
+                    chosen,
+                    kept,
+                    loops=loops,
+                    marker=marker,
+                    lookups=lookups,
+                    budget_nano=budget,
+                    progress=_progress,
                 )
         finally:
             await client.aclose()
@@ -286,7 +297,7 @@ def loops_of(config: Config, books: Ledger, client: ModelClient, kept: Run, budg
     return Loops(config, books, client, kept.folder, kept.id, engine.session_of(kept.id), budget_usd)
 
 
-async def _pairs(
+async def pairs(
     client: ModelClient,
     suite: Suite,
     chosen: list[Arm],
@@ -294,11 +305,14 @@ async def _pairs(
     budget: int | None,
     loops: Loops | None = None,
     marker: Marker | None = None,
+    lookups: Lookups | None = None,
 ) -> BudgetReached | None:
     """One pair after the other, until the pilot's word is final."""
     for number, item in enumerate(suite.items, 1):
         pair = Suite(suite.name, (item,))
-        stopped = await engine.run(client, pair, chosen, kept, loops=loops, marker=marker, budget_nano=budget)
+        stopped = await engine.run(
+            client, pair, chosen, kept, loops=loops, marker=marker, lookups=lookups, budget_nano=budget
+        )
         if stopped is not None or reports.verdict(kept).final:
             return stopped
         _progress(number, len(suite.items))

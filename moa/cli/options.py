@@ -345,7 +345,7 @@ def _bench_options(parser: argparse.ArgumentParser) -> None:
         "--arms",
         default="solo",
         metavar="A,B",
-        help="solo, solo:REF, best, self:N, vote, fuse, counsel:turn|iteration|signal|every:N|last, placebo:other|shuffled (default: solo)",
+        help="solo, solo:REF, best, self:N, vote, fuse, no-web, counsel:turn|iteration|signal|every:N|last, placebo:other|shuffled (default: solo)",
     )
     add("--preset", metavar="NAME", help="whose panel votes, and whose members are `best`")
     add("--model", metavar="REF", help="the main model, ENDPOINT:MODEL")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.errors import UsageError
 from moa import __version__
-from moa.bench import engine
+from moa.bench import counselled, engine
 from moa.bench.arms import Arm, Result
 from moa.bench.cluster.store import Store
 from moa.bench.items import Item
@@ -100,7 +100,8 @@ async def _work(batch: Batch) -> list[dict[str, Any]]:
             account = engine.session_of(batch.run)
             loops = Loops(config, books, client, Path(scratch), batch.run, account) if batch.tasks else None
             marker = marker_for([unit.item for unit in batch.units], config, client, batch.judges, batch.passes)
-            answering = engine.Answering(client, batch.run, batch.base, loops, marker)
+            lookups = counselled.lookups_for([unit.arm.preset for unit in batch.units], config, client)
+            answering = engine.Answering(client, batch.run, batch.base, loops, marker, None, lookups)
             return await _Doing(batch, store, books, answering).all()
         finally:
             await client.aclose()

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from agent.errors import UsageError
+from agent.extras import require
 
 if TYPE_CHECKING:
     from agent.config.config import Config
@@ -42,12 +42,9 @@ def build(config: Config, *, session: str = "", caps: tuple[Cap, ...] = ()) -> S
 
 def use(server: Server) -> None:
     """Serve with this one from here on."""
-    try:
-        from moa.serve.app import make_app
-    except ImportError as error:
-        raise UsageError(
-            "starlette is not installed", remedy="pip install 'moa-agent[bench]'", kind="not_installed"
-        ) from error
+    require("bench", "the provider moa", "starlette")
+    from moa.serve.app import make_app
+
     _open.update(server=server, app=make_app(server))
 
 

@@ -18,6 +18,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from agent.errors import StateError, UsageError
+from agent.extras import require
 from agent.llm.accounting import Cap
 from agent.llm.errors import BudgetReached
 from agent.llm.money import Total
@@ -54,13 +55,10 @@ def ended(sample: Any) -> None:
 
 
 def _inspect() -> Any:
-    try:
-        import inspect_ai
-        import openai  # noqa: F401 - Inspect's provider for our wire needs it
-    except ImportError as error:
-        raise UsageError(
-            f"{error.name} is not installed", remedy="pip install 'moa-agent[bench]'", kind="not_installed"
-        ) from error
+    for package, module in (("inspect-ai", "inspect_ai"), ("openai", "openai"), ("starlette", "starlette")):
+        require("bench", "a task of Inspect", package, module)
+    import inspect_ai
+
     return inspect_ai
 
 

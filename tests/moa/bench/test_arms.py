@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
+from agent.errors import UsageError
 from agent.llm.errors import BudgetReached, Overloaded
 from agent.llm.request import ModelRef, Request
 from moa.bench import arms, engine, runs
@@ -74,6 +76,34 @@ def test_counsel_helps_and_a_placebo_does_not(tmp_path: Path) -> None:
     assert sum(arm["calls"] for arm in found["arms"]) == len(it.requests)
 
 
+class TwoCalls:
+    """Members that look something up: a call that finds, and one that answers."""
+
+    def __init__(self, client: ScriptedClient) -> None:
+        self.client = client
+
+    def begin(self, *_about: Any) -> TwoCalls:
+        return self
+
+    async def run(self, request: Request, context: Any, tools: Any, _most: int, on_event: Any = None) -> Any:
+        if "web_search" in tools:
+            await self.client.complete(request, context, on_event=on_event)
+        return await self.client.complete(request, context, on_event=on_event)
+
+
+def test_members_look_things_up_as_their_preset_says_and_no_web_takes_it_from_them() -> None:
+    with pytest.raises(UsageError, match="looks things up"):
+        arms.parse(["no-web"], main=MAIN, preset=preset())
+    text = '[[references]]\nmodel = "x:m1"\ntools = ["web_search"]\n[[references]]\nmodel = "x:m2"\n'
+    looking = read(f'aggregate = "raw"\ntools_at = "first"\n{text}', name="p", path=Path("p.toml"))
+    for arm, calls in zip(arms.parse(["fuse", "no-web"], main=MAIN, preset=looking), (4, 3), strict=True):
+        it = client()
+        context, lookups = engine.context_of(arm, ITEMS[0], "r", None), cast("Any", TwoCalls(it))
+        found = asyncio.run(arms.answer(it, arm, ITEMS[0], context, other=ITEMS[1], lookups=lookups))
+        assert found.score == 1.0 and len(found.calls) == len(it.requests) == calls
+        assert found.cost_nano == 1_000 * calls
+
+
 def test_who_fails_is_counted_and_the_main_model_answers_alone() -> None:
     (arm,) = arms.parse(["fuse"], main=MAIN, preset=preset())
     it = client(m1=Overloaded("busy"), m2=Overloaded("busy"))
@@ -99,7 +129,7 @@ def test_self_consistency_is_a_majority_of_one_model() -> None:
 
 
 def test_a_pilot_ends_when_it_knows(tmp_path: Path) -> None:
-    from moa.cli.bench import _pairs
+    from moa.cli.bench_run import pairs
 
     items = tuple(Item(f"i{n}", f"Which number is hidden in box {n % 6}?", str(70 + n % 6), "auto") for n in range(30))
     names = ["solo", "counsel:turn"]
@@ -114,7 +144,7 @@ def test_a_pilot_ends_when_it_knows(tmp_path: Path) -> None:
     }
     run = runs.begin(tmp_path, asked)
     chosen = arms.parse(names, main=MAIN, preset=preset())
-    assert asyncio.run(_pairs(client(), Suite("boxes", items), chosen, run, None)) is None
+    assert asyncio.run(pairs(client(), Suite("boxes", items), chosen, run, None)) is None
     found = report(run)
     assert found["pilot"]["word"] == "iteration" and found["pilot"]["wrong"] < 0.01
     assert {arm["n"] for arm in found["arms"]} == {7}, "it does not go on once it knows"
