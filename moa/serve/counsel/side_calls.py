@@ -51,6 +51,22 @@ SHAPES: tuple[Shape, ...] = (
         system=r"^You are an expert software engineer that generates concise, one-line Git commit",
     ),
     Shape("openai", "pi's summary", "0.74.2", system=r"^You are a context summarization assistant"),
+    # With the client library's name, too (Python/3.11 aiohttp). An answer from documents begins with "### Task:" as well, and is none.
+    Shape("python", "Open WebUI's title", "0.12.4", last=r"^### Task:\s+Generate a concise title summarizing the chat"),
+    Shape("python", "Open WebUI's tags", "0.12.4", last=r"^### Task:\s+Generate 1-3 broad tags"),
+    Shape("python", "Open WebUI's suggestions", "0.12.4", last=r"^### Task:\s+Predict 3-5 useful messages this user"),
+    Shape(
+        "python",
+        "Open WebUI's search queries",
+        "0.12.4",
+        last=r"^### Task:\s+Analyze the chat history to determine the necessity of generating search queries",
+    ),
+    Shape(
+        "python",
+        "Open WebUI's prompt for an image",
+        "0.12.4",
+        last=r"^### Task:\s+Generate a detailed prompt for am image generation task",
+    ),
 )
 """With a recorded request of each as its test (tests/data/side_calls)."""
 

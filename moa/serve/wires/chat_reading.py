@@ -173,7 +173,7 @@ def _tools(reader: Body) -> tuple[tuple[ToolSpec, ...], str]:
 
 
 def _effort(reader: Body, limit: int) -> Effort | None:
-    wanted = reading.table("reasoning", reader.body.get("reasoning"))
+    wanted = reader.inside("reasoning", "effort", "max_tokens", "enabled", "exclude", "summary")
     effort = reader.effort("reasoning_effort", reader.body.get("reasoning_effort"))
     effort = effort or reader.effort("reasoning.effort", wanted.get("effort"))
     if wanted.get("enabled") is False:

@@ -235,12 +235,15 @@ def _tools(reader: Body) -> tuple[tuple[ToolSpec, ...], str]:
 
 
 def _effort(reader: Body, limit: int) -> Effort | None:
-    thinking = reading.table("thinking", reader.body.get("thinking"))
-    config = reading.table("output_config", reader.body.get("output_config"))
+    # How much of the thoughts is shown, and what becomes of those that fail a check, has no meaning elsewhere.
+    thinking = reader.inside("thinking", "type", "budget_tokens", "display", "block_binding")
+    config = reader.inside("output_config", "effort", "format")
     effort = reader.effort("output_config.effort", config.get("effort"))
     kind = thinking.get("type")
     if kind == "disabled":
         return "none"
+    if kind not in (None, "adaptive", "enabled"):
+        reader.leave_out("thinking.type")
     if effort is not None or kind != "enabled":
         return effort
     budget = thinking.get("budget_tokens")

@@ -42,6 +42,15 @@ class Body:
             elif not (name in harmless and value in harmless[name]):
                 raise Unsayable(name, f"this can't be said to {self.target.model}, whose endpoint speaks another wire")
 
+    def inside(self, name: str, *read: str) -> dict[str, Any]:
+        """A field that is an object. What is in it beside what is `read` is left out by name: vendors add settings to these, and each is a wish
+        about how the answer is made. Raises Unsayable."""
+        found = table(name, self.body.get(name))
+        for key, value in found.items():
+            if key not in read and not any(value is empty or value == empty for empty in _EMPTY):
+                self.leave_out(f"{name}.{key}")
+        return found
+
     def leave_out(self, name: str) -> None:
         """Something is not said, and changes no answer."""
         if name not in self.left_out:

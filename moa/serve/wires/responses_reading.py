@@ -36,7 +36,7 @@ def read(body: dict[str, Any], target: Target) -> Asked:
     reader.numbers("top_p")
     reader.tier("service_tier", {})
     reader.control("user", "user", body.get("user") or None)
-    text = reading.table("text", body.get("text"))
+    text = reader.inside("text", "format", "verbosity")
     reader.verbosity("text.verbosity", text.get("verbosity"))
     key = body.get("prompt_cache_key")
     return reader.request(
@@ -182,7 +182,7 @@ def _choice(reader: Body) -> str:
 
 
 def _effort(reader: Body) -> Effort | None:
-    wanted = reading.table("reasoning", reader.body.get("reasoning"))
+    wanted = reader.inside("reasoning", "effort", "summary", "generate_summary")
     return reader.effort("reasoning.effort", wanted.get("effort"))
 
 

@@ -26,7 +26,7 @@ def test_recorded_requests(path: Path) -> None:
         assert why_side_call({**body, "tools": []}, reading, client, lambda: True) is not None
         return
     assert shape is not None and path.stem.rpartition("_")[2] in shape.what
-    assert shape.seen in client or program(client) == "openai"
+    assert shape.seen in client or program(client) in ("openai", "python")
     assert why_side_call(body, reading, client, lambda: False) == f"a side call: {shape.what}"
     assert known_shape(body, reading, "somebody/1.0") is None
 
