@@ -9,6 +9,11 @@ from collections.abc import Sequence
 LONGEST_WORD = 24
 """Columns that a word may keep a table's column from becoming narrower by; a longer one is broken."""
 
+_SGR = re.compile(r"\x1b\[[0-9;]*m")
+_FENCE = re.compile(r"\s*(```|~~~)")
+_HEAD = re.compile(r"(?:\x1b\[[0-9;]*m)*\s*(?:(?:[-*+·✗!◆›»…]|\d{1,3}[.)])\s+)?")
+_PIECES = re.compile(r"\s+|\S+")
+
 
 def width(text: str) -> int:
     """Columns that a text takes in a terminal: wide characters two, combining ones none."""
@@ -70,3 +75,39 @@ def wrap(text: str, room: int) -> list[str]:
                 lines.pop()
                 break
     return lines
+
+
+def flow(text: str, room: int) -> str:
+    """Prose, with lines that take more than so many columns broken between words, under the beginning of what they say.
+
+    Our own colours take no columns. Fenced code and tables stay as they are, and so does a word that is longer than a line.
+    """
+    lines: list[str] = []
+    fenced = False
+    for line in text.split("\n"):
+        fence = _FENCE.match(line) is not None
+        fenced ^= fence
+        if fence or fenced or line.lstrip().startswith("|") or _bare(line) <= room:
+            lines.append(line)
+        else:
+            lines += _flowed(line, room)
+    return "\n".join(lines)
+
+
+def _flowed(line: str, room: int) -> list[str]:
+    head = _HEAD.match(line)
+    indent = " " * min(_bare(head[0]) if head else 0, room // 2)
+    lines, gap = [""], ""
+    for piece in _PIECES.findall(line):
+        if piece.isspace():
+            gap = piece
+        elif lines[-1].strip() and _bare(lines[-1] + gap + piece) > room:
+            lines.append(indent + piece)
+        else:
+            lines[-1] += gap + piece
+            gap = ""
+    return lines
+
+
+def _bare(text: str) -> int:
+    return width(_SGR.sub("", text))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from agent.forms import Choice, Choices
 from agent.text.cleaning import harmless
+from agent.ui.columns import flow
 from agent.ui.fuzzy import rank
 from agent.ui.line.forms import LineForm
 
@@ -105,7 +106,7 @@ class Leading:
         self._out(f"· {message}", *([f"  {remedy}"] if remedy else []))
 
     def _out(self, *lines: str) -> None:
-        self._terminal.out(harmless("\n".join(lines)))
+        self._terminal.out(flow(harmless("\n".join(lines)), self._terminal.columns() - 1))
 
     async def _read(self, mark: str) -> str:
         self.mark = mark

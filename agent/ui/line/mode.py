@@ -19,8 +19,10 @@ from agent.commands import CommandContext, Said
 from agent.errors import StateError, UsageError
 from agent.events import (
     Cost,
+    ModelFinished,
     Notice,
     ReasoningDeltaEvent,
+    SideFinished,
     SideProgress,
     TextDeltaEvent,
     ToolProgress,
@@ -236,7 +238,7 @@ class LineMode:
         if isinstance(told, Said):
             self.listen(Shown(command=found.command, view=told.view))
         without = "2 send it without · " if found.off else ""
-        self.terminal.out(f"This is who it is sent to. 1 send it, and don't ask again · {without}3 not now")
+        self.printer.say(f"This is who it is sent to. 1 send it, and don't ask again · {without}3 not now")
         answer = await self._choice()
         if answer == "1":
             await asyncio.to_thread(disclosure.agree, found, state)
@@ -259,7 +261,7 @@ class LineMode:
             answer = None
         if answer is None:
             only = "not all of it is shown, so a number alone is a yes: " if too_long(asked.request) else ""
-            self.terminal.out(f"{only}1, 2, 3 or 4; with a 4 you can say why: 4 because …")
+            self.printer.say(f"{only}1, 2, 3 or 4; with a 4 you can say why: 4 because …")
             return
         self.chat.answer(asked.id, answer)
 
@@ -270,7 +272,7 @@ class LineMode:
             return
         self.terminal.set_aside()
         self._form = LineForm(event.form)
-        self.terminal.out(harmless("\n".join(self._form.rows())))
+        self.printer.say("\n".join(self._form.rows()))
 
     def _fill_in(self, form: LineForm, line: str) -> None:
         """A line below a form: the answer, or a tick."""
@@ -278,7 +280,7 @@ class LineMode:
         if answered:
             self.chat.reply(self._inquiry, answer)
         else:
-            self.terminal.out(said or harmless("\n".join(form.rows())))
+            self.printer.say(said or "\n".join(form.rows()))
 
     async def _edit(self, inquiry: str, form: EditFile) -> None:
         from agent.ui import editor
@@ -314,7 +316,7 @@ class LineMode:
         """Take the next approval mode, and say what it means."""
         approvals = self.chat.host.agent.tools.approvals
         approvals.mode = next_mode(approvals.mode)
-        self.terminal.out(f"· {approvals.mode}: {MODES[approvals.mode]}")
+        self.printer.say(f"· {approvals.mode}: {MODES[approvals.mode]}")
         self.terminal.refresh()
 
     def command(self, line: str, then: str = "") -> None:
@@ -337,7 +339,7 @@ class LineMode:
         host, show = self.chat.host, self.chat.host.agent.tools.context.show
         found = remember.places(host)
         ways = [f"{number} add it to {show(place.path)}" for number, place in enumerate(found, 1)]
-        self.terminal.out(" · ".join([*ways, f"{len(ways) + 1} send it as a message · anything else: back"]))
+        self.printer.say(" · ".join([*ways, f"{len(ways) + 1} send it as a message · anything else: back"]))
         answer = await self._choice()
         if answer == str(len(ways) + 1):
             await self.chat.submit(line)
@@ -418,7 +420,7 @@ class LineMode:
                 self.terminal.out(f"queued: {harmless(event.texts[-1])}")
             case Action():
                 self._act(event)
-            case Opened() | Shown() | TurnStarted() | Notice():
+            case Opened() | Shown() | TurnStarted() | Notice() | ModelFinished() | SideFinished():
                 self._look()
             case TurnFinished():
                 self._look()
@@ -472,7 +474,8 @@ class LineMode:
         """What the toolbar shows of the session, looked up at its seams and not for every repaint."""
         agent = self.chat.host.agent
         total = agent.ledger.total(session=agent.session.id)
-        self._cost = Cost(usd=total.usd, lower_bound=total.lower_bound)
+        if total.usd is not None or not self.status.moving:  # a call under way is unknown as yet
+            self._cost = Cost(usd=total.usd, lower_bound=total.lower_bound)
         with contextlib.suppress(UsageError):
             self._window = agent.client.facts(agent.model).context_window
             if agent.session.head is not None and not self.status.moving:

@@ -10,6 +10,7 @@ from typing import Literal
 from agent.text.cleaning import harmless
 from agent.text.numbers import plural
 from agent.ui import matrix
+from agent.ui.columns import flow
 from agent.ui.line.blocks import longest, tokens
 from agent.ui.matrix import Piece, lay_out
 from agent.ui.text import render
@@ -58,11 +59,15 @@ class Paint:
         text = harmless(text)
         return f"\x1b[{CODES[style]}m{text}\x1b[0m" if self.colour and text else text
 
+    def prose(self, text: str, style: Style) -> str:
+        """The same for words to be read: no word is broken at the edge."""
+        return self(flow(harmless(text), self.width() - 1), style)
+
     def markdown(self, text: str) -> str:
-        """A block of Markdown, set by Rich. Without colours it stays as it was written: that reads well, aloud too."""
+        """A block of Markdown, set by Rich. Without colours it stays as it was written, but for the ends of lines: that reads well, aloud too."""
         text = text.strip("\n")
         if not self.colour or len(text) > 2 * longest(text):  # too long to be set; as it was written
-            return harmless(text)
+            return flow(harmless(text), max(20, self.width() - 1))
         import io
 
         from rich.console import Console

@@ -30,10 +30,11 @@ from agent.events import (
 from agent.forms import Choices
 from agent.llm.messages import Message
 from agent.session.seen import ToolSeen
-from agent.text.cleaning import visible
+from agent.text.cleaning import harmless, visible
 from agent.text.numbers import count, plural, span
 from agent.ui import words
 from agent.ui.asking import MOST_LINES, allowed, heading, in_lines
+from agent.ui.columns import flow
 from agent.ui.line.blocks import Blocks, at_once
 from agent.ui.line.paint import Paint, Style
 
@@ -73,35 +74,35 @@ class Printer:
             case ModelFinished():
                 self._model_finished(event)
             case ModelRetrying():
-                out(paint(f"· {event.reason}; trying again in {span(event.delay_s, exact=True)}", "dim"))
+                out(paint.prose(f"· {event.reason}; trying again in {span(event.delay_s, exact=True)}", "dim"))
             case ToolStarted():
                 side = self._sides.get(event.source)
                 told = words.first_line(event.title or event.call.name, 200)
-                out(paint(f"    {side} · {told}", "dim") if side else paint(f"· {told}", "cyan"))
+                out(paint.prose(f"    {side} · {told}", "dim") if side else paint.prose(f"· {told}", "cyan"))
             case ToolFinished():
                 self._tool_finished(event)
             case SideStarted():
                 self._sides[event.id] = f"{event.kind} {event.label}"
             case SideProgress() if event.state == "soft_deadline":
                 name = self._sides.get(event.id, event.id)
-                out(paint(f"  … {name}: nothing yet after {event.elapsed_s:.0f} s", "yellow"))
+                out(paint.prose(f"  … {name}: nothing yet after {event.elapsed_s:.0f} s", "yellow"))
             case SideFinished():
                 self._side_finished(event)
             case Record() if event.line:
                 out(self._record(event))
             case DraftSuperseded():
-                out(paint(f"· that was a draft, kept aside: {event.reason}", "yellow"))
+                out(paint.prose(f"· that was a draft, kept aside: {event.reason}", "yellow"))
             case Compacted() if event.reason != "command":
-                out(paint(f"· {words.compacted(event)}", "dim"))
+                out(paint.prose(f"· {words.compacted(event)}", "dim"))
             case Steered():
                 self._said(event.message, "» ")
             case TodoChanged():
                 self._todo(event.items)
             case Notice():
-                out(paint(f"· {event.text}", STATES[event.level]))
+                out(paint.prose(f"· {event.text}", STATES[event.level]))
             case TurnStarted():
                 if event.prompt.synthetic is not None:
-                    out(paint(f"· continuation: {words.first_line(event.prompt.text)}", "dim"))
+                    out(paint.prose(f"· continuation: {words.first_line(event.prompt.text)}", "dim"))
                 elif event.prompt.text != self.typed:
                     self._said(event.prompt)
                 self.typed = None
@@ -121,13 +122,17 @@ class Printer:
                 out("")
                 out(paint(form.title, "bold"))
                 if form.text:
-                    out(form.text)
+                    self.say(form.text)
                 if form.view is not None:
                     out(paint.view(form.view))
             case Refused():
                 self._problem(event.message, event.remedy)
             case Queued() | Action() | _:
                 pass
+
+    def say(self, text: str) -> None:
+        """Words of the program's own."""
+        self._out(flow(harmless(text), self.paint.width() - 1))
 
     # The model
 
@@ -171,11 +176,11 @@ class Printer:
         if side := self._sides.get(event.source):  # its report tells what came of it
             if event.outcome != "ok" or event.diff:
                 told = words.failure(event.text)
-                self._out(self.paint(f"    {side} · {event.call.name} {event.outcome}: {told}", "dim"))
+                self._out(self.paint.prose(f"    {side} · {event.call.name} {event.outcome}: {told}", "dim"))
             return
         mine = event.source == "user"  # the user's own command: its output is what was asked for
         if event.outcome != "ok":
-            self._out(self.paint(f"  {event.outcome}: {words.failure(event.text)}", "red"))
+            self._out(self.paint.prose(f"  {event.outcome}: {words.failure(event.text)}", "red"))
         if mine and event.text:
             self._out(self.paint(event.text.rstrip("\n"), "dim"))
         elif event.outcome == "ok" and event.diff:
@@ -202,7 +207,8 @@ class Printer:
         }
         outcome, style = marks[event.outcome]
         said = f": {words.first_line(why)}" if why else ""
-        self._out(f"  {self.paint(f'{name} {outcome}', style)} {self.paint(f'({figures}){said}', 'dim')}")
+        line = f"  {self.paint(f'{name} {outcome}', style)} {self.paint(f'({figures}){said}', 'dim')}"
+        self._out(flow(line, self.paint.width() - 1))
 
     def _todo(self, items: tuple[TodoItem, ...]) -> None:
         for item in items:
@@ -213,14 +219,14 @@ class Printer:
         lines = in_lines(request)
         title = heading(request) if lines else visible(request.title or request.call.name)
         self._out("")
-        self._out(paint(f"Allow this? {title}", "yellow"))
+        self._out(paint.prose(f"Allow this? {title}", "yellow"))
         if request.diff:
             self._asked_about.add(request.call.id)
             self._out(paint.diff(visible(request.diff), MOST_LINES))
         elif lines:
             self._out(paint("\n".join(lines), "cyan"))
-        self._out(paint("1 once · 2 for this session · 3 always · 4 no (4 because …)", "yellow"))
-        self._out(paint(f"2 and 3 allow: {allowed(request)}", "dim"))
+        self._out(paint.prose("1 once · 2 for this session · 3 always · 4 no (4 because …)", "yellow"))
+        self._out(paint.prose(f"2 and 3 allow: {allowed(request)}", "dim"))
 
     # The conversation
 
@@ -253,7 +259,7 @@ class Printer:
                 self._message(message)
 
     def _record(self, record: Record) -> str:
-        return self.paint(f"◆ {words.first_line(record.line, MOST_OF_A_LINE)}", LEVELS[record.level])
+        return self.paint.prose(f"◆ {words.first_line(record.line, MOST_OF_A_LINE)}", LEVELS[record.level])
 
     def _message(self, message: Message) -> None:
         if message.role == "user":
@@ -267,12 +273,12 @@ class Printer:
             if message.incomplete:
                 self._out(self.paint("  (the answer is cut off)", "yellow"))
         elif message.is_error:
-            self._out(self.paint(f"  error: {words.first_line(message.text)}", "red"))
+            self._out(self.paint.prose(f"  error: {words.first_line(message.text)}", "red"))
 
     def _said(self, message: Message, mark: str = "› ") -> None:
-        self._out(self.paint(mark + message.text, "bold"))
+        self._out(self.paint.prose(mark + message.text, "bold"))
 
     def _problem(self, message: str, remedy: str | None) -> None:
-        self._out(self.paint(f"✗ {message}", "red"))
+        self._out(self.paint.prose(f"✗ {message}", "red"))
         if remedy:
-            self._out(self.paint(f"  {remedy}", "yellow"))
+            self._out(self.paint.prose(f"  {remedy}", "yellow"))

@@ -95,7 +95,7 @@ class ChatApp(App[None]):
         yield PanelView(self.work_log)
         yield ApprovalBar()
         yield Composer(CommandTable(), FileIndex(root), history, clipboard=actions.clipboard_reader())
-        yield StatusLine()
+        yield StatusLine(clock=lambda: self.work_log.clock())
 
     def on_mount(self) -> None:
         """The first frame shows an empty chat; then the session is opened."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,10 +13,10 @@ from textual.content import Content
 from textual.widget import Widget
 
 from agent.chat.events import Opened, Queued
-from agent.events import Compacted, Cost, ModelFinished, ModelStarted, SideFinished, TurnFinished
-from agent.text.numbers import count
+from agent.events import Compacted, Cost, ModelFinished, ModelStarted, SideFinished, TurnFinished, TurnStarted
+from agent.text.numbers import count, span
 from agent.ui import words
-from agent.ui.tui.text.cells import fit, one_line
+from agent.ui.tui.text.cells import SPINNER, fit, one_line
 from agent.ui.tui.text.plot import bar
 
 if TYPE_CHECKING:
@@ -42,18 +43,27 @@ class Status:
     queue: int = 0
     mode: str = ""
     cwd: str = ""
+    turn: str = ""
 
 
 class StatusLine(Widget):
-    """Shows a `Status`. `show` changes parts of it; `apply` keeps cost, context, model and queue up to date from events."""
+    """Shows a `Status`. `show` changes parts of it; `apply` keeps cost, context, model and queue up to date from events.
+
+    While a turn runs it has a sign of life and the turn's time, by `clock` (seconds): a model may think for minutes without a word.
+    """
 
     DEFAULT_CSS = """
     StatusLine { height: 1; width: 1fr; padding: 0 1; color: $text-muted; text-wrap: nowrap; text-overflow: clip; }
     """
 
-    def __init__(self, status: Status | None = None, *, id: str | None = None) -> None:
+    def __init__(
+        self, status: Status | None = None, *, clock: Callable[[], float] = time.monotonic, id: str | None = None
+    ) -> None:
         super().__init__(id=id)
         self.status = status or Status()
+        self._clock = clock
+        self._since = 0.0
+        self._beat: Timer | None = None
         self._turn: list[Cost] = []
         self._painted = 0.0
         self._timer: Timer | None = None
@@ -74,7 +84,10 @@ class StatusLine(Widget):
     def apply(self, event: object) -> None:
         """What an event says about the parts of this line."""
         match event:
+            case TurnStarted() if event.source == "main":
+                self._begin()
             case Opened():
+                self._rest()
                 self._turn.clear()
                 self.show(used=None, queue=0, cost=Cost(usd=0.0))
             case Queued():
@@ -90,9 +103,28 @@ class StatusLine(Widget):
             case SideFinished():
                 self._spend(event.cost)
             case TurnFinished() if event.source == "main":
+                self._rest()
                 self._settle(event.cost)
             case _:
                 pass
+
+    def _begin(self) -> None:
+        self._rest()
+        self._since = self._clock()
+        still = self.app.animation_level == "none"
+        self._beat = self.set_interval(1 if still else 1 / RATE, self._tick)
+        self._tick()
+
+    def _tick(self) -> None:
+        seconds = self._clock() - self._since
+        glyph = "•" if self.app.animation_level == "none" else SPINNER[int(seconds * RATE) % len(SPINNER)]
+        self.show(turn=f"{glyph} {span(seconds)}")
+
+    def _rest(self) -> None:
+        if self._beat is not None:
+            self._beat.stop()
+            self._beat = None
+        self.show(turn="")
 
     def _spend(self, cost: Cost) -> None:
         self._turn.append(cost)
@@ -134,6 +166,7 @@ def status_content(status: Status, width: int) -> Content:
         if text:
             parts.append((importance, text, style))
 
+    add(0, status.turn, "$text-accent")
     add(1, full, "bold")
     add(4, f"effort {status.effort}" if status.effort else "")
     add(5, " ".join(map(one_line, status.plugins)), "$text-accent")

@@ -45,6 +45,7 @@ from agent.llm.messages import ToolCallPart, assistant, user
 from agent.llm.stream import Usage
 from agent.plugin import Disclosure, Plugin
 from agent.session.tree import PlacedRecord
+from agent.ui.columns import flow
 from agent.ui.file_index import FileIndex
 from agent.ui.line.blocks import Blocks, parser
 from agent.ui.line.complete import LineCompleter
@@ -729,3 +730,20 @@ def test_a_dumb_terminal_gets_lines_and_gives_lines() -> None:
     lines, out = asyncio.run(main())
     assert lines == ["ein", "zwäi", None]
     assert out == "> > said\nnot sent: zu viel\n> "
+
+
+@pytest.mark.parametrize(
+    ("text", "flowed"),
+    [
+        ("· old does not occur in it: read the file", "· old does not occur\n  in it: read the\n  file"),
+        ("1. one two three four five", "1. one two three\n   four five"),
+        ("short\n\n  as it   is", "short\n\n  as it   is"),
+        ("a word-that-is-longer-than-the-line stays", "a\nword-that-is-longer-than-the-line\nstays"),
+        ("```\nlet alone what is fenced code, it stays\n```", "```\nlet alone what is fenced code, it stays\n```"),
+        ("| a table | with cells | stays |", "| a table | with cells | stays |"),
+        ("\x1b[31m✗ red words take no room\x1b[0m", "\x1b[31m✗ red words take no\n  room\x1b[0m"),
+        ("漢字 漢字漢字 漢字漢字漢 漢", "漢字 漢字漢字\n漢字漢字漢 漢"),
+    ],
+)
+def test_no_word_is_broken_at_the_edge(text: str, flowed: str) -> None:
+    assert flow(text, 20) == flowed

@@ -16,7 +16,7 @@ from agent.llm.money import show_cost
 from agent.text.numbers import count, span
 from agent.ui import words
 from agent.ui.tui.counsel.side_log import Group, Side, SideLog
-from agent.ui.tui.text.cells import fit, one_line, tail
+from agent.ui.tui.text.cells import SPINNER, fit, one_line, tail
 
 if TYPE_CHECKING:
     from textual import events
@@ -28,7 +28,6 @@ RATE = 8
 LINGER_S = 2.0
 """How long the end of a work that nobody has summed up can be seen."""
 
-_SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _ENDS = {
     "answered": ("✓", "$text-success", "answered"),
     "failed": ("✗", "$text-error", "failed"),
@@ -236,7 +235,7 @@ class PanelView(Widget, can_focus=True):
         if state == "queued":
             return "·", "dim", word
         style = "$text-warning" if side.slow or side.overtaken or state == "retrying" else "$text-accent"
-        return "•" if self._still else _SPINNER[int(now * 4) % len(_SPINNER)], style, word
+        return "•" if self._still else SPINNER[int(now * 4) % len(SPINNER)], style, word
 
     # Keys
 

@@ -10,6 +10,8 @@ from agent.ui.columns import wrap
 from agent.ui.tui.text.blocks import clean
 from agent.ui.tui.text.markdown import FAINT
 
+SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+"""A sign of life."""
 MOST_LABEL = 44
 """Cells to which labels are filled, so that the notes behind them stand below each other."""
 NARROW = 24

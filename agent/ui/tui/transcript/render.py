@@ -33,6 +33,8 @@ OUTCOMES = {
     "denied": ("⊘", "$text-warning", "not allowed"),
     "cancelled": ("■", "$text-warning", "stopped"),
 }
+GLYPHS = {"warning": "!", "error": "✗"}
+"""What stands before a notice: colour alone is not seen by everybody."""
 LEVELS = {"faint": FAINT, "info": FAINT, "warning": "$text-warning", "error": "$text-error"}
 RECORDS: dict[RecordLevel, str] = {
     "good": "$text-success",
@@ -191,7 +193,12 @@ def _inset(block: Block) -> Block:
 def _note(item: Note) -> list[Block]:
     style = LEVELS[item.level]
     blocks = [
-        literal(cut(item.text, MAX_OUTPUT, MAX_LINES).text, style=style, first=Content.styled("· ", style), rest=INDENT)
+        literal(
+            cut(item.text, MAX_OUTPUT, MAX_LINES).text,
+            style=style,
+            first=Content.styled(f"{GLYPHS.get(item.level, '·')} ", style),
+            rest=INDENT,
+        )
     ]
     if item.remedy:
         blocks.append(literal(item.remedy, style=FAINT, first=INDENT, rest=INDENT))

@@ -33,7 +33,7 @@ def headless(_folder: Path, _patch: pytest.MonkeyPatch) -> str:
 
 def line(_folder: Path, _patch: pytest.MonkeyPatch) -> str:
     lines: list[str] = []
-    printer = Printer(Paint(colour=False, width=100), lines.append)
+    printer = Printer(Paint(colour=False, width=lambda: 100), lines.append)
     for event in read():
         printer.apply(event)
     return "\n".join(lines)

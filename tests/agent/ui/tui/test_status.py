@@ -8,8 +8,8 @@ import pytest
 from textual.app import App, ComposeResult
 
 from agent.chat.events import Opened, Queued
-from agent.events import Cost, ModelFinished, ModelStarted, TurnFinished
-from agent.llm.messages import assistant
+from agent.events import Cost, ModelFinished, ModelStarted, TurnFinished, TurnStarted
+from agent.llm.messages import assistant, user
 from agent.llm.stream import Usage
 from agent.ui.tui.status import Status, StatusLine, status_content
 from tests.agent.ui.tui import counsel
@@ -124,4 +124,21 @@ def test_it_is_painted_at_most_four_times_a_second_and_without_a_layout() -> Non
             app.line.show(used=499)
             assert app.line._timer is None, "nothing changed, nothing is due"
 
+    asyncio.run(main())
+
+
+def test_a_turn_has_a_sign_of_life_and_its_time() -> None:
+    async def main() -> None:
+        app, now = Stage(), [5.0]
+        app.line = StatusLine(Status(model="x:main"), clock=lambda: now[0])
+        async with app.run_test(size=(80, 3)) as pilot:
+            app.line.apply(TurnStarted(source="main", session="s", turn="t", prompt=user("hi")))
+            now[0] = 17.0
+            await pilot.pause(0.6)
+            assert "12 s · x:main" in dump(app)
+            app.line.apply(finished)
+            await pilot.pause(0.6)
+            assert dump(app).strip() == "x:main · $0"
+
+    finished = TurnFinished(source="main", turn="t", status="done", text="")
     asyncio.run(main())

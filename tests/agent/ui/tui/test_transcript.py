@@ -169,7 +169,7 @@ def test_what_was_stopped_says_so() -> None:
     screen = shown(events)
     assert "Half an ans\n[stopped]" in screen
     assert "■ $ sleep 99  stopped" in screen
-    assert "· stopped by the user\nwhat was done so far is kept" in screen
+    assert "! stopped by the user\nwhat was done so far is kept" in screen
 
 
 def test_what_is_cut_off_or_failed_says_so() -> None:
@@ -177,7 +177,7 @@ def test_what_is_cut_off_or_failed_says_so() -> None:
     error = ErrorInfo(kind="overloaded", message="the endpoint is overloaded", remedy="try again")
     screen = shown([TextDeltaEvent(text="An ans"), ended("retryable", error)])
     assert "[not complete]" in screen
-    assert "· the endpoint is overloaded\ntry again" in screen
+    assert "✗ the endpoint is overloaded\ntry again" in screen
 
 
 def test_a_running_tool_shows_the_last_line_of_its_output() -> None:
@@ -224,8 +224,8 @@ def test_notices_retries_and_what_is_refused() -> None:
     ]
     assert shown(events).split("\n") == [
         "· the endpoint is busy; trying again in 1.5 s",
-        "· 2 of 4 [answered]",
-        "· no command /nope",
+        "! 2 of 4 [answered]",
+        "! no command /nope",
         "did you mean /note?",
         "",
         "› and the tests",
