@@ -37,6 +37,7 @@ PATHS = {
     "skip",
     "rewind",
     "advisor",
+    "subgoal",
 }
 """What begins with a slash and is no command of ours: paths, routes, commands of other programs and of the reader's own."""
 STATUSES = ("done", "failed", "usage", "budget", "limit", "unmet", "retryable", "interrupted")

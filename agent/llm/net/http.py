@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -173,12 +174,21 @@ def _through(proxy: str) -> httpx.AsyncClient:
 def as_model_error(error: httpx.HTTPError | httpx.InvalidURL, endpoint: Endpoint, *, answered: bool) -> ModelError:
     """A transport's failure by its name here. `answered` says whether the endpoint had begun to answer."""
     httpx = load_httpx()
-    what = endpoint.redact(str(error)) or type(error).__name__
+    what = _in_words(endpoint.redact(str(error))) or type(error).__name__
     if isinstance(error, httpx.ConnectTimeout):
         return TimedOut(f"no connection to {endpoint.name} ({endpoint.address}): {what}", clock="connect")
     if answered:
         return StreamBroken(f"the answer of {endpoint.name} broke off: {what}")
     return ConnectionFailed(f"no answer from {endpoint.name} ({endpoint.address}): {what}", remedy=_remedy(endpoint))
+
+
+def _in_words(cause: str) -> str:
+    """What the system says of a failed connection, without its numbers."""
+    if re.search("Connect call failed|Connection refused|connection attempts failed", cause):
+        return "nothing listens there"
+    if re.search("Name or service not known|nodename nor servname|name resolution|getaddrinfo|No address assoc", cause):
+        return "the name of the host can't be resolved"
+    return re.sub(r"\[Errno -?\d+\] ", "", cause)
 
 
 def _remedy(endpoint: Endpoint) -> str:

@@ -240,7 +240,7 @@ def test_nobody_listens() -> None:
     async def main() -> None:
         async with server(Server()) as endpoint:
             pass
-        with pytest.raises(ConnectionFailed):
+        with pytest.raises(ConnectionFailed, match="nothing listens there"):
             async with door(endpoint=endpoint, network=True, retry=ONCE) as it:
                 await it.ask()
 
