@@ -165,7 +165,6 @@ class World:
 
         async def main() -> int:
             host = build(chosen, env=self.env)
-            output.kinds = host.records()
             try:
                 return await headless.run(host, prompt, output, most_calls=words.max_iterations)
             finally:

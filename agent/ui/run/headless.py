@@ -138,6 +138,7 @@ async def run(
     assert task is not None
     interrupts = interrupts or Interrupts(task)
     output.redaction = host.config.redaction()
+    output.kinds = tuple(dict.fromkeys((*output.kinds, *host.records())))
     try:
         if beside.schema is not None:
             host.agent.plugins = (beside.schema, *host.agent.plugins)

@@ -33,12 +33,13 @@ def result(
     kinds: Sequence[str] = (),
     **more: Any,
 ) -> dict[str, Any]:
-    """The whole object. `kinds` are the record kinds that are always there, as lists; `calls` are the ledger's rows."""
+    """The whole object. `kinds` are the record kinds that are always there, as lists (one that is named as a key of ours is left out);
+    `calls` are the ledger's rows."""
     usage = {
         key: sum(call[key] or 0 for call in calls)
         for key in ("prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens")
     }
-    return {
+    whole = {
         "schema": SCHEMA,
         "session": session,
         "status": status,
@@ -47,6 +48,6 @@ def result(
         "usage": usage,
         "cost": {"usd": cost.usd if cost else 0.0, "lower_bound": bool(cost and cost.lower_bound)},
         "calls": list(calls),
-        **{kind: [record.data for record in records if record.kind == kind] for kind in kinds},
-        **more,
     }
+    kept = {kind: [record.data for record in records if record.kind == kind] for kind in kinds if kind not in whole}
+    return {**whole, **kept, **more}

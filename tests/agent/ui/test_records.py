@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import dataclasses
 import io
+import json
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,7 @@ from agent.session.session import Session
 from agent.session.tree import PlacedRecord
 from agent.ui.line.paint import Paint
 from agent.ui.line.printer import Printer
+from agent.ui.run import headless
 from agent.ui.run.headless import Output, _show
 from agent.ui.text import render
 from agent.ui.tui.dialogs.approve import ApprovalBar
@@ -44,6 +47,9 @@ class Notary(Plugin):
 
     def __init__(self, host):
         pass
+
+    async def before_model(self, call, emit):
+        return Contribution(None, Record(source="notary", kind="seal", data={"wax": "green"}, line="sealed"))
 
     def record_line(self, kind, data):
         return RecordLine(f"sealed long ago in {data['wax']}", "info") if kind == "seal" else None
@@ -135,6 +141,26 @@ def test_the_chat_shows_its_line_and_opens_its_view_now_and_on_resume(
         await stage.shows("the plugin notary failed in view (ValueError: no wax)")
 
     stage.run(drive, session=session.id)
+
+
+@pytest.mark.usefixtures("notary")
+def test_the_json_result_has_what_a_plugin_keeps(tmp_path: Path) -> None:
+    with ScriptedEndpoint() as endpoint:
+        env = {f"MOA_{kind}_DIR": str(tmp_path / kind.lower()) for kind in ("CONFIG", "STATE", "CACHE")}
+        (tmp_path / "config").mkdir()
+        config = f'model = "fake:m"\n[endpoints.fake]\nbase_url = "{endpoint.base_url}"\n'
+        (tmp_path / "config" / "config.toml").write_text(config)
+        out = io.StringIO()
+
+        async def run() -> int:
+            host = build(Options(cwd=tmp_path), env=env)
+            try:
+                return await headless.run(host, "seal it", Output("json", out=out, err=io.StringIO()))
+            finally:
+                await host.aclose()
+
+        assert asyncio.run(run()) == 0
+    assert json.loads(out.getvalue())["seal"] == [{"wax": "green"}]
 
 
 @pytest.mark.usefixtures("notary")
