@@ -163,3 +163,32 @@ def test_killed_in_the_middle_of_a_panel(process: Process, up: ScriptedEndpoint)
 def _suppressed(process: Process, asked: dict[str, Any]) -> None:
     with suppress(httpx.HTTPError):
         process.post(asked)
+
+
+@pytest.mark.slow
+def test_no_key_is_in_a_log_or_an_error(process: Process, up: ScriptedEndpoint) -> None:
+    """An upstream that repeats its key in what it says: refusals, broken streams, members that fail; passed on and between wires."""
+    told: list[str] = []
+    words = f"Incorrect API key provided: {UPSTREAM_KEY}"
+    says = (
+        *(Say(status=status, error=words) for status in (400, 401, 403, 429, 500)),
+        Say(text="Half of", shape="error_chunk", error=words),
+    )
+    with process.running() as child:
+        key = process.key
+        for say in says:
+            up.script = Script(models=dict.fromkeys(("m", *members()), Behaviour(steps=(say,))), api_key=UPSTREAM_KEY)
+            for model in ("messages:m", "chat:m", "responses:m", "moa/p", "fuse/p"):
+                for stream in (False, True):
+                    answer = process.post(body("messages", model, stream=stream))
+                    told.append(f"{answer.status_code} {answer.headers} {answer.text}")
+        activity = httpx.get(f"{process.url}/v1/activity", headers={"x-api-key": key}, timeout=60, trust_env=False)
+        told += [activity.text, *process.printed[-1:]]
+        wrong = process.post(body("messages", "moa/p"), key=key[:-1] + "x")
+        told.append(wrong.text)
+        child.send_signal(signal.SIGTERM)
+        told += child.communicate(timeout=20)
+    assert len([one for one in told if "Incorrect API key" in one]) > 10, "it is said, but for the key"
+    assert all(UPSTREAM_KEY not in one and key not in one for one in told)
+    kept = [path.read_bytes() for path in (process.folder / "state").rglob("*") if path.is_file()]
+    assert kept and all(UPSTREAM_KEY.encode() not in data and key.encode() not in data for data in kept)
