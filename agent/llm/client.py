@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from agent.llm.accounting import Bound, Settlement
 from agent.llm.call import Call
 from agent.llm.dialects.registry import dialect_named
+from agent.llm.messages import TextPart
 from agent.llm.models.effort import check as check_effort
 from agent.llm.money import LARGEST_NANO
 from agent.llm.net.http import Http
@@ -50,6 +51,10 @@ class Hold:
     """A reservation that was made ahead of its call, so that nothing else can spend it."""
 
     call_id: str
+
+
+_AS_IT_IS: tuple[Purpose, ...] = ("main", "serve")
+"""Conversations that are sent again and again, byte for byte: the one is without keys in its session, the other is the client's own."""
 
 
 class ModelClient:
@@ -317,6 +322,8 @@ class ModelClient:
 
     async def _begin(self, request: Request, context: CallContext, hold: Hold | None) -> Call:
         try:
+            if context.purpose not in _AS_IT_IS:
+                request = _mapped(request, self.redact)
             endpoint = self.require_key(request.model.endpoint)
             launch = self._launchers.get(endpoint.name)
             if launch is not None:
@@ -361,3 +368,15 @@ def _settlement(reply: Reply) -> Settlement:
         model_served=reply.model_served,
         provider=reply.provider,
     )
+
+
+def _mapped(request: Request, text: Callable[[str], str]) -> Request:
+    """A request with this done to what it tells the model. What the model itself has said stays: its thoughts are bound to it."""
+    messages = []
+    for message in request.messages:
+        parts = message.parts
+        if message.role != "assistant":
+            parts = tuple(replace(part, text=text(part.text)) if isinstance(part, TextPart) else part for part in parts)
+        messages.append(message if parts == message.parts else replace(message, parts=parts))
+    same = all(new is old for new, old in zip(messages, request.messages, strict=True))
+    return request if same else replace(request, messages=tuple(messages))

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.agent.tools.test_hostile import git
 from tests.support.contract import checked
 from tests.support.endpoint import ScriptedEndpoint
 from tests.support.program import Program, endpoint_config, preset_text
@@ -97,3 +98,21 @@ def test_a_key_that_a_member_says_reaches_no_other_model(project: Program, endpo
     assert endpoint.calls("judge") and len(endpoint.calls("alpha")) == 2
     assert KEY not in str([exchange.body for exchange in endpoint.exchanges])
     assert KEY not in str(result) and KEY not in project("session", "export", result["session"]).out
+
+
+def test_a_key_in_a_change_reaches_no_reviewer(project: Program, endpoint: ScriptedEndpoint) -> None:
+    git(project.work_dir, "init", "-q")
+    (project.work_dir / "new.py").write_text(f'KEY = "{KEY}"\n')
+    project.preset("panel", preset_text(["fake:alpha", "fake:beta"]))
+    project.run("/review", "--preset", "panel", env={"FAKE_API_KEY": KEY})
+    asked = str([exchange.body for exchange in endpoint.calls("alpha")])
+    assert "new.py" in asked and KEY not in str([exchange.body for exchange in endpoint.exchanges])
+
+
+def test_a_key_that_the_main_model_says_does_not_reach_the_judge_of_a_goal(
+    project: Program, endpoint: ScriptedEndpoint
+) -> None:
+    endpoint.script = Script(models={"worker": Behaviour(steps=(Say(text=f"It is {KEY}."),))})
+    project.run("find it", "--goal", "--goal-judge", "fake:judge", "--max-iterations", "1", env={"FAKE_API_KEY": KEY})
+    asked = str([exchange.body for exchange in endpoint.calls("judge")])
+    assert "It is" in asked and KEY not in asked
