@@ -72,10 +72,15 @@ def receivers(server: Server, model: str) -> Iterator[str]:
     try:
         preset = server.names.load(model.partition("/")[2])
         main = ModelRef.parse(preset.main or server.names.main or "")
-        from moa.preflight import models as models_of
+        from moa import preflight
 
-        models = sorted({str(ref) for _key, ref in models_of(preset, main)})
+        models = sorted({str(ref) for _key, ref in preflight.models(preset, main)})
     except (UsageError, ValueError) as error:
         yield f"{model} can't be used yet: {getattr(error, 'message', 'no main model is set (model in config.toml)')}"
         return
     yield f"A request to {model} goes to {main}, and its conversation to {', '.join(models)}."
+    try:
+        preflight.check(preset, server.client, main, server.caps, tools=None)
+        server.client.require_key(main.endpoint)
+    except UsageError as error:
+        yield f"It can't be used yet: {error.message}" + (f" ({error.remedy})" if error.remedy else "")

@@ -111,6 +111,12 @@ def test_the_first_start_prints_what_clients_need(process: Process) -> None:
         child.wait(20)
 
 
+def test_a_start_without_a_key_for_the_panel_says_so(process: Process) -> None:
+    del process.env["UP_KEY"]
+    with process.running():
+        assert "It can't be used yet:" in "".join(process.printed) and "UP_KEY" in "".join(process.printed)
+
+
 def test_a_preset_of_three_costs_the_sum_of_its_calls(process: Process, up: ScriptedEndpoint) -> None:
     up.script = Script(models={"m": Behaviour(steps=(Say(text="Done."),)), **members()}, api_key=UPSTREAM_KEY)
     with process.running():
