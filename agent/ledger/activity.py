@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from agent.errors import UsageError
+from agent.ledger.rows import role_in_words
 from agent.llm.money import show_usd
 from agent.serialize import dumps
 from agent.text.numbers import plural, span
@@ -132,7 +133,8 @@ def _cost_json(total: Total) -> dict[str, Any]:
 
 
 def _sum_table(by: Grouping, groups: Sequence[Sum], everything: Sum) -> TableView:
-    rows = [_sum_row(group.key or "(none)", group) for group in groups]
+    words = role_in_words if by == "role" else str
+    rows = [_sum_row(words(group.key or "(none)"), group) for group in groups]
     if len(rows) > 1:
         rows.append(_sum_row("all", everything))
     return TableView(
@@ -177,7 +179,7 @@ def _call_row(row: CallRow) -> tuple[str, ...]:
     outcome = "under way" if row.outcome == "reserved" else row.outcome
     return (
         time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row.started)),
-        row.purpose + (f"/{row.slot}" if row.slot else ""),
+        role_in_words(f"{row.purpose}/{row.slot or ''}"),
         str(row.iteration),
         f"{row.endpoint}:{row.model_requested}{served}",
         _count(row.prompt_tokens),

@@ -11,6 +11,13 @@ from agent.llm.money import NANO, Total
 from agent.llm.stream import CostSource, Usage
 
 Grouping = Literal["session", "model", "role", "day"]
+_ROLES = {"reference": "member", "goal_judge": "goal judge"}
+
+
+def role_in_words(role: str) -> str:
+    """`reference/2`, as the rows have it, as people read it: `member 2`."""
+    purpose, _, slot = role.partition("/")
+    return f"{_ROLES.get(purpose, purpose)} {slot}".strip()
 
 
 @dataclass(frozen=True, slots=True)

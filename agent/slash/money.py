@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, get_args
 
 from agent.commands import Command, CommandContext, Result, Said
 from agent.ledger.activity import By, activity, parse_by
+from agent.ledger.rows import role_in_words
 from agent.llm.money import NANO, Total, show_usd
 from agent.slash.arguments import completing, nothing
 from agent.text.numbers import span
@@ -62,7 +63,9 @@ def _cost(host: Host, session: str) -> View:
     for group in roles:
         beside = group.key != "main"
         adds = _seconds(held_up(calls, group.key)) if beside else ""
-        rows.append((*_row(f"  {group.key}", group), _times(group.total, solo, sign="+" if beside else ""), adds))
+        rows.append(
+            (*_row(f"  {role_in_words(group.key)}", group), _times(group.total, solo, sign="+" if beside else ""), adds)
+        )
     rows.append((*_row("today, all conversations", day), "", ""))
     caps = [line for cap in host.agent.caps for line in _used(cap, everything, day)]
     tabs: list[tuple[str, View]] = [
@@ -132,15 +135,13 @@ def _activity(host: Host, session: str, args: str) -> View:
 def _plots(host: Host, session: str | None) -> list[tuple[str, PlotView]]:
     """Spending by model, role and day, as far as it is known."""
     groupings: tuple[Grouping, ...] = ("model", "role", "day")
-    return [
-        (f"$ by {by}", _plot(f"spent by {by}", host.agent.ledger.sums(by, session=session), newest=by == "day"))
-        for by in groupings
-    ]
+    return [(f"$ by {by}", _plot(by, host.agent.ledger.sums(by, session=session))) for by in groupings]
 
 
-def _plot(title: str, groups: Sequence[Sum], *, newest: bool) -> PlotView:
+def _plot(by: Grouping, groups: Sequence[Sum]) -> PlotView:
+    title, newest, words = f"spent by {by}", by == "day", role_in_words if by == "role" else str
     shown = groups[-BARS:] if newest else groups[:BARS]
     if any(group.total.lower_bound for group in groups):
         title += ", without calls of unknown cost"
-    bars = tuple((group.key, group.total.nano / NANO) for group in shown if group.total.nano)
+    bars = tuple((words(group.key), group.total.nano / NANO) for group in shown if group.total.nano)
     return PlotView(title=title, unit="US dollars", bars=bars)

@@ -331,7 +331,7 @@ class Council:
         """Degradations, each once a turn: k of n, why, and which rung."""
         labels = {member.slot: member.label for member in counsel.members}
         failures = [failure for failure in counsel.failures if failure.kind != NOT_NEEDED]
-        failed = "; ".join(f"{labels.get(f.slot, f.slot)}: {f.kind}" for f in failures)
+        failed = "; ".join(f"{labels.get(f.slot, f.slot)}: {f.kind.replace('_', ' ')}" for f in failures)
         if not counsel.answers:
             why = failed or "; ".join(counsel.warnings) or "nobody had answered"
             self._say("warning", "counsel_failed", f"no counsel ({why}); the main model continues alone", emit)

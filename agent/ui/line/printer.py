@@ -28,6 +28,7 @@ from agent.events import (
     TurnStarted,
 )
 from agent.forms import Choices
+from agent.ledger.rows import role_in_words
 from agent.llm.messages import Message
 from agent.session.seen import ToolSeen
 from agent.text.cleaning import harmless, visible
@@ -82,7 +83,7 @@ class Printer:
             case ToolFinished():
                 self._tool_finished(event)
             case SideStarted():
-                self._sides[event.id] = f"{event.kind} {event.label}"
+                self._sides[event.id] = f"{role_in_words(event.kind)} {event.label}"
             case SideProgress() if event.state == "soft_deadline":
                 name = self._sides.get(event.id, event.id)
                 out(paint.prose(f"  … {name}: nothing yet after {event.elapsed_s:.0f} s", "yellow"))

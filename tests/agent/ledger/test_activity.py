@@ -77,7 +77,7 @@ def test_sums_by_model_end_in_the_total(ledger: Ledger) -> None:
 
 
 def test_the_other_groupings(ledger: Ledger) -> None:
-    assert [row[0] for row in table(ledger, "role").rows] == ["main", "aggregator", "reference/skeptic", "all"]
+    assert [row[0] for row in table(ledger, "role").rows] == ["main", "aggregator", "member skeptic", "all"]
     assert [row[0] for row in table(ledger, "session").rows] == ["old", "new", "all"]
     assert [(row[0], row[-1]) for row in table(ledger, "day").rows] == [
         ("2026-11-02", "$0.030"),
@@ -94,7 +94,7 @@ def test_the_list_of_calls_has_the_newest_last(ledger: Ledger) -> None:
     when = "2026-11-03 12:30:00"
     assert view.rows == (
         (when, "main", "1", "a:big → big-1103", "200", "0", "20", "0.5 s", "1.0 s", "done", "$0.001"),
-        (when, "reference/skeptic", "1", "b:small", *("",) * 4, "0.0 s", "cancelled", "unknown, ≤ $0.004"),
+        (when, "member skeptic", "1", "b:small", *("",) * 4, "0.0 s", "cancelled", "unknown, ≤ $0.004"),
         (when, "aggregator", "1", "a:big", *("",) * 5, "under way", "unknown, ≤ $0.004"),
     )
 

@@ -183,11 +183,11 @@ def test_cost_adds_up_and_marks_a_lower_bound(tmp_path: Path) -> None:
     assert isinstance(empty.view, TableView)
     assert isinstance(full.view, TabsView)
     text = render(full.view)
-    assert "≥ $0.031" in text and "its last turn" in text and "reference" in text
+    assert "≥ $0.031" in text and "its last turn" in text and "member" in text
     assert "cap for a session: ≥ $0.031 of $5.00" in text and "cap for a turn: 9,000 tokens" in text
     rows = {row[0].strip(): row[-2:] for row in full.view.tabs[0][1].rows}  # type: ignore[union-attr]
-    assert rows["this conversation"][0] == "≥ 1.00 ×" and rows["main"] == ("1.00 ×", "") and rows["reference"][0] == ""
-    assert all(row[1].endswith(" s") for name, row in rows.items() if name in ("this conversation", "reference"))
+    assert rows["this conversation"][0] == "≥ 1.00 ×" and rows["main"] == ("1.00 ×", "") and rows["member"][0] == ""
+    assert all(row[1].endswith(" s") for name, row in rows.items() if name in ("this conversation", "member"))
     plots = [view for _, view in full.view.tabs if isinstance(view, PlotView)]
     assert plots[0].bars == (("fake:main", 0.031),)
     assert "without calls of unknown cost" in plots[0].title

@@ -280,9 +280,9 @@ def test_side_work_is_a_line_when_it_ends() -> None:
         ),
         SideFinished(id="s2", outcome="failed", error=ErrorInfo(kind="x", message="status 500"), duration_s=1),
     ) == [
-        "  … reference 2: nothing yet after 30 s",
-        "  reference 1 answered (m-2, 3.0 s, 1.2k tokens, $0.500): Run the tests.",
-        "  reference 2 failed (1.0 s, cost unknown): status 500",
+        "  … member 2: nothing yet after 30 s",
+        "  member 1 answered (m-2, 3.0 s, 1.2k tokens, $0.500): Run the tests.",
+        "  member 2 failed (1.0 s, cost unknown): status 500",
     ]
 
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from textual.content import Content
 
+from agent.ledger.rows import role_in_words
 from agent.llm.money import show_cost
 from agent.text.numbers import count, span
 from agent.ui import words
@@ -137,7 +138,7 @@ def _work(side: Side, now: float) -> list[Part]:
     state = end.outcome if end else (side.progress.state if side.progress else "queued")
     facts = [
         (end.model_served if end else None) or begun.model,
-        begun.kind,
+        role_in_words(begun.kind),
         OUTCOMES.get(state, state.replace("_", " ")),
         span(side.elapsed(now), exact=end is not None),
         words.money(end.cost) if end else "",

@@ -46,7 +46,8 @@ class Help(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         """The page."""
-        with VerticalScroll():
+        with VerticalScroll() as scroll:
+            scroll.border_subtitle = "↑↓ PgUp PgDn read on · Esc closes"
             yield Static(self._page)
 
 
