@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from agent.errors import StateError, UsageError
+from agent.extras import missing
 from agent.ledger.postgres_schema import STEPS
 from agent.ledger.store import Locked
 from agent.text.encodable import whole_value
@@ -50,9 +51,7 @@ class Postgres:
         try:
             import psycopg
         except ImportError:
-            raise UsageError(
-                "a PostgreSQL database needs psycopg", remedy="pip install 'moa-agent[serve]'", kind="not_installed"
-            ) from None
+            raise missing("serve", "a PostgreSQL database", "psycopg") from None
         from psycopg.conninfo import conninfo_to_dict
 
         try:

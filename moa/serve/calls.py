@@ -19,6 +19,7 @@ from moa.serve.wires.registry import wire_named
 
 if TYPE_CHECKING:
     from moa.serve.keys.account import Account
+    from moa.serve.seen.seen import Request
     from moa.serve.server import Call, Server
 
 Scope = MutableMapping[str, Any]
@@ -48,8 +49,10 @@ class Calls:
         headers = headers_of(scope)
         reply = Reply(send)
         reply.extra = self.server.door.cors(headers)
-        work = asyncio.create_task(self._serve(scope, headers, receive, reply), name=f"{self.wire} request")
-        self.server.running += 1
+        seen = self.server.seen.begin(scope["method"], scope["path"], self.wire, headers)
+        with seen.current():
+            serving = self._serve(scope, headers, receive, reply, seen)
+            work = asyncio.create_task(serving, name=f"{self.wire} request")
         try:
             await asyncio.shield(work)
         except asyncio.CancelledError:
@@ -58,15 +61,15 @@ class Calls:
                 await work
             raise
         finally:
-            self.server.running -= 1
-            counted = (self.wire, reply.status or 499)
-            self.server.served[counted] = self.server.served.get(counted, 0) + 1
+            seen.end(reply.status)
 
-    async def _serve(self, scope: Scope, headers: Mapping[str, str], receive: Receive, reply: Reply) -> None:
+    async def _serve(
+        self, scope: Scope, headers: Mapping[str, str], receive: Receive, reply: Reply, seen: Request
+    ) -> None:
         raw: bytes | None = None
         try:
             await self.server.door.refresh()
-            account = self.server.door.check(headers)
+            account = seen.account = self.server.door.check(headers)
             raw = await read_body(receive, headers, self.server.settings.body_mb * 2**20)
             body = _object(raw)
         except Gone:
@@ -74,9 +77,9 @@ class Calls:
         except Exception as error:
             if raw is None:  # where all of it was read, only the client's going would be waited for
                 await _drain(receive)
-            await self._fail(reply, error, close=True)
+            await self._fail(reply, error, seen, close=True)
             return
-        answering = asyncio.create_task(self._answer(scope, headers, body, raw, account, reply), name="answer")
+        answering = asyncio.create_task(self._answer(scope, headers, body, raw, account, reply, seen), name="answer")
         leaving = asyncio.create_task(_left(receive), name="whether the client is there")
         try:
             await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
@@ -88,18 +91,26 @@ class Calls:
                 await answering
 
     async def _answer(
-        self, scope: Scope, headers: Mapping[str, str], body: dict[str, Any], raw: bytes, account: Account, reply: Reply
+        self,
+        scope: Scope,
+        headers: Mapping[str, str],
+        body: dict[str, Any],
+        raw: bytes,
+        account: Account,
+        reply: Reply,
+        seen: Request,
     ) -> None:
         try:
             query = scope.get("query_string", b"").decode("latin-1")
             call = await self.server.read(self.wire, body, raw, headers, query, counting=self.counting, account=account)
+            seen.call = call
             reply.told = lambda: call.told
             await self._dispatch(call, reply)
         except (OSError, TimeoutError):
             # The client does not read, or its socket is gone; what the upstream does is a ModelError.
             return
         except Exception as error:
-            await self._fail(reply, error)
+            await self._fail(reply, error, seen)
 
     async def _dispatch(self, call: Call, reply: Reply) -> None:
         if self.counting:
@@ -111,8 +122,9 @@ class Calls:
         else:
             await translate(call, reply)
 
-    async def _fail(self, reply: Reply, error: Exception, *, close: bool = False) -> None:
+    async def _fail(self, reply: Reply, error: Exception, seen: Request, *, close: bool = False) -> None:
         """Say it in the client's own shape."""
+        seen.error = str(getattr(error, "kind", None) or type(error).__name__)
         if not isinstance(error, ModelError) and wire_named(self.wire).error(error)[0] == 500:
             self._log(error)
         with suppress(OSError, TimeoutError):

@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -22,6 +23,7 @@ from moa.serve import greeting
 from moa.serve import settings as serve_settings
 from moa.serve.door import LOOPBACK, Door
 from moa.serve.keys import own_key as keys
+from moa.serve.seen import metrics
 from moa.serve.workers import Workers
 
 if TYPE_CHECKING:
@@ -70,6 +72,8 @@ def run(
     _more_files()
     place = serve_settings.database(database, settings, env)
     make = partial(build, door=door, settings=settings, preset=preset, save=save, database=place, notice=_notice)
+    if workers > 1:
+        os.environ[metrics.FOLDER] = tempfile.gettempdir()
     server = make(config)
     address = f"http://{f'[{host}]' if ':' in host else host}:{bound}"
     for line in greeting.lines(server, address, first=key is not None and key.new):
@@ -84,7 +88,11 @@ def run(
         return _run(make(_share(config, number, workers)), listener, serves)
 
     listener.listen(BACKLOG)
-    return Workers(workers, work, ready, partial(_notice, ""), settings.drain_s + STOP_S).run()
+    with tempfile.TemporaryDirectory(prefix="moa-metrics-") as shared:
+        os.environ[metrics.FOLDER] = shared  # read when a worker first loads the library, which is after the fork
+        return Workers(
+            workers, work, ready, partial(_notice, ""), settings.drain_s + STOP_S, metrics.forget_process
+        ).run()
 
 
 def _run(server: Server, listener: socket.socket, ready: Callable[[], None]) -> int:

@@ -18,6 +18,7 @@ from moa.serve.calls import Receive, Scope, Send, headers_of
 from moa.serve.fusion.prepare import router_preset
 from moa.serve.guidance.rows import receipts
 from moa.serve.reply import Reply
+from moa.serve.seen import metrics as figures
 from moa.serve.wires.registry import wire_named
 
 if TYPE_CHECKING:
@@ -134,16 +135,8 @@ async def metrics(server: Server, _asked: Mapping[str, str], account: Account) -
     """Figures of all keys in Prometheus' text format, for the server's own key alone. Raises AuthError."""
     if not account.is_own:
         raise AuthError("the figures of all keys are for the server's own key", status=403, remedy="see /v1/activity")
-    lines = ["# TYPE moa_requests_total counter"]
-    for (wire, status), count in sorted(server.served.items()):
-        lines.append(f'moa_requests_total{{wire="{wire}",status="{status}"}} {count}')
-    lines += ["# TYPE moa_requests_running gauge", f"moa_requests_running {server.running}"]
-    lines += ["# TYPE moa_start_time_seconds gauge", f"moa_start_time_seconds {server.started:.3f}"]
-    lines.append("# TYPE moa_cost_usd_total counter")
-    for group in server.ledger.sums("role", since=server.started):
-        if group.total.usd is not None:
-            lines.append(f'moa_cost_usd_total{{role="{group.key}"}} {group.total.usd:.9f}')
-    return 200, "\n".join(lines) + "\n", "text/plain; version=0.0.4"
+    sums = await server.ledger.patiently(partial(figures.read, server.ledger))
+    return 200, server.seen.metrics.text(sums), "text/plain; version=0.0.4; charset=utf-8"
 
 
 async def openapi(_server: Server, _asked: Mapping[str, str], _account: Account) -> tuple[int, Any, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import time
 from collections.abc import Callable, Mapping
@@ -28,6 +29,9 @@ from moa.serve.fusion.prepare import Prepared, prepare, router_preset
 from moa.serve.keeping import Keeping
 from moa.serve.keys.ring import Ring
 from moa.serve.names import Named, Names
+from moa.serve.seen import spans
+from moa.serve.seen.metrics import Metrics
+from moa.serve.seen.seen import Seen, Watched
 from moa.store.reading import read
 from moa.store.store import locate, names, text_at
 
@@ -96,7 +100,7 @@ def speaks(endpoint: Endpoint) -> frozenset[str]:
 
 @dataclass(slots=True)
 class Server:
-    """See the module. `started` is a Unix time."""
+    """See the module."""
 
     config: Config
     settings: serve_settings.Settings
@@ -108,12 +112,9 @@ class Server:
     keeping: Keeping
     tools: ServerTools
     caps: tuple[Cap, ...]
+    seen: Seen
     session: str = ""
     """Under which session of the ledger all calls stand (empty: each conversation's own)."""
-    started: float = field(default_factory=time.time)
-    served: dict[tuple[str, int], int] = field(default_factory=dict)
-    """How many requests were answered, by wire and status."""
-    running: int = 0
 
     async def read(
         self,
@@ -189,6 +190,8 @@ class Server:
         await self.serving.panels.close()
         await self.client.aclose()
         self.ledger.close()
+        if self.seen.spans is not None:
+            self.seen.spans.close()
 
 
 def new_run() -> str:
@@ -206,7 +209,7 @@ def depth_of(headers: Mapping[str, str]) -> int:
 
 def build(
     config: Config, door: Door, settings: serve_settings.Settings, *, preset: str | None = None, save: bool = False,
-    database: str | None = None, transport: httpx.AsyncBaseTransport | None = None, notice: Callable[[str, str], None] = lambda _code, _text: None,
+    database: str | None = None, env: Mapping[str, str] | None = None, transport: httpx.AsyncBaseTransport | None = None, notice: Callable[[str, str], None] = lambda _code, _text: None,
 ) -> Server:  # fmt: skip
     """A server for a configuration. `preset` is the one of a bare `moa` (None: config's); `save` keeps each counsel as a session, `database` is the address of one that is shared. Raises UsageError and StateError."""
     from moa.counsel.take import Council
@@ -216,6 +219,9 @@ def build(
     ledger.sweep()
     door = replace(door, ring=Ring(ledger))
     client = make_client(config, ledger, notice=notice, transport=transport)
+    seen = Seen(Metrics(), spans.make(os.environ if env is None else env), logs=settings.log == "json")
+    seen.metrics.started.set_to_current_time()
+    client.accounts = Watched(client.accounts, seen)
     load = _Presets(config).load
     default = preset or own.preset
     if preset is not None:
@@ -232,7 +238,7 @@ def build(
     serving = Serving(ledger, Panels(make), redact=config.redact, lookups=lookups, saving=saving)
     serving.sweep(settings.guidance_mb)
     tools = ServerTools(client, load, config.endpoints, default, lookups, saving)
-    return Server(config, settings, door, client, ledger, found, serving, Keeping(ledger), tools, caps)
+    return Server(config, settings, door, client, ledger, found, serving, Keeping(ledger), tools, caps, seen)
 
 
 @dataclass(slots=True)

@@ -12,6 +12,7 @@ from agent.config.toml import Table
 SECTION = "serve"
 PORT = 8484
 VARIABLE = "MOA_SERVE_DATABASE"
+LOGS = ("none", "json")
 COUNSEL_FOR = ("auto", "all", "none")
 
 
@@ -20,7 +21,8 @@ class Settings:
     """How the server serves. `head_s`: so long (seconds) the head of a streamed answer waits for counsel. `guidance_mb`: of inserted
     guidance that is kept. `body_mb`: the largest request. `origins`: pages of browsers that may ask; `hosts`: names under which it may be
     asked beside its own. `database`: the address of the one that several servers share (None: the ledger's
-    file). `drain_s`: so long an answer may still take when the server is told to end."""
+    file). `drain_s`: so long an answer may still take when the server is told to end.
+    `log`: whether each request is a line of JSON on standard error."""
 
     port: int = PORT
     counsel_for: str = "auto"
@@ -31,6 +33,7 @@ class Settings:
     hosts: tuple[str, ...] = ()
     database: str | None = None
     drain_s: float = 30.0
+    log: str = "none"
 
 
 def database(given: str | None, settings: Settings, env: Mapping[str, str]) -> str | None:
@@ -50,6 +53,7 @@ def read(section: Mapping[str, Any], file: Path) -> Settings:
         origins=table.texts("origins"),
         hosts=table.texts("hosts"),
         database=table.text("database", None),
+        log=table.text("log", "none", choices=LOGS) or "none",
         drain_s=table.number("drain_s", 30.0) or 0.0,
     )
     table.done()

@@ -36,13 +36,15 @@ class Worker:
 @dataclass(slots=True)
 class Workers:
     """`work(number, ready)` is what one does: it calls `ready` when it serves, and returns the exit code. `after_s`: so long after they were
-    told to end those that still work are killed. `tell` is for people."""
+    told to end those that still work are killed. `tell` is for people, `gone` is told the pid of
+    one that has ended."""
 
     count: int
     work: Callable[[int, Callable[[], None]], int]
     ready: Callable[[], None]
     tell: Callable[[str], None]
     after_s: float
+    gone: Callable[[int], None] = lambda _pid: None
     _running: dict[int, Worker] = field(default_factory=dict)
     _waiting: list[tuple[float, int]] = field(default_factory=list)
     _failures: int = 0
@@ -144,6 +146,7 @@ class Workers:
                 if not done:
                     continue
             worker = self._running.pop(pid)
+            self.gone(pid)
             if not goes_on:
                 continue
             now = time.monotonic()

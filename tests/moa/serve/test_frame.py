@@ -78,7 +78,7 @@ def test_pages(server: Serving) -> None:
     assert server.get("/v1/models/moa/p").json()["owned_by"] == "moa"
     assert "/v1/messages" in server.get("/openapi.json").json()["paths"]
     server.post("chat", body("chat", "chat:m"))
-    assert 'moa_requests_total{wire="chat",status="200"}' in server.get("/metrics").text
+    assert 'moa_requests_total{status="200",wire="chat"}' in server.get("/metrics").text
     assert server.get("/v1/activity?when=1").status_code == 400
     assert server.http.options("/v1/messages", headers={"origin": "https://evil.example"}).status_code == 403
     assert server.http.options("/v1/messages", headers={"origin": "https://page.example"}).status_code == 204

@@ -73,6 +73,9 @@ class Process:
         headers = {"x-api-key": key or self.key}
         return httpx.post(f"{self.url}/v1/messages", json=asked, headers=headers, timeout=60, trust_env=False)
 
+    def page(self, path: str, key: str | None = None) -> httpx.Response:
+        return httpx.get(f"{self.url}{path}", headers={"x-api-key": key or self.key}, timeout=60, trust_env=False)
+
 
 @pytest.fixture
 def up() -> Iterator[ScriptedEndpoint]:

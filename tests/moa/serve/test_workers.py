@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from agent.ledger.book import Ledger
 from moa.serve.keys import ring
@@ -80,7 +81,8 @@ def test_clients_of_one_key_never_pass_its_budget(process: Process, up: Scripted
         assert len(workers(child.pid)) == 2
         with ThreadPoolExecutor(16) as pool:
             turns = list(pool.map(spend, range(16)))
-        told = httpx.get(f"{process.url}/v1/activity?limit=100000", headers={"x-api-key": key}, trust_env=False).json()
+        told = process.page("/v1/activity?limit=100000", key).json()
+        page = until(lambda: "moa_requests_running 0.0" in (text := process.page("/metrics").text) and text)
         child.send_signal(signal.SIGTERM)
         assert child.wait(60) == 0
     rows = ledger.calls(account=account.id)
@@ -92,6 +94,10 @@ def test_clients_of_one_key_never_pass_its_budget(process: Process, up: Scripted
     # Each request that was seen upstream is a call, and the other way round; replies, activity and ledger say the same.
     assert len(rows) == len(up.calls()) and {row.outcome for row in rows} == {"done"}
     assert spent == round(told["cost"]["usd"] * 1e9) and len(told["calls"]) == len(rows)
+    seen = [sample for family in text_string_to_metric_families(page) for sample in family.samples]
+    assert spent == round(sum(each.value for each in seen if each.name == "moa_cost_usd_total") * 1e9)
+    counted = {each.labels["status"]: each.value for each in seen if each.name == "moa_requests_total"}
+    assert counted == {"200": len(costs), "402": 16}, "the workers count together"
     answered = {row.run for row in rows if row.purpose == "serve"}
     assert sum(costs) == sum(row.cost_nano or 0 for row in rows if row.run in answered)
 
