@@ -94,7 +94,7 @@ def test_a_request_is_a_line_without_a_word_of_it(server: Serving, capfd: pytest
     answer = server.post("messages", body("messages", "moa/p", text=SECRET, **TOOLS))
     server.post("chat", body("chat", "chat:fail-429", text=SECRET))
     server.post("chat", body("chat", "nothing:at-all", text=SECRET), headers={"authorization": f"Bearer {SECRET}"})
-    server.get("/health")
+    figures(server)
     written = capfd.readouterr().err
     lines = [json.loads(line) for line in written.splitlines()]
     assert SECRET not in written
@@ -112,6 +112,7 @@ def test_calls_are_spans_below_that_of_their_request(server: Serving) -> None:
     server.server.seen.spans = spans.Spans(provider)
     parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     answer = server.post("messages", body("messages", "moa/p", text=SECRET, **TOOLS), headers={"traceparent": parent})
+    figures(server)
     found = exporter.get_finished_spans()
     calls = [each for each in found if each.kind.name == "CLIENT"]
     (request,) = [each for each in found if each.kind.name == "SERVER"]
