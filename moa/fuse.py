@@ -62,11 +62,8 @@ class FuseTurn:
         self.latest = counsel
         text = material(counsel, window=council.window(call.model), turn=self._turn.number)
         found = Delivery(withheld=None if text else "failed")
-        receipt = self._receipts.taken(
-            self._turn.turn, call.iteration, counsel.decision, counsel.cost, counsel.duration_s, found.withheld
-        )
-        entry = keep.full(
-            counsel, iteration=call.iteration, turn=self._turn.number, guidance=text, receipt=receipt, delivery=found
+        entry = keep.in_turn(
+            counsel, self._turn, self._receipts, iteration=call.iteration, guidance=text, delivery=found
         )
         return Contribution(text, entry, answers=True)
 
@@ -81,17 +78,8 @@ class FuseTurn:
         """The turn is over: what still runs is cancelled, and what was paid for and never sent is recorded."""
         await self.council.close()
         counsel, self.council.broken_off = self.council.broken_off, None
-        if counsel is None:
-            return
-        found = Delivery(withheld="failed")
-        receipt = self._receipts.taken(
-            self._turn.turn, counsel.step, counsel.decision, counsel.cost, counsel.duration_s, found.withheld
-        )
-        entry = keep.full(
-            counsel, iteration=counsel.step, turn=self._turn.number, guidance=None, receipt=receipt, delivery=found
-        )
-        self._turn.session.add_record(entry, turn=self._turn.turn, iteration=counsel.step)
-        self._emit(entry)
+        if counsel is not None:
+            keep.unsent(counsel, self._turn, self._receipts, Delivery(withheld="failed"), self._emit)
 
 
 def material(counsel: Counsel, *, window: int | None, turn: int) -> str | None:

@@ -22,7 +22,9 @@ from moa.counsel.record import (
 from moa.counsel.telling import line_of
 
 if TYPE_CHECKING:
-    from moa.counsel.cadence import Receipt
+    from agent.events import Emit
+    from agent.plugin import TurnState
+    from moa.counsel.cadence import Receipt, Receipts
     from moa.counsel.counsel import Counsel
     from moa.counsel.delivery import Delivery
     from moa.panel.outcome import Answer, Failure
@@ -85,6 +87,29 @@ def full(
     )
     said = line_of(kept)
     return Record(source="moa", kind=KIND, data=kept.plain(), line=said.line, level=said.level, group=said.group)
+
+
+def in_turn(
+    counsel: Counsel,
+    turn: TurnState,
+    receipts: Receipts,
+    *,
+    iteration: int,
+    guidance: str | None,
+    delivery: Delivery,
+) -> Record:
+    """A counsel of a turn with the call that it was sent with, and its receipt."""
+    receipt = receipts.taken(
+        turn.turn, iteration, counsel.decision, counsel.cost, counsel.duration_s, delivery.withheld
+    )
+    return full(counsel, iteration=iteration, turn=turn.number, guidance=guidance, receipt=receipt, delivery=delivery)
+
+
+def unsent(counsel: Counsel, turn: TurnState, receipts: Receipts, delivery: Delivery, emit: Emit) -> None:
+    """Record a counsel that was paid for, and goes out with no call."""
+    entry = in_turn(counsel, turn, receipts, iteration=counsel.step, guidance=None, delivery=delivery)
+    turn.session.add_record(entry, turn=turn.turn, iteration=counsel.step)
+    emit(entry)
 
 
 def skipped(receipt: Receipt, *, preset: str) -> Record:

@@ -143,14 +143,7 @@ class TurnCounsel:
         """Record a counsel that goes out with no call of its own."""
         from moa.counsel import keep  # when the calls are out: its classes take 10 ms to make
 
-        receipt = self._receipts.taken(
-            self._turn.turn, counsel.step, counsel.decision, counsel.cost, counsel.duration_s, found.withheld
-        )
-        entry = keep.full(
-            counsel, iteration=counsel.step, turn=self._turn.number, guidance=None, receipt=receipt, delivery=found
-        )
-        self._turn.session.add_record(entry, turn=self._turn.turn, iteration=counsel.step)
-        self._emit(entry)
+        keep.unsent(counsel, self._turn, self._receipts, found, self._emit)
 
     # Taking it
 
@@ -216,11 +209,8 @@ class TurnCounsel:
         now = self._in_force(call.model)
         found = self._delivery(counsel, now)
         text = guidance.delivered(counsel, found, now, turn=self._turn.number)
-        receipt = self._receipts.taken(
-            self._turn.turn, call.iteration, counsel.decision, counsel.cost, counsel.duration_s, found.withheld
-        )
-        entry = keep.full(
-            counsel, iteration=call.iteration, turn=self._turn.number, guidance=text, receipt=receipt, delivery=found
+        entry = keep.in_turn(
+            counsel, self._turn, self._receipts, iteration=call.iteration, guidance=text, delivery=found
         )
         return Contribution(text, entry)
 

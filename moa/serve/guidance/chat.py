@@ -8,21 +8,15 @@ from typing import Any
 from agent.llm.binding import is_bound
 from agent.session.sent import NO_OUTPUT
 from moa.serve.guidance.pieces import Piece, canonical, dicts, text, words_of
-from moa.serve.guidance.wire import Answer, Host, Item
+from moa.serve.guidance.wire import Answer, Bodies, Host, Item
 
 _TEXTS = ("text", "input_text", "output_text", "refusal")
 
 
-class ChatBodies:
+class ChatBodies(Bodies):
     """See `Wire`. Tool results are messages of role `tool` (or, long ago, `function`)."""
 
     name = "chat"
-    key = "messages"
-
-    def items(self, body: dict[str, Any]) -> list[Any]:
-        """The messages."""
-        found = body.get("messages")
-        return found if isinstance(found, list) else []
 
     def pieces(self, items: Sequence[Any], first: int = 0) -> list[Piece]:
         """Of each message its thoughts, its text, its images and its calls."""
@@ -40,12 +34,9 @@ class ChatBodies:
 
     def hosts(self, items: Sequence[Any], stop: int) -> list[Host]:
         """The tool messages."""
-        start = stop
-        while start and _role(items[start - 1]) != "assistant":
-            start -= 1
         return [
             Host(at, None, text(items[at].get("tool_call_id")))
-            for at in range(start, stop)
+            for at in self.behind_reply(items, stop)
             if _role(items[at]) in ("tool", "function")
         ]
 

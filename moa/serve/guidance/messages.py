@@ -8,21 +8,15 @@ from typing import Any
 from agent.llm.binding import is_bound
 from agent.session.sent import NO_OUTPUT
 from moa.serve.guidance.pieces import REMINDERS, Piece, canonical, dicts, text, words_of
-from moa.serve.guidance.wire import Answer, Host, Item
+from moa.serve.guidance.wire import Answer, Bodies, Host, Item
 
 _THOUGHTS = ("thinking", "redacted_thinking")
 
 
-class MessagesBodies:
+class MessagesBodies(Bodies):
     """See `Wire`. Tool results are blocks of a user message."""
 
     name = "messages"
-    key = "messages"
-
-    def items(self, body: dict[str, Any]) -> list[Any]:
-        """The messages."""
-        found = body.get("messages")
-        return found if isinstance(found, list) else []
 
     def pieces(self, items: Sequence[Any], first: int = 0) -> list[Piece]:
         """Blocks, each a piece."""
@@ -39,12 +33,9 @@ class MessagesBodies:
 
     def hosts(self, items: Sequence[Any], stop: int) -> list[Host]:
         """The `tool_result` blocks."""
-        start = stop
-        while start and _role(items[start - 1]) != "assistant":
-            start -= 1
         return [
             Host(at, number, text(block.get("tool_use_id")))
-            for at in range(start, stop)
+            for at in self.behind_reply(items, stop)
             if _role(items[at]) == "user" and isinstance(items[at].get("content"), list)
             for number, block in enumerate(items[at]["content"])
             if isinstance(block, dict) and block.get("type") == "tool_result"

@@ -8,14 +8,14 @@ from typing import Any
 from agent.llm.binding import is_sealed
 from agent.session.sent import NO_OUTPUT
 from moa.serve.guidance.pieces import Piece, canonical, dicts, text, words_of
-from moa.serve.guidance.wire import Answer, Host, Item
+from moa.serve.guidance.wire import Answer, Bodies, Host, Item
 
 _TEXTS = ("input_text", "output_text", "text", "refusal", "summary_text", "reasoning_text")
 _OF_THE_CLIENT = frozenset({"function_call_output", "custom_tool_call_output"})
 _NOT_SAID = frozenset({"additional_tools", "compaction_trigger"})
 
 
-class ResponsesBodies:
+class ResponsesBodies(Bodies):
     """See `Wire`. A reply is a run of items: thoughts, messages, calls."""
 
     name = "responses"
@@ -24,9 +24,11 @@ class ResponsesBodies:
     def items(self, body: dict[str, Any]) -> list[Any]:
         """The input; a bare string is one user message."""
         found = body.get("input")
-        if isinstance(found, str):
-            return [{"role": "user", "content": found}]
-        return found if isinstance(found, list) else []
+        return [{"role": "user", "content": found}] if isinstance(found, str) else super().items(body)
+
+    def is_of_reply(self, item: Any) -> bool:
+        """A thought, a call, or a message of the model's."""
+        return _is_of_a_reply(item)
 
     def pieces(self, items: Sequence[Any], first: int = 0) -> list[Piece]:
         """Items, each a piece; a message its text and its images."""
@@ -34,10 +36,8 @@ class ResponsesBodies:
 
     def hosts(self, items: Sequence[Any], stop: int) -> list[Host]:
         """The outputs of calls."""
-        start = stop
-        while start and not _is_of_a_reply(items[start - 1]):
-            start -= 1
-        return [Host(at, None, text(items[at].get("call_id"))) for at in range(start, stop) if _takes_text(items[at])]
+        between = self.behind_reply(items, stop)
+        return [Host(at, None, text(items[at].get("call_id"))) for at in between if _takes_text(items[at])]
 
     def place(self, items: Sequence[Any], stop: int) -> int:
         """As it stands."""

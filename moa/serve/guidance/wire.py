@@ -38,6 +38,28 @@ class Answer(Protocol):
         ...
 
 
+class Bodies:
+    """What the wires' bodies share."""
+
+    key = "messages"
+
+    def items(self, body: dict[str, Any]) -> list[Any]:
+        """The list of items."""
+        found = body.get(self.key)
+        return found if isinstance(found, list) else []
+
+    def is_of_reply(self, item: Any) -> bool:
+        """Whether an item belongs to a reply of the model's."""
+        return isinstance(item, dict) and item.get("role") == "assistant"
+
+    def behind_reply(self, items: Sequence[Any], stop: int) -> range:
+        """The items between the last reply before `stop` and that."""
+        start = stop
+        while start and not self.is_of_reply(items[start - 1]):
+            start -= 1
+        return range(start, stop)
+
+
 class Wire(Protocol):
     """One wire format."""
 
