@@ -99,6 +99,10 @@ async def wall(asked: Asked, writer: asyncio.StreamWriter) -> None:
         await page("", status=302, location=asked.path, set_cookie="seen=1; Path=/")(asked, writer)
 
 
+async def cut_off(_asked: Asked, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 5000\r\n\r\nhalf a page")
+
+
 BOMB = gzip.compress(b"\0" * (64 << 20))
 CONSENT = "<html><body><p>We value your privacy.</p><button>Accept all</button></body></html>"
 PAGES: dict[str, Handler] = {
@@ -125,6 +129,8 @@ PAGES: dict[str, Handler] = {
     "/squared": page("river " + "a" * 2_000_000 + "-" + "b" * 2_000_000, "text/plain; charset=punycode"),
     "/undefined": page("a river", "text/plain; charset=undefined"),
     "/json": page('{"a": 1}', "application/json"),
+    "/liar": page(ARTICLE.replace("hills", "h\xfcgel").encode("latin-1")),
+    "/cut-off": cut_off,
 }  # fmt: skip
 
 
@@ -144,6 +150,8 @@ PAGES: dict[str, Handler] = {
         ("/json", '{"a": 1}'),
         ("/squared", "river aaa"),
         ("/undefined", "a river"),
+        ("/liar", "flows west"),
+        ("/cut-off", "!"),
         ("/not-a-pdf", "!the PDF can't be read"),
         ("/image", "!image/png, which can't be read"),
         ("/brotli", "!packed as br"),

@@ -13,7 +13,7 @@ from agent.errors import UsageError
 from agent.web.errors import SearchFailed
 from agent.web.search import Outcome, maker, search
 from agent.web.settings import WebSettings, read
-from tests.support.sites import Handler, Sites, page, serving
+from tests.support.sites import Asked, Handler, Sites, goes_to, page, serving
 
 EXA = {
     "requestId": "r",
@@ -98,18 +98,41 @@ def test_an_engine_is_asked_in_its_form_and_read_in_its_shape(engine: str, heade
     assert ("bad.example" in asked.path + asked.headers.get("body", "")) == (engine != "searxng")
 
 
+async def hangs_up(_asked: Asked, writer: asyncio.StreamWriter) -> None:
+    """A connection that ends without a word."""
+
+
+async def silent(_asked: Asked, writer: asyncio.StreamWriter) -> None:
+    """One that says nothing, ever."""
+    await asyncio.Event().wait()
+
+
 FAILURES = [
     ("rate_limited", page("slow down", "text/plain", 429), "too many searches"),
     ("auth", page("who are you", "text/plain", 401), "does not take the key"),
     ("empty", None, "nothing was found"),
     ("bad_answer", page("<html>hello</html>"), "an HTML page instead of JSON"),
     ("bad_answer", page("oops", "text/plain", 500), "it answered 500: oops"),
+    ("auth", page("pay first", "text/plain", 402), "no credit left"),
+    ("bad_answer", as_json([]), "no list of results"),
+    ("bad_answer", as_json(None), "no list of results"),
+    ("bad_answer", as_json({"results": "none", "web": {"results": "none"}}), "no list of results"),
+    ("bad_answer", page("[" * 100_000, "application/json"), "instead of JSON"),
+    ("bad_answer", page("x" * (5 << 20), "application/json"), "more than 4 MB"),
+    ("bad_answer", goes_to("/elsewhere"), "instead of JSON"),
+    ("unreachable", hangs_up, "no answer"),
+    ("timed_out", silent, "no answer within 0.2 s"),
 ]
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize(("kind", "answer", "said"), FAILURES)
-def test_each_failure_of_an_engine_is_named(engine: str, kind: str, answer: Handler | None, said: str) -> None:
+@pytest.mark.sample(20)
+def test_each_failure_of_an_engine_is_named(
+    engine: str, kind: str, answer: Handler | None, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if kind == "timed_out":
+        monkeypatch.setattr("agent.web.engines.base.SEARCH_S", 0.2)
     nothing = {"web": {"results": []}} if engine == "brave" else {"results": []}
     with pytest.raises(SearchFailed) as caught:
         ask({PATHS[engine]: answer or as_json(nothing)}, engine)
