@@ -210,6 +210,7 @@ class _Assembly:
             denied=lambda path: self.deny_paths.match(path) or self.deny_paths.fence.why_private(path),
             composed=lambda: self.agent.composed,
             member_tools=self._member_tools,
+            env=self.given.env,
         )
 
     async def _run_member(

@@ -6,6 +6,7 @@ that takes a `PluginHost` and returns a `Plugin`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import field
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar
@@ -384,6 +385,8 @@ class PluginHost:
     """Who pays for what a command asks outside a turn: session, run and the user's caps (change purpose, slot and share)."""
     cwd: Path | None = None
     """The folder that is worked in; None: the one that the program was started in."""
+    env: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
+    """The environment that this agent was built for, which need not be the process's own."""
     member_tools: Callable[[], frozenset[str]] = lambda: frozenset({"read", "glob", "grep"})
     """The tools that `run_member` can give, once all plugins are built."""
     composed: Callable[[], str] = lambda: ""

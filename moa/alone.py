@@ -7,8 +7,8 @@ question knows nothing of it.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agent.errors import StateError
 from agent.llm.accounting import CallContext
@@ -19,15 +19,28 @@ from moa.panel.tasks import ADVISE
 
 if TYPE_CHECKING:
     from agent.events import Emit
-    from agent.host import Host
+    from agent.host import Host, Options
     from agent.llm.messages import Message
     from moa.counsel.counsel import Counsel
     from moa.counsel.take import Council
     from moa.panel.tasks import Task
+    from moa.plugin import Moa
 
 
 FOLDER = "counsels"
 """In the state folder."""
+
+
+def opened(options: Options, env: Mapping[str, str]) -> tuple[Host, Moa]:
+    """An agent that takes no turn, and its panels. All installed plugins are there: their sections of config.toml are known, and their tools
+    are what members may be given. Raises UsageError and StateError as `build` does."""
+    from agent.build import build
+    from agent.installed import plugin_makers
+    from moa.plugin import make
+
+    host = build(options, env=env, makers={**plugin_makers(), "moa": make})
+    found: Any = next(plugin for plugin in host.plugins if plugin.name == "moa")
+    return host, found
 
 
 class Taken(NamedTuple):
@@ -49,6 +62,8 @@ async def take(
 ) -> Taken:
     """Take it, keep it and close the council. What is stopped on the way is kept as far as it came."""
     agent, preset = host.agent, council.preset
+    if preset.tools_at != "never":
+        _give_addresses(host, [*(message.text for message in messages), question or ""])
     turn = f"{agent.session.id}-{secrets.token_hex(4)}:1"
     try:
         counsel = await council.take(
@@ -68,6 +83,15 @@ async def take(
         if council.broken_off is not None:
             _keep(host, messages, council.broken_off, turn)
     return Taken(counsel, counsel.id if _keep(host, messages, counsel, turn) else None)
+
+
+def _give_addresses(host: Host, texts: Sequence[str]) -> None:
+    """Members may fetch what the one who asks has written, as they may what a user has."""
+    from agent.web.plugin import WebTools
+
+    for plugin in host.plugins:
+        if isinstance(plugin, WebTools):
+            plugin.web.give("\n".join(texts))
 
 
 def _keep(host: Host, messages: Sequence[Message], counsel: Counsel, turn: str) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,7 +77,7 @@ class Work(Generic[T]):
         self._task = asyncio.ensure_future(begin(self._queue.put_nowait))
         self._task.add_done_callback(lambda _task: self._queue.put_nowait(None))
 
-    def __await__(self) -> Any:
+    def __await__(self) -> Generator[Any, None, T]:
         """The result. Raises what the work raised."""
         return self._task.__await__()
 
@@ -139,12 +139,11 @@ class Panel(_Opened):
 
     async def __aenter__(self) -> Self:
         """Read the settings. Raises UsageError where they are wrong, or the preset can't be asked here (a missing key, say), StateError."""
-        from agent.build import build
         from agent.host import Options
-        from moa.plugin import make
+        from moa import alone
 
         options = Options(cwd=self._cwd, approve="deny", budget_usd=self._budget_usd, budget_name="budget_usd")
-        self._host = build(options, env=self._env, makers={"moa": make})
+        self._host, _moa = alone.opened(options, self._env)
         try:
             self._check()
         except BaseException:

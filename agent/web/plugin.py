@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,7 +44,7 @@ class WebTools(Plugin):
         self._model = host.main_model
         self._emit: Emit | None = None
         self._turn = host.account
-        settings = read(host.settings, host.config_file, os.environ)
+        settings = read(host.settings, host.config_file, host.env)
         self.web = Web(settings, host.session, cache=_cache(host), native=self._native, book=self._booked)
         host.registry.lookups.append(lambda: receivers(settings, self._host.client, self._model))
         host.registry.member_tools.append(self._for_member)
@@ -166,4 +165,4 @@ def _level(data: Mapping[str, Any]) -> events.RecordLevel:
 def _cache(host: PluginHost) -> Path:
     from agent.config.paths import Paths
 
-    return Paths.from_env(os.environ).cache / "pages"
+    return Paths.from_env(host.env).cache / "pages"

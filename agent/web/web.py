@@ -81,11 +81,16 @@ class Web:
         self._transport = transport
         self._resolve = resolve
         self._found: dict[str, str] | None = None
+        self._given: set[str] = set()
         self._parts: tuple[Downloader, Robots, PageCache] | None = None
 
     def begin_turn(self, prompt: str) -> None:
         """A new turn with sources of its own."""
         self.sources = Sources(prompt)
+
+    def give(self, text: str) -> None:
+        """What was asked outside of a turn: the addresses in it are the user's, too."""
+        self._given.update(urls_in(text))
 
     # Who may fetch what
 
@@ -110,6 +115,7 @@ class Web:
             if message.role == "user" and message.synthetic is None:
                 yield from urls_in(message.text)
         yield from urls_in(self.sources.prompt)
+        yield from self._given
 
     def _searched(self) -> dict[str, str]:
         """The addresses that searches have brought in this session, those of earlier runs included, by what they are known by."""

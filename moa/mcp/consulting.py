@@ -45,7 +45,7 @@ class Consulting:
     def __init__(self, *, cwd: Path | None = None, env: Mapping[str, str] = os.environ) -> None:
         self._cwd = cwd
         self._env = env
-        self._host: Host | None = None
+        self._opened: tuple[Host, Moa] | None = None
         self._works: set[asyncio.Task[Any]] = set()
 
     def begin(self, work: Coroutine[Any, Any, Consulted]) -> asyncio.Task[Consulted]:
@@ -61,8 +61,8 @@ class Consulting:
             work.cancel()
         if self._works:
             await asyncio.wait(self._works)
-        if self._host is not None:
-            await self._host.aclose()
+        if self._opened is not None:
+            await self._opened[0].aclose()
 
     async def ask(
         self, question: str, preset: str | None, context: str | None, progress: Progress, *, level: int = 0
@@ -122,14 +122,11 @@ class Consulting:
         return found
 
     def _open(self) -> tuple[Host, Moa]:
-        from agent.build import build
         from agent.host import Options
-        from moa.plugin import make
 
-        if self._host is None:
-            self._host = build(Options(cwd=self._cwd, approve="deny"), env=self._env, makers={"moa": make})
-        plugin: Any = self._host.plugins[0]
-        return self._host, plugin
+        if self._opened is None:
+            self._opened = alone.opened(Options(cwd=self._cwd, approve="deny"), self._env)
+        return self._opened
 
 
 def _check(question: str, context: str | None) -> None:

@@ -8,12 +8,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from agent.build import build
 from agent.errors import UsageError
 from agent.host import Options
 from agent.llm.request import ModelRef
+from moa import alone
 from moa.counsel import keep, restore
-from moa.plugin import make
 from moa.preset.preset import Preset, Reference, ref
 from moa.replay import runs
 
@@ -33,10 +32,10 @@ async def replay(
 
     Raises UsageError where the run, a slot or a model is wrong, StateError.
     """
-    host = build(Options(approve="deny", budget_usd=budget_usd), env=os.environ, makers={"moa": make})
+    host, plugin = alone.opened(Options(approve="deny", budget_usd=budget_usd), os.environ)
     try:
         run = runs.find(host.config, name)
-        counsel = await _again(host, run, aggregator, members, emit)
+        counsel = await _again(host, plugin, run, aggregator, members, emit)
     finally:
         await host.aclose()
     changed = [f"member {slot}: {model}" for slot, model in members.items()]
@@ -55,10 +54,11 @@ async def replay(
     return replace(run, name=kept, data=dict(entry.data))
 
 
-async def _again(host: Host, run: Run, aggregator: str | None, members: Mapping[str, str], emit: Emit) -> Counsel:
+async def _again(
+    host: Host, plugin: Moa, run: Run, aggregator: str | None, members: Mapping[str, str], emit: Emit
+) -> Counsel:
     from moa.counsel.take import Council
 
-    plugin: Moa = host.plugins[0]  # type: ignore[assignment]
     record = run.record
     preset = preset_of(plugin, run, aggregator, members)
     main = ModelRef.parse(record.main) if record.main else host.agent.model

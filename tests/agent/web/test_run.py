@@ -1,9 +1,12 @@
 """The web tools in the installed program: approval, sources under the answer, members, and the last call."""
 
+import asyncio
 from collections.abc import Iterator
 
 import pytest
 
+import moa
+from moa.mcp.consulting import Consulting
 from tests.support.endpoint import ScriptedEndpoint
 from tests.support.program import Program
 from tests.support.script import Behaviour, Say, Script
@@ -74,6 +77,36 @@ def test_mode_deny_refuses_the_main_model_and_says_how_to_allow(
     assert [line["outcome"] for line in finished] == ["denied", "denied"]
     assert "--approve" in finished[0]["text"]
     assert not sites.asked
+
+
+def test_members_of_a_panel_that_a_program_asks_look_things_up(
+    program: Program, endpoint: ScriptedEndpoint, sites: Sites
+) -> None:
+    """The library, `moa mcp serve` and `moa replay` know every section of config.toml, with hooks of the user's before the plugins, too."""
+    configure(program, sites)
+    with (program.config_dir / "config.toml").open("a") as file:
+        file.write('[[hooks]]\nevent = "turn_end"\ncommand = "true"\n')
+    fetch = Say(tools=(("web_fetch", {"url": sites.url("/river")}),))
+    endpoint.script = Script(models={"one": Behaviour(steps=(fetch, Say(text="It flows west.")))})
+    (program.config_dir / "presets" / "looking.toml").write_text(
+        'aggregate = "raw"\ntools_at = "first"\n[[references]]\nmodel = "fake:one"\ntools = ["web_fetch"]\n'
+    )
+    nothing = lambda _done, _total, _words: None  # noqa: E731
+
+    async def ask() -> str | None:
+        async with moa.Panel("looking", env=program.environment) as panel:
+            answer = await panel.ask(f"Where does it flow? {sites.url('/river')}")
+        consulting = Consulting(env=program.environment)
+        told = await consulting.ask("And the other?", "looking", f"See {sites.url('/river')}", nothing)
+        await consulting.aclose()
+        assert not told.failed and "flows west" in told.text
+        return answer.run
+
+    run = asyncio.run(ask())
+    bodies = [call.body for call in endpoint.calls("one")]
+    assert ["flows west" in body["messages"][-1]["content"] for body in (bodies[1], bodies[3])] == [True, True]
+    done = program("replay", str(run), "--member", "1=fake:two")
+    assert done.code == 0, done.err
 
 
 @pytest.mark.slow
