@@ -125,10 +125,9 @@ def _reply(reader: Body, group: list[tuple[str, dict[str, Any]]]) -> Message:
         if kind == "reasoning":
             held = item.get("summary") or item.get("content") or []
             texts = [str(part.get("text") or "") for part in held if isinstance(part, dict)]
-            sealed = {"type": "reasoning", "encrypted_content": item["encrypted_content"]}
-            parts.append(
-                ReasoningPart(text="\n\n".join(texts), extra=sealed if item.get("encrypted_content") else None)
-            )
+            seal = item.get("encrypted_content")  # which clients have only where they asked for it
+            extra = {"type": "reasoning", "encrypted_content": seal} if seal else None
+            parts.append(ReasoningPart(text="\n\n".join(texts), extra=extra))
         elif kind in ("function_call", "custom_tool_call"):
             id, name = item.get("call_id"), item.get("name")
             if not (isinstance(id, str) and isinstance(name, str)):
