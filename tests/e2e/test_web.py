@@ -182,7 +182,7 @@ def test_without_the_extra_it_says_how_to_get_it(program: Program, tmp_path: Pat
     (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['aiohttp'] = None\n")
     done = program("web", "--no-open", env={"PYTHONPATH": str(tmp_path)})
     assert done.code == 2
-    assert 'pip install "moa-agent[web]"' in done.err
+    assert "pip install 'moa-agent[web]'" in done.err
 
 
 def messages(program: Program) -> dict[str, list[str]]:

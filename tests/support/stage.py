@@ -18,6 +18,7 @@ from agent.ui.tui.app import ChatApp
 from agent.ui.tui.composer.composer import Composer
 from agent.ui.tui.status import StatusLine
 from agent.ui.tui.transcript.transcript import Transcript
+from tests.support import stylesheets
 from tests.support.program import NO_ENDPOINT, endpoint_config, preset_text
 from tests.support.screen import dump
 from tests.support.waiting import LONG_S, until
@@ -31,6 +32,7 @@ class Stage:
     """Folders of its own below `root`, which is the home folder, too, so that no path of the machine is on the screen."""
 
     def __init__(self, root: Path, patch: pytest.MonkeyPatch, base_url: str = NO_ENDPOINT) -> None:
+        stylesheets.share()
         self.root = root
         self.config_file = root / "config" / "config.toml"
         for name in ("config/presets", "state", "cache", "project"):
