@@ -159,6 +159,8 @@ class SigningEndpoint(ScriptedEndpoint):
         for at, message in enumerate(messages):
             if at == 0 or message.get("role") != "system" or prompt.dialect_of(exchange.path) != "messages":
                 continue
+            if isinstance(content := message.get("content"), str) or all(each["type"] == "text" for each in content):
+                continue  # words, which this endpoint takes from a client of its own wire
             if not self.takes_late_tools or "inline-tools-2026-09-15" not in exchange.headers.get("anthropic-beta", ""):
                 return f"messages.{at}.role: Input should be 'user' or 'assistant'"
             around = messages[at - 1]["role"], messages[at + 1]["role"] if at + 1 < len(messages) else "assistant"
