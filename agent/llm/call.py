@@ -131,7 +131,7 @@ class Call:
     # Steps: each one does a piece of work and names the next.
 
     async def _enter(self) -> None:
-        await self._gate.acquire(self._rank)
+        await self._gate.acquire(self._rank, self._context.account)
         self._inside = True
         if self._began is None:
             self._began = self._now()

@@ -83,7 +83,7 @@ class Relay:
         self.call_id = hold.call_id
         self._client = client
         self._gate = client.gate(endpoint)
-        self._rank = rank(context.purpose)
+        self._rank, self._account = rank(context.purpose), context.account
         self._alarm = Alarm()
         self._inside = self._settled = self._sent = self._chargeable = False
         self._began: float | None = None
@@ -96,7 +96,7 @@ class Relay:
         """Wait for a place in the endpoint's queue, send, and wait for the head of the answer. May be called again after a refusal."""
         await self._hang_up()
         if not self._inside:
-            await self._gate.acquire(self._rank)
+            await self._gate.acquire(self._rank, self._account)
             self._inside = True
         now = self._now()
         self._began, self._heard_at = self._began or now, now

@@ -140,39 +140,7 @@ async def metrics(server: Server, _asked: Mapping[str, str], account: Account) -
 
 
 async def openapi(_server: Server, _asked: Mapping[str, str], _account: Account) -> tuple[int, Any, str]:
-    """The routes; what the bodies of calls are say their vendors' own documents."""
-    paths: dict[str, Any] = {}
-    for method, path, summary in ROUTES:
-        responses = {
-            "200": {"description": "the answer"},
-            "default": {"description": "an error, in the wire's own shape"},
-        }
-        entry: dict[str, Any] = {"summary": summary, "responses": responses}
-        if method == "post":
-            entry["requestBody"] = {"required": True, "content": {JSON: {"schema": {"type": "object"}}}}
-        paths.setdefault(path, {})[method] = entry
-    schemes = {
-        "bearer": {"type": "http", "scheme": "bearer"},
-        "key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
-    }
-    return 200, {
-        "openapi": "3.1.0",
-        "info": {"title": "moa serve", "version": __version__},
-        "components": {"securitySchemes": schemes},
-        "security": [{"bearer": []}, {"key": []}],
-        "paths": paths,
-    }, JSON  # fmt: skip
+    """What can be asked."""
+    from moa.serve.seen.openapi import document
 
-
-ROUTES = (
-    ("post", "/v1/chat/completions", "Chat Completions"),
-    ("post", "/v1/responses", "Responses"),
-    ("post", "/v1/messages", "Messages"),
-    ("post", "/v1/messages/count_tokens", "The tokens of a request of the Messages API"),
-    ("get", "/v1/models", "The models that can be named"),
-    ("get", "/v1/models/{name}", "One of them"),
-    ("get", "/v1/activity", "Calls: run=, session=, since=, limit="),
-    ("get", "/health", "Whether the server lives"),
-    ("get", "/metrics", "Figures in Prometheus' text format"),
-    ("get", "/openapi.json", "This document"),
-)
+    return 200, document(), JSON

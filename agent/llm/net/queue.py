@@ -1,9 +1,9 @@
-"""Waiting for an endpoint: so many calls at once, the main model first."""
+"""Waiting for an endpoint: so many calls at once, the main model first, and every account in its turn."""
 
 from __future__ import annotations
 
 import asyncio
-from heapq import heappop, heappush
+from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,21 +16,20 @@ def rank(purpose: Purpose) -> int:
 
 
 class Gate:
-    """Lets `limit` callers through at a time; of those that wait the lowest rank goes next, and the first come within a rank."""
+    """Lets `limit` callers through at a time. Of those that wait the lowest rank goes next; within a rank the accounts take turns, and
+    within an account the first come. So nobody waits longer because somebody else asks a thousand times."""
 
     def __init__(self, limit: int) -> None:
         self._free = max(1, limit)
-        self._count = 0
-        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._waiting: dict[int, dict[str, deque[asyncio.Future[None]]]] = {}
 
-    async def acquire(self, rank: int) -> None:
+    async def acquire(self, rank: int, account: str = "") -> None:
         """Wait for a place. Cancelling the wait leaves the queue as if the caller had never come."""
         if self._free and not self._waiting:
             self._free -= 1
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._count += 1
-        heappush(self._waiting, (rank, self._count, turn))
+        self._waiting.setdefault(rank, {}).setdefault(account, deque()).append(turn)
         try:
             await turn
         except asyncio.CancelledError:
@@ -42,8 +41,20 @@ class Gate:
     def release(self) -> None:
         """Give a place back."""
         while self._waiting:
-            _, _, turn = heappop(self._waiting)
+            turn = self._next()
             if not turn.done():
                 turn.set_result(None)
                 return
         self._free += 1
+
+    def _next(self) -> asyncio.Future[None]:
+        rank = min(self._waiting)
+        accounts = self._waiting[rank]
+        account = next(iter(accounts))
+        own = accounts.pop(account)
+        turn = own.popleft()
+        if own:
+            accounts[account] = own  # behind all others
+        elif not accounts:
+            del self._waiting[rank]
+        return turn

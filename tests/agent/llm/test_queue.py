@@ -32,6 +32,25 @@ def test_the_main_model_first_then_the_aggregator_then_by_arrival() -> None:
     asyncio.run(main())
 
 
+def test_within_a_rank_the_accounts_take_turns() -> None:
+    async def main() -> None:
+        gate, order = Gate(1), []
+
+        async def call(account: str, rank: int) -> None:
+            await gate.acquire(rank, account)
+            order.append(account)
+            gate.release()
+
+        await gate.acquire(0)
+        tasks = [asyncio.create_task(call(*each)) for each in [("a", 0)] * 4 + [("b", 0)] * 2 + [("c", 1), ("b", 0)]]
+        await asyncio.sleep(0)
+        gate.release()
+        await asyncio.gather(*tasks)
+        assert order == ["a", "b", "a", "b", "a", "b", "a", "c"]
+
+    asyncio.run(main())
+
+
 @given(limit=st.integers(1, 4), seed=st.integers(0, 10_000), callers=st.integers(1, 25))
 def test_cancelling_at_any_moment_loses_no_place(limit: int, seed: int, callers: int) -> None:
     async def main() -> None:
@@ -39,7 +58,7 @@ def test_cancelling_at_any_moment_loses_no_place(limit: int, seed: int, callers:
 
         async def call() -> None:
             nonlocal inside, most
-            await gate.acquire(dice.randrange(3))
+            await gate.acquire(dice.randrange(3), dice.choice("abc"))
             try:
                 inside += 1
                 most = max(most, inside)
