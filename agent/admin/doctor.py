@@ -26,10 +26,11 @@ if TYPE_CHECKING:
     from agent.llm.models.endpoint import Endpoint
     from agent.local.discover import Found
 
+MARKS = {True: "✓", None: "○", False: "✗"}
 PROBE_S = 10.0
 
-Row = tuple[str, str, str, bool]
-"""What, its value, its state, and whether that state is fine."""
+Row = tuple[str, str, str, bool | None]
+"""What, its value, its state, and whether it works. None: it is not set up, and nothing says that it should be."""
 
 
 async def doctor(more: Sequence[Row] = (), env: Mapping[str, str] = os.environ) -> Report:
@@ -63,9 +64,11 @@ async def doctor(more: Sequence[Row] = (), env: Mapping[str, str] = os.environ) 
     ]
     view = TableView(
         columns=("", "what", "value", "state"),
-        rows=tuple(("✓" if fine else "✗", what, value, state) for what, value, state, fine in rows),
+        rows=tuple((MARKS[fine], what, value, state) for what, value, state, fine in rows),
     )
-    data = [{"what": what, "value": value, "state": state, "ok": fine} for what, value, state, fine in rows]
+    data = [
+        {"what": what, "value": value, "state": state, "ok": fine is not False} for what, value, state, fine in rows
+    ]
     return Report(view, {"checks": data})
 
 
@@ -88,7 +91,7 @@ def _settings(config: Config) -> list[Row]:
     for name, folder in (("state", paths.state), ("cache", paths.cache)):
         problem = _unwritable(folder)
         rows.append((name, str(folder), problem or "can be written", problem is None))
-    source = config.sources.get("model", "give a key, a URL (docs: README), or use --preset local")
+    source = config.sources.get("model", "`moa` leads to one: a key, an address, or a small local model")
     rows.append(("model", config.model or "none", source, config.model is not None))
     if config.effort is not None:
         rows.append(("effort", config.effort, config.sources["effort"], True))
@@ -102,10 +105,10 @@ async def _endpoint(client: ModelClient, endpoint: Endpoint, found: Found | None
     if endpoint.command:
         return (what, *_program(endpoint))
     if endpoint.api_key is None and endpoint.api_key_env:
-        return what, where, f"no key: export {endpoint.api_key_env}=…", True
+        return what, where, f"no key: export {endpoint.api_key_env}=…", None
     own = f"key from {endpoint.key_source}; " if endpoint.key_source else ""
     if endpoint.free and found is None:
-        return what, where, f"{own}not running", True
+        return what, where, f"{own}not running", None
     if endpoint.free and found is not None and found.locked:
         return what, found.base_url, "running, and needs a key: name it as api_key_env", False
     from agent.llm.errors import ModelError
@@ -120,7 +123,7 @@ async def _endpoint(client: ModelClient, endpoint: Endpoint, found: Found | None
     return what, where, f"{own}works, {plural(len(offered), 'model')}", True
 
 
-def _program(endpoint: Endpoint) -> tuple[str, str, bool]:
+def _program(endpoint: Endpoint) -> tuple[str, str, bool | None]:
     """Whether a command-line agent is installed; whether it is logged in only a call can say."""
     from agent.llm.models.endpoint import WELL_KNOWN
     from agent.process.children import program
@@ -128,17 +131,18 @@ def _program(endpoint: Endpoint) -> tuple[str, str, bool]:
     name = endpoint.command[0]
     found = program(name)
     if found is None:
-        return name, "not installed: a preset with this member continues without it", endpoint.name in WELL_KNOWN
+        missing = None if endpoint.name in WELL_KNOWN else False
+        return name, "not installed: a preset with this member continues without it", missing
     return found, "installed; moa preset check tries it with a tiny call", True
 
 
-def _local() -> tuple[str, bool]:
+def _local() -> tuple[str, bool | None]:
     from agent.local.server import require_xllamacpp
 
     try:
         require_xllamacpp()
     except UsageError as error:
-        return f"{error.message} ({error.remedy})", True
+        return f"{error.message} ({error.remedy})", None
     return "installed; moa models fetch smollm2 brings a model to try", True
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
 from collections.abc import Sequence
+from typing import TextIO
 
 LONGEST_WORD = 24
 """Columns that a word may keep a table's column from becoming narrower by; a longer one is broken."""
@@ -13,6 +15,14 @@ _SGR = re.compile(r"\x1b\[[0-9;]*m")
 _FENCE = re.compile(r"\s*(```|~~~)")
 _HEAD = re.compile(r"(?:\x1b\[[0-9;]*m)*\s*(?:(?:[-*+·✗!◆›»…]|\d{1,3}[.)])\s+)?")
 _PIECES = re.compile(r"\s+|\S+")
+
+
+def of_terminal(stream: TextIO) -> int | None:
+    """How wide the terminal is that a stream writes to; None where it is none, and lines stay as long as they are."""
+    try:
+        return max(20, os.get_terminal_size(stream.fileno()).columns - 1) if stream.isatty() else None
+    except (OSError, ValueError):
+        return None
 
 
 def width(text: str) -> int:

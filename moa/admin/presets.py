@@ -56,7 +56,7 @@ def examined() -> list[Row]:
     for each in found:
         if each.obstacles:
             reasons.setdefault("; ".join(each.obstacles), []).append(each.file.name)
-    rows += [("presets, not here", ", ".join(names), why, True) for why, names in reasons.items()]
+    rows += [("presets, not here", ", ".join(names), why, None) for why, names in reasons.items()]
     return rows + [
         (f"preset {each.file.name}", str(each.file.path), each.problem, False) for each in found if each.problem
     ]

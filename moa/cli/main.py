@@ -253,9 +253,10 @@ def _report(report: Report, as_json: bool) -> int:
 
         print(dumps(outputs.redaction().value({"schema": 1, **report.data})))
     else:
+        from agent.ui.columns import of_terminal
         from agent.ui.text import render
 
-        print(outputs.redaction().whole(render(report.view)))
+        print(outputs.redaction().whole(render(report.view, of_terminal(sys.stdout))))
     return 0 if report.ok else 1
 
 
@@ -264,6 +265,7 @@ def _activity(arguments: argparse.Namespace) -> int:
 
     from agent.admin.sessions import configuration, ledger
     from agent.ledger.activity import activity, activity_json, parse_since
+    from agent.ui.columns import of_terminal
     from agent.ui.text import render
 
     with closing(ledger(configuration())) as books:
@@ -275,8 +277,12 @@ def _activity(arguments: argparse.Namespace) -> int:
                 sys.stdout.write(line)
                 sys.stdout.flush()
         asked: Any = {"session": arguments.session, "since": since, "by": arguments.by}
-        pieces = activity_json(books, **asked) if arguments.json else [render(activity(books, **asked)) + "\n"]
-        sys.stdout.writelines(pieces)
+        if arguments.json:
+            sys.stdout.writelines(activity_json(books, **asked))
+        else:
+            room = of_terminal(sys.stdout) or 0
+            # Eleven columns of figures: on a narrow terminal broken cells would be worse than broken lines.
+            print(render(activity(books, **asked), room if room >= 100 else None))
     return 0
 
 

@@ -33,6 +33,7 @@ from agent.events import (
     TurnFinished,
     TurnStatus,
 )
+from agent.ledger.rows import role_in_words
 from agent.llm.messages import ImagePart, Message, TextPart
 from agent.loop.turn import Turn
 from agent.outgoing import Redaction
@@ -73,16 +74,25 @@ class Output:
         """A line on standard error, unless quiet."""
         if not self.quiet:
             try:
-                print(harmless(self.redaction.whole(text)), file=self.err, flush=True)
+                print(self._shown(text), file=self.err, flush=True)
             except OSError:  # nobody reads it; the run is worth more than its commentary
                 self.quiet = True
+
+    def _shown(self, text: str) -> str:
+        """Harmless, and at a terminal without words that are broken at the edge."""
+        text = harmless(self.redaction.whole(text))
+        if not self.err.isatty():
+            return text
+        from agent.ui.columns import flow, of_terminal
+
+        return flow(text, of_terminal(self.err) or 80)
 
     def problem(self, error: ErrorInfo) -> None:
         """An error on standard error, quiet or not."""
         try:
-            print(f"moa: {harmless(self.redaction.whole(error.message))}", file=self.err, flush=True)
+            print(self._shown(f"moa: {error.message}"), file=self.err, flush=True)
             if error.remedy:
-                print(f"     {harmless(self.redaction.whole(error.remedy))}", file=self.err, flush=True)
+                print(self._shown(f"     {error.remedy}"), file=self.err, flush=True)
         except OSError:  # the exit code says it all the same
             pass
 
@@ -385,10 +395,11 @@ def _session_id(host: Host) -> str | None:
 
 
 def _end_command(host: Host, said: Said, records: list[Record], output: Output) -> None:
+    from agent.ui.columns import of_terminal
     from agent.ui.text import render
 
     if output.format == "text":
-        print(output.redaction.whole(render(said.view)), file=output.out, flush=True)
+        print(output.redaction.whole(render(said.view, of_terminal(output.out))), file=output.out, flush=True)
         return
     from agent.serialize import to_plain
 
@@ -439,12 +450,11 @@ def _show(event: AgentEvent, output: Output) -> None:
             )
         case SideStarted():
             role = f" — {event.role}" if event.role else ""
-            output.labels[event.id] = f"{event.kind} {event.label}"
-            output.say(f"  {event.kind} {event.label} ({event.model}){role}")
+            output.labels[event.id] = f"{role_in_words(event.kind)} {event.label}"
+            output.say(f"  {output.labels[event.id]} ({event.model}){role}")
         case SideProgress() if event.state in ("soft_deadline", "retrying"):
-            output.say(
-                f"  {output.labels.get(event.id, event.id)}: {event.state.replace('_', ' ')} after {event.elapsed_s:.0f} s"
-            )
+            what = "nothing yet" if event.state == "soft_deadline" else "trying again"
+            output.say(f"  {output.labels.get(event.id, event.id)}: {what} after {event.elapsed_s:.0f} s")
         case SideFinished():
             output.say(f"  {output.labels.pop(event.id, event.id)} {_side_finished(event)}")
         case Compacted() if event.reason != "command":

@@ -6,6 +6,7 @@ import asyncio
 import io
 import os
 import re
+import termios
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,7 @@ from agent.llm.messages import ToolCallPart, assistant, user
 from agent.llm.stream import Usage
 from agent.plugin import Disclosure, Plugin
 from agent.session.tree import PlacedRecord
-from agent.ui.columns import flow
+from agent.ui.columns import flow, of_terminal
 from agent.ui.file_index import FileIndex
 from agent.ui.line.blocks import Blocks, parser
 from agent.ui.line.complete import LineCompleter
@@ -747,3 +748,13 @@ def test_a_dumb_terminal_gets_lines_and_gives_lines() -> None:
 )
 def test_no_word_is_broken_at_the_edge(text: str, flowed: str) -> None:
     assert flow(text, 20) == flowed
+
+
+def test_what_goes_elsewhere_than_to_a_terminal_is_not_broken(tmp_path: Path) -> None:
+    with (tmp_path / "out").open("w") as file:
+        assert of_terminal(file) is None
+    master, slave = os.openpty()
+    termios.tcsetwinsize(slave, (24, 60))
+    with os.fdopen(slave, "w") as terminal:
+        assert of_terminal(terminal) == 59
+    os.close(master)
