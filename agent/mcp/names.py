@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from agent.llm.request import ToolSpec
+from agent.text import foreign_json
 from agent.text.cleaning import harmless_value, visible
 
 PREFIX = "mcp__"
@@ -51,7 +52,7 @@ def remote_tools(server: str, listed: Iterable[tuple[str, str, Any]]) -> tuple[l
         parameters = _schema(schema)
         if parameters is None:
             problems.append(
-                f"its tool {shown} has a schema that is not an object, or of more than {LARGEST_SCHEMA:,} characters"
+                f"its tool {shown} has a schema that is not an object, too deep, or of more than {LARGEST_SCHEMA:,} characters"
             )
             continue
         if not name.strip() or len(name) > 1_000 or any(tool.name == name for tool in tools):
@@ -75,11 +76,11 @@ def _schema(schema: Any) -> dict[str, Any] | None:
     if not isinstance(schema, dict):
         return None
     try:
-        size = len(json.dumps(schema))
+        text = json.dumps(schema)
+        if len(text) > LARGEST_SCHEMA or schema.get("type", "object") != "object":
+            return None
+        cleaned = harmless_value(foreign_json.loads(text))  # within the bounds that a session keeps
     except (ValueError, RecursionError):
         return None
-    if size > LARGEST_SCHEMA or schema.get("type", "object") != "object":
-        return None
-    cleaned = harmless_value(schema)
     cleaned.pop("$schema", None)
     return {"type": "object", "properties": {}, **cleaned}

@@ -151,7 +151,8 @@ def _mended(line: bytes) -> dict[str, Any] | None:
         value, why = ({"id": int(found[1])} if found else None), str(error)
     else:
         why = "it is no answer of JSON-RPC"
-    if not isinstance(value, dict) or not isinstance(number := value.get("id"), int | str) or "method" in value:
+    number = value.get("id") if isinstance(value, dict) and "method" not in value else None
+    if not isinstance(number, int | str) or isinstance(number, bool):
         return None
     if isinstance(value.get("result"), dict) and "error" not in value:
         return {"jsonrpc": "2.0", "id": number, "result": value["result"]}

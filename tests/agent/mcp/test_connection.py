@@ -22,7 +22,7 @@ from agent.llm.messages import ToolCallPart
 from agent.loop.tool_runner import ToolRunner
 from agent.mcp.connection import Connection, Place
 from agent.mcp.http import make_client
-from agent.mcp.names import safe_name
+from agent.mcp.names import remote_tools, safe_name
 from agent.mcp.servers import Servers
 from agent.tools.base import ToolContext
 from tests.support.waiting import until
@@ -297,6 +297,12 @@ def test_names_descriptions_and_schemas_are_made_safe(tmp_path: Path) -> None:
             assert len(problems) == 3 and "its tool list has a schema that is not an object" in problems[2]
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("schema", [json.loads('{"a":' * 90 + "1" + "}" * 90), {"minLength": 10**400}])
+def test_a_schema_that_no_session_keeps_is_left_out(schema: dict[str, Any]) -> None:
+    (tool,), (problem,) = remote_tools("it", [("odd", "", {"items": [[[[[[[[[[[schema]]]]]]]]]]]}), ("sound", "", {})])
+    assert tool.name == "sound" and "odd has a schema" in problem
 
 
 def test_a_late_server_and_late_tools_come_through_the_one_listed_tool(tmp_path: Path) -> None:
