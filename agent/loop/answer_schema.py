@@ -17,6 +17,7 @@ from agent.events import ErrorInfo
 from agent.files.own_files import read_bytes
 from agent.llm.messages import user
 from agent.plugin import Continue, Ending, Plugin
+from agent.process.patience import OutOfPatience, at_most
 from agent.text import foreign_json
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 LARGEST = 1_000_000
 """Bytes of a schema that are read."""
+CHECK_S = 2.0
 TRIES = 2
 """So often an answer that does not hold is asked for again."""
 ASK = """\
@@ -89,9 +91,13 @@ class AnswerSchema(Plugin):
                 problem = f"it is not JSON ({error})"[:200]
                 continue
             try:
-                errors = sorted(
-                    self._validator.iter_errors(value), key=lambda error: list(map(str, error.absolute_path))
-                )
+                with at_most(CHECK_S):
+                    errors = sorted(
+                        self._validator.iter_errors(value), key=lambda error: list(map(str, error.absolute_path))
+                    )
+            except OutOfPatience as error:
+                problem = f"it can't be checked, {error}: a pattern of the schema fits it in too many ways"
+                continue
             except Unresolvable as error:
                 raise UsageError(f"the output schema names what it does not contain: {error}") from None
             except RecursionError:

@@ -6,8 +6,10 @@ import re
 from collections.abc import Iterable, Mapping
 
 from agent.errors import UsageError
+from agent.process.patience import OutOfPatience, at_most
 from moa.aggregate.short_answer import find, normal
 
+MATCH_S = 2.0
 KINDS = ("auto", "number", "letter", "code")
 LATER = ("command", "python", "rubric", "pairwise")
 """What `moa.bench.marking` scores: more than a look at the text."""
@@ -29,12 +31,16 @@ def score(text: str, expected: str, scorer: str) -> float:
     """1 where the text is right, else 0.
 
     `auto`, `number`, `letter` and `code` compare the short answer that the text ends in (`moa.aggregate.short_answer`), `exact` the
-    whole text but for space around it, `regex` looks for the expression `expected` anywhere in it.
+    whole text but for space around it, `regex` looks for the expression `expected` anywhere in it; what it does not find in 2 s is not there.
     """
     if scorer == "exact":
         return float(text.strip() == expected.strip())
     if scorer == "regex":
-        return float(re.search(expected, text) is not None)
+        try:
+            with at_most(MATCH_S):
+                return float(re.search(expected, text) is not None)
+        except OutOfPatience:
+            return 0.0
     return float(vote(text, scorer) == normal(expected, scorer))  # type: ignore[arg-type]
 
 

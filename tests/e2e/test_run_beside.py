@@ -63,6 +63,13 @@ def test_a_schema_that_can_not_be_read_or_applied_is_refused_at_once(
     assert not endpoint.exchanges
 
 
+def test_a_pattern_that_takes_for_ever_is_given_up(program: Program, endpoint: ScriptedEndpoint) -> None:
+    endpoint.script = Script(models={"main": Behaviour(steps=(Say(text=json.dumps("a" * 40 + "!")),))})
+    (program.work_dir / "schema.json").write_text('{"type": "string", "pattern": "^(a+)+$"}')
+    done = program.run("count", "--model", "fake:main", "--output-schema", "schema.json")
+    assert "took longer than 2 s" in checked(done, "failed", "schema_mismatch")["error"]["message"]
+
+
 def test_each_line_of_the_stream_is_a_turn_and_an_interrupt_stops_one(
     program: Program, endpoint: ScriptedEndpoint
 ) -> None:
