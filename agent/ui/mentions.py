@@ -47,26 +47,30 @@ def load_images(text: str, root: Path, deny: DenyPaths) -> list[ImagePart]:
     A mention of a file that is not there stays text, as does a mention of anything else: the model reads it with its tool. Raises
     UsageError for an image that can't be sent.
     """
-    return [load_image(path, root, deny) for name in mentions(text) if (path := _existing(name, root))]
+    plain = "without the @ its name is plain text"
+    return [load_image(path, root, deny, no_image=plain) for name in mentions(text) if (path := _existing(name, root))]
 
 
-def load_image(path: Path, root: Path, deny: DenyPaths) -> ImagePart:
-    """One image. What it is, its content says, not its name. Raises UsageError where it is denied, too large, unreadable or no image."""
+def load_image(
+    path: Path, root: Path, deny: DenyPaths, *, no_image: str = "give a file of one of these kinds"
+) -> ImagePart:
+    """One image. What it is, its content says, not its name. Raises UsageError where it is denied, too large, unreadable or no image
+    (`no_image`: what to do then)."""
     shown = path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
     if pattern := deny.match(path):
-        raise UsageError(denial(shown, pattern), remedy="mention another file")
+        raise UsageError(denial(shown, pattern), remedy="choose another file")
     if in_use(path):
-        raise UsageError(f"{shown} is this program's own ledger", remedy="mention another file")
+        raise UsageError(f"{shown} is this program's own ledger", remedy="choose another file")
     try:
         data = read_bytes(path, MAX_IMAGE + 1)
     except OSError as error:
-        raise UsageError(f"{shown} can't be read: {error.strerror}", remedy="mention another file") from error
+        raise UsageError(f"{shown} can't be read: {error.strerror}", remedy="choose another file") from error
     if len(data) > MAX_IMAGE:
         size = path.stat().st_size / 1024 / 1024
         raise UsageError(f"{shown} has {size:.1f} MB; an image may have 5", remedy="make it smaller")
     kind = media_type(data)
     if kind is None:
-        raise UsageError(f"{shown} is not a {KINDS} image", remedy="without the @ its name is plain text")
+        raise UsageError(f"{shown} is not a {KINDS} image", remedy=no_image)
     return ImagePart(media_type=kind, data=base64.b64encode(data).decode("ascii"))
 
 
