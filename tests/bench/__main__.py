@@ -15,6 +15,7 @@ from pathlib import Path
 from tests.bench import (
     cache,
     counsel,
+    crowd,
     encode,
     first_word,
     fuzz,
@@ -51,11 +52,12 @@ BENCHES = {
     "view": view.measure,
     "encode": encode.measure,
     "serve": serve.measure,
+    "crowd": crowd.measure,
     "repo": repo.measure,
     "replays": replays.measure,
 }
 
-LONG = ("fuzz", "grep", "ledger", "signals", "first_word", "serve", "repo", "replays")
+LONG = ("fuzz", "grep", "ledger", "signals", "first_word", "serve", "crowd", "repo", "replays")
 """Take many minutes, or a model: `.ci/run --all` runs them, and whoever names them."""
 
 

@@ -81,10 +81,12 @@ def processor_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICK
 
 
-async def ask(port: int, model: str, name: str, each: int, times: list[float], failed: list[str]) -> None:
+async def ask(
+    port: int, model: str, name: str, each: int, times: list[float], failed: list[str], key: str = KEY
+) -> None:
     """One client: so many requests, one after the other, on one connection; no two are the same."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nauthorization: Bearer {KEY}\r\n"
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nauthorization: Bearer {key}\r\n"
     for number in range(each):
         messages = [{"role": "user", "content": f"{name} {number} " + "word " * 200}]
         body = json.dumps({"model": model, "messages": messages, "stream": True}).encode()
@@ -102,12 +104,14 @@ async def ask(port: int, model: str, name: str, each: int, times: list[float], f
     writer.close()
 
 
-async def load(port: int, clients: int, each: int, model: str = "up:m") -> tuple[list[float], list[str]]:
+async def load(
+    port: int, clients: int, each: int, model: str = "up:m", key: str = KEY
+) -> tuple[list[float], list[str]]:
     """So many clients at once: how long each request took, and what failed."""
     times: list[float] = []
     failed: list[str] = []
     run = time.monotonic_ns()
-    await asyncio.gather(*(ask(port, model, f"{run} {at}", each, times, failed) for at in range(clients)))
+    await asyncio.gather(*(ask(port, model, f"{run} {at}", each, times, failed, key) for at in range(clients)))
     return times, failed
 
 
