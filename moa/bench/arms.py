@@ -37,7 +37,7 @@ class Result:
     """What became of one item in one arm. `text` is the answer that was scored; `score` is 0 where there is none. `cost_nano` sums what
     is known, `unknown` counts calls whose cost is not. `served` are the models as their endpoints named them, `votes` are the counted forms, `stopped` the members that were not needed.
     A task's: `steps` are the main model's calls, `counsel` counts what became of the counsels (`moa.counsel.tally`), `given` is what was
-    sent of them. `blocked`: nobody could judge the answer. A judged one's: `marks` by criterion, quotes that are in no text (`unverified`),
+    sent of them, `made` which tools the main model called: the number of its reply, the tool, the beginning of the arguments. `blocked`: nobody could judge the answer. A judged one's: `marks` by criterion, quotes that are in no text (`unverified`),
     judges whose preference changed with the order (`swayed`), and what judging cost, which is no part of what answering did.
     """
 
@@ -59,6 +59,7 @@ class Result:
     steps: int = 0
     counsel: dict[str, int] = field(default_factory=dict)
     given: list[dict[str, Any]] = field(default_factory=list)
+    made: list[list[Any]] = field(default_factory=list)
     marks: dict[str, float] = field(default_factory=dict)
     unverified: int = 0
     swayed: int = 0

@@ -16,7 +16,10 @@ WHOLE = ("exact", "regex", *scorers.LATER)
 INSPECT = "inspect"
 """In place of a scorer: Inspect scores."""
 
-ENDING = "\n\nEnd with one line of the form `Answer: …`, with the answer alone in it."
+ENDING = (
+    "\n\nWork it out step by step first. Then end with one line of the form `Answer: …`, with the answer alone in it."
+)
+"""Asked for the last line alone, a small model writes nothing before it, and so gets little right."""
 
 
 @dataclass(frozen=True, slots=True)

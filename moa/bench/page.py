@@ -10,7 +10,7 @@ from agent.llm.money import show_cost
 from agent.text.numbers import plural
 from moa.bench import plot
 from moa.bench.plot import Plot, Point, hidden
-from moa.bench.report import judging_lines, tables_of_tasks
+from moa.bench.report import judging_lines, solo_lines, tables_of_tasks
 
 WIDTH, HEIGHT, EDGE = 640, 360, 56
 LINE, LABEL = 14, 90
@@ -38,6 +38,7 @@ def page(found: Mapping[str, Any]) -> str:
             str(arm["failed"] + arm["refused"] + arm["blocked"]),
             show_cost(arm["cost"]["usd"], arm["cost"]["lower_bound"]),
             f"{arm['tokens']:,}",
+            *("" if arm[key] is None else f"{arm[key]:.1f} s" for key in ("p50_s", "p95_s")),
         )
         for arm in found["arms"]
     ]
@@ -54,10 +55,10 @@ def page(found: Mapping[str, Any]) -> str:
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style><h1>{title}</h1>'
         f"<p>{escape(found['date'])}, seed {found['seed']}, items {escape(found['digest'][:16])}</p>{simulated}"
-        + _table(("arm", "score", "95 %", "items", "failed", "cost", "tokens"), arms)
+        + _table(("arm", "score", "95 %", "items", "failed", "cost", "tokens", "p50", "p95"), arms)
         + _table(("pair", "both right", "harm", "help", "both wrong", "points", "95 %", "p"), pairs)
         + "".join(_table(each.columns, each.rows) for each in tables_of_tasks(found))
-        + "".join(f"<p>{escape(line)}</p>" for line in judging_lines(found))
+        + "".join(f"<p>{escape(line)}</p>" for line in (*solo_lines(found), *judging_lines(found)))
         + _plot(plot.of(found["arms"]))
         + "</html>\n"
     )

@@ -9,7 +9,7 @@ from typing import Any
 from agent.llm.money import NANO, show_cost
 from agent.text.numbers import plural
 from agent.views import MarkdownView, StackView, TableView, TreeView, View
-from moa.bench import plot
+from moa.bench import compliance, plot
 from moa.bench.arms import Result
 from moa.bench.cells import RIGHT, Cells, compare
 from moa.bench.pilot import Verdict, judge
@@ -49,13 +49,14 @@ def report(run: Run) -> dict[str, Any]:
         "seed": seed,
         "items": len(order),
         "simulated": any(r.simulated for results in by_arm.values() for r in results.values()),
-        "arms": [_arm(name, list(by_arm[name].values()), seed) for name in names],
+        "arms": [_arm(name, list(by_arm[name].values()), seed, by_arm[base]) for name in names],
         "pairs": [_pair(cells) for cells in pairs],
         "oracle": _oracle([scores[name] for name in solos]),
         "vote": fmean(scores["vote"].values()) if scores.get("vote") else None,
         "best": max((fmean(scores[name].values()) for name in solos if scores[name]), default=None),
         "pilot": None if pilot is None else {"word": pilot.word, "wrong": pilot.chance, "why": pilot.why},
         "alone": _alone({name: scores[name] for name in solos}),
+        "disagree": _disagree([scores[name] for name in solos]),
         "judging": _judging([result for results in by_arm.values() for result in results.values()], run.asked),
         "groups": _groups(by_arm, run.asked.get("groups") or {}),
     }
@@ -112,7 +113,7 @@ def verdict(run: Run) -> Verdict:
     return judge(differences, most=len(run.asked["items"]))
 
 
-def _arm(name: str, results: Sequence[Result], seed: int) -> dict[str, Any]:
+def _arm(name: str, results: Sequence[Result], seed: int, bare: Mapping[str, Result]) -> dict[str, Any]:
     scores = [result.score for result in results]
     graded = any(score not in (0.0, 1.0) for score in scores)
     interval: Interval = mean_interval(scores, seed=seed) if graded else wilson(int(sum(scores)), len(scores))
@@ -132,18 +133,18 @@ def _arm(name: str, results: Sequence[Result], seed: int) -> dict[str, Any]:
         "p95_s": _quantile(seconds, 95),
         "calls": sum(len(result.calls) for result in results),
         "stopped_early": sum(result.stopped for result in results),
-        "loop": _loop(results),
+        "loop": _loop(results, bare),
         "agreement": _agreement(results, seed),
     }
 
 
-def _loop(results: Sequence[Result]) -> dict[str, Any] | None:
-    """Of tasks: the main model's calls, and what became of the counsels; None of questions."""
+def _loop(results: Sequence[Result], bare: Mapping[str, Result]) -> dict[str, Any] | None:
+    """Of tasks: the main model's calls, and what became of the counsels; None of questions. `bare` are the base arm's, by item."""
     if not any(result.steps for result in results):
         return None
     kinds = ("taken", "sent", "followed", "ignored", "untold")
     counted = {kind: sum(result.counsel.get(kind, 0) for result in results) for kind in kinds}
-    return {"steps": sum(result.steps for result in results), **counted}
+    return {"steps": sum(result.steps for result in results), **counted, "beside": compliance.beside(results, bare)}
 
 
 def _groups(by_arm: Mapping[str, Mapping[str, Result]], groups: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -189,6 +190,12 @@ def _alone(solos: Mapping[str, Mapping[str, float]]) -> dict[str, int]:
     return found
 
 
+def _disagree(solos: Sequence[Mapping[str, float]]) -> float | None:
+    """The share of items on which some solo arms were right and others were not, of those that all have."""
+    items = [item for item in solos[0] if all(item in scores for scores in solos)] if len(solos) > 1 else []
+    return fmean(len({scores[item] >= RIGHT for scores in solos}) > 1 for item in items) if items else None
+
+
 def _quantile(values: Sequence[float], percent: int) -> float | None:
     if not values:
         return None
@@ -226,10 +233,22 @@ def view(found: Mapping[str, Any]) -> View:
         blocks += [MarkdownView(text=plot.hidden(drawing))] if drawing.hidden else []
     blocks += tables_of_tasks(found)
     blocks += _of_judges(found)
-    if found["oracle"] is not None and len(found["alone"]) > 1:
-        text = f"Best single {_percent(found['best'])} · at least one right {_percent(found['oracle'])}"
-        blocks.append(MarkdownView(text=text if found["vote"] is None else f"{text} · vote {_percent(found['vote'])}"))
+    if lines := solo_lines(found):
+        blocks.append(MarkdownView(text="\n\n".join(lines)))
     return StackView(views=tuple(blocks))
+
+
+def solo_lines(found: Mapping[str, Any]) -> list[str]:
+    """What a perfect choice among the solo arms would make, what the vote makes of it, and who was right alone."""
+    if found["oracle"] is None or len(found["alone"]) < 2:
+        return []
+    text = f"Best single {_percent(found['best'])} · at least one right {_percent(found['oracle'])}"
+    if found["vote"] is not None:
+        text += f" · vote {_percent(found['vote'])}, {100 * (found['oracle'] - found['vote']):.1f} points below"
+    if found.get("disagree") is not None:
+        text += f" · they disagree on {_percent(found['disagree'])} of the items"
+    alone = [f"{name} {count}" for name, count in found["alone"].items() if count]
+    return [text, *([f"Right where all others were wrong: {', '.join(alone)}"] if alone else [])]
 
 
 def tables_of_tasks(found: Mapping[str, Any]) -> list[TableView]:
@@ -242,9 +261,21 @@ def tables_of_tasks(found: Mapping[str, Any]) -> list[TableView]:
             sent, told = loop.get("sent", 0), loop.get("followed", 0) + loop.get("ignored", 0)
             share = _percent(loop["followed"] / told) if told else ""
             cells = [loop.get("steps", 0) / max(1, arm["n"]), loop.get("taken", 0), sent, loop.get("followed", 0)]
-            rows.append((arm["name"], f"{cells[0]:.1f}", *map(str, cells[1:]), share, str(loop.get("untold", 0))))
-        columns = ("arm", "steps a task", "counsels", "sent", "followed", "of those to be told", "not to be told")
-        blocks.append(TableView(columns=columns, rows=tuple(rows), align="lrrrrrr"))
+            beside = loop.get("beside")
+            anyway = _percent(beside["anyway"] / beside["told"]) if beside else ""
+            shown = (f"{cells[0]:.1f}", *map(str, cells[1:]), share, anyway, str(loop.get("untold", 0)))
+            rows.append((arm["name"], *shown))
+        columns = (
+            "arm",
+            "steps a task",
+            "counsels",
+            "sent",
+            "followed",
+            "of those to be told",
+            "done without",
+            "not to be told",
+        )
+        blocks.append(TableView(columns=columns, rows=tuple(rows), align="lrrrrrrr"))
     if found["groups"]:
         names = [arm["name"] for arm in found["arms"]]
         rows = [

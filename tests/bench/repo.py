@@ -56,7 +56,7 @@ def _figures(found: dict, known: dict[bool, int]) -> list[Figure]:  # type: igno
         pair, loop = pairs.get(arm["name"]), arm["loop"]
         note = f"of {arm['n']}, {loop['steps']} calls, {loop['sent']} sent"
         if loop["followed"] + loop["ignored"]:
-            note += f", followed {loop['followed']} of {loop['followed'] + loop['ignored']}"
+            note += f", followed {loop['followed']} of {loop['followed'] + loop['ignored']} (done without: {(loop['beside'] or {}).get('anyway')})"
         if pair is not None:
             low, high = (100 * end for end in pair["ci95"])
             note += f"; help {pair['wrong_right']}, harm {pair['right_wrong']}, {100 * pair['delta']:+.0f} points ({low:+.0f} to {high:+.0f})"

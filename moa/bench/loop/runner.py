@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 MOST_TEXT = 4_000
 """Characters of the last reply that a result keeps; the whole conversation is in the run's folder."""
+MOST_ARGUMENTS = 1_000
+"""Characters of a call's arguments that a result keeps: paths stand at their beginning."""
 
 
 @dataclass(slots=True)
@@ -146,6 +148,12 @@ class Loops:
             served=sorted({call.model_served for call in calls if call.model_served}),
             steps=finished.iterations,
         )
+        replies = [message for message in session.transcript() if message.role == "assistant"]
+        result.made = [
+            [number, call.name, call.arguments[:MOST_ARGUMENTS]]
+            for number, reply in enumerate(replies, 1)
+            for call in reply.tool_calls
+        ]
         if finished.status not in ("done", "limit"):
             result.status = "refused" if error is not None and error.kind == Refused.kind else "failed"
         if error is not None:
