@@ -8,6 +8,9 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,7 @@ from moa.bench.inspecting import export as inspect_log
 from moa.bench.items import Item
 from moa.bench.report import report
 from moa.cli.main import main
+from tests.support import browser
 from tests.support.endpoint import ScriptedEndpoint
 from tests.support.program import endpoint_config, preset_text
 from tests.support.script import Behaviour, Say, Script
@@ -67,6 +71,29 @@ def test_inspect_reads_what_was_written(tmp_path: Path, monkeypatch: pytest.Monk
     assert (sample.input, sample.target, sample.output.completion) == (items["1"].request, "1", "Answer: 1")
     assert sample.scores is not None and sample.scores["score"].value == 1.0
     assert logs[0].status == "success" and logs[0].eval.metadata is not None and logs[0].eval.metadata["run"] == run.id
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not HERE, reason="inspect-ai is not installed")
+@pytest.mark.skipif(browser.missing() is not None, reason=str(browser.missing()))
+def test_inspects_viewer_opens_what_was_written(tmp_path: Path) -> None:
+    inspect_log.export(*made(tmp_path), tmp_path / "logs")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    words = ["-m", "inspect_ai", "view", "start", "--log-dir", str(tmp_path / "logs"), "--host", "127.0.0.1"]
+    viewer = subprocess.Popen(
+        [sys.executable, *words, "--port", port], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    try:
+        assert viewer.stdout is not None
+        assert any(port in line for line in viewer.stdout), "it says where it listens"
+        with browser.Browser(tmp_path / "profile") as seen:
+            seen.go(f"http://127.0.0.1:{port}/")
+            seen.wait(lambda: "moa/fuse" in seen.run("return document.body.innerText"), "both logs", 60)
+    finally:
+        viewer.kill()
+        viewer.communicate()
 
 
 # Inspect does its part.
