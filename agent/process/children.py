@@ -10,8 +10,10 @@ are no children of ours: `agent.tools.shell` says what those get.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -99,22 +101,43 @@ async def start(
 ) -> asyncio.subprocess.Process:
     """Start a program, looked up by `program`. `env` is `environment(…)`, or what a command of the model or the user gets.
 
-    Raises FileNotFoundError where there is no such program, OSError where it can't be started.
+    Cancelled while it begins, it is killed with all that it has started. Raises FileNotFoundError where there is no such program, OSError
+    where it can't be started.
     """
     found = await asyncio.to_thread(program, argv[0], project=project or cwd, env=env)
     if found is None:
         raise FileNotFoundError(2, "no such program", argv[0])
-    return await asyncio.create_subprocess_exec(
-        found,
-        *argv[1:],
-        env=dict(env),
-        cwd=cwd,
-        stdin=stdin,
-        stdout=stdout,
-        stderr=stderr,
-        start_new_session=new_session,
-        pass_fds=tuple(pass_fds),
+    beginning = asyncio.ensure_future(
+        asyncio.create_subprocess_exec(
+            found,
+            *argv[1:],
+            env=dict(env),
+            cwd=cwd,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            start_new_session=new_session,
+            pass_fds=tuple(pass_fds),
+        )
     )
+    try:
+        return await asyncio.shield(beginning)
+    except asyncio.CancelledError:
+        # The program may run already, and have started others; asyncio itself would kill the first process alone.
+        while not beginning.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait({beginning})
+        if beginning.exception() is None:
+            _kill(beginning.result(), group=new_session)
+        raise
+
+
+def _kill(process: asyncio.subprocess.Process, *, group: bool) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        if group:
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
 
 
 def run(

@@ -5,16 +5,21 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from agent.process import children, handover
 from agent.process.children import MORE, Needs
+from agent.process.process import Child, marked, new_mark
 from agent.sandbox import bubblewrap
 from agent.tools.grep import Grep
 from agent.ui import clipboard
 from tests.agent.tools.support import call, make_context
+from tests.support.waiting import until, wait_until
 
 SECRETS = {
     "OPENROUTER_API_KEY": "sk-or-secret-1",
@@ -130,3 +135,37 @@ def test_a_handover_that_is_none_is_passed_over(number: str) -> None:
     env = {handover.VARIABLE: number}
     handover.take(env)
     assert env == {}
+
+
+class Inline(ThreadPoolExecutor):
+    """Does its work at once, so that the same step of the loop always has the same in it."""
+
+    def submit(self, work: Callable[..., Any], /, *words: Any, **more: Any) -> Future[Any]:
+        done: Future[Any] = Future()
+        done.set_result(work(*words, **more))
+        return done
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("step", range(12))
+def test_what_is_cancelled_while_it_begins_leaves_nothing_behind(tmp_path: Path, step: int) -> None:
+    async def begin() -> None:
+        asyncio.get_running_loop().set_default_executor(Inline())
+        mark, told = new_mark(), tmp_path / "told"
+        argv = ["/bin/sh", "-c", f"sleep 1000 & echo $! > {told}; wait"]
+        starting = asyncio.create_task(
+            Child.start(argv, cwd=tmp_path, feed=lambda _data: None, env=os.environ, mark=mark)
+        )
+        for _ in range(step):
+            await asyncio.sleep(0)
+        if marked(mark.encode()):
+            wait_until(lambda: told.exists() and told.read_text().strip())
+        starting.cancel()
+        try:
+            child = await starting
+        except asyncio.CancelledError:
+            await until(lambda: not marked(mark.encode()))
+        else:
+            await child.end()
+
+    asyncio.run(begin())
