@@ -67,12 +67,7 @@ def started(command: list[str], env: dict[str, str] | None = None, *, ready: str
             raise RuntimeError(f"{command[:4]} ended before it was ready")
         yield child.pid, line.strip()
     finally:
-        child.terminate()
-        try:
-            child.wait(10)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
+        _end(child)
 
 
 def processor_s(pid: int) -> float:
@@ -208,8 +203,16 @@ def _litellm(program: Path, folder: Path, up: int, rounds: int) -> tuple[float, 
         _until_open(port)
         return measured(child.pid, port, rounds)
     finally:
-        child.terminate()
-        child.wait(20)
+        _end(child)
+
+
+def _end(child: subprocess.Popen[Any]) -> None:
+    child.terminate()
+    try:
+        child.wait(10)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
 
 
 def _until_open(port: int) -> None:
