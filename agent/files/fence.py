@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -121,8 +122,8 @@ class Fence:
         home = Path(os.path.expanduser("~"))  # noqa: PTH111 - Path.home() raises where there is none
         self._homes = {_spelled(form) for form in (home, home.resolve())}
         self._roots = {_spelled(form) for form in (root.absolute(), root.resolve())}
-        self._relative = {_spelled(Path(place)): kind for kind, places in _IN_HOMES.items() for place in places}
-        self._places = {_spelled(Path(place)): KEYS for place in PLACES}
+        self._relative = _in_homes()
+        self._places = dict.fromkeys(_of_the_system(), KEYS)
         self._open: set[Parts] = set()
         self._readable: list[Path] = [root.resolve(), *(folder.resolve() for folder in open_to)]
         if own is not None:
@@ -200,6 +201,17 @@ class Fence:
     def is_outside(self, path: Path) -> bool:
         """Whether a path (absolute, links followed) lies outside of what this session works on."""
         return not any(path.is_relative_to(folder) for folder in self._readable)
+
+
+@cache
+def _in_homes() -> Mapping[Parts, str]:
+    """What is private in a home folder, as it is compared, and why. The same for every session."""
+    return {_spelled(Path(place)): kind for kind, places in _IN_HOMES.items() for place in places}
+
+
+@cache
+def _of_the_system() -> tuple[Parts, ...]:
+    return tuple(_spelled(Path(place)) for place in PLACES)
 
 
 def _spelled(path: Path) -> Parts:

@@ -27,6 +27,8 @@ def of_terminal(stream: TextIO) -> int | None:
 
 def width(text: str) -> int:
     """Columns that a text takes in a terminal: wide characters two, combining ones none."""
+    if text.isascii():  # most of all that is drawn
+        return len(text)
     total = 0
     for char in text:
         if unicodedata.combining(char) or unicodedata.category(char) in ("Mn", "Me", "Cf"):

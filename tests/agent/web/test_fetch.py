@@ -291,7 +291,8 @@ def test_another_spelling_of_a_known_address_carries_nothing_out(tmp_path: Path,
             assert "flows west" in await made.fetch(sites.url("/article") + spelling, asker)
         assert {asked.path for asked in sites.asked} <= {"/article", "/robots.txt"}
 
-    with_sites({**PAGES, "/robots.txt": page("", "text/plain")}, check)
+    pages = {**PAGES, "/article": page("The river flows west.", "text/plain")}
+    with_sites({**pages, "/robots.txt": page("", "text/plain")}, check)
 
 
 def test_a_site_whose_rules_cannot_be_had_is_left_alone_by_members(tmp_path: Path) -> None:
