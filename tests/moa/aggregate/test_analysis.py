@@ -24,6 +24,7 @@ from moa.aggregate.analysis import (
     read_noting,
     relabel,
 )
+from moa.panel.quoting import clean, defused
 
 WHOLE = Analysis(
     consensus=["Run the tests first."],
@@ -46,7 +47,7 @@ WHOLE = Analysis(
 NOTHING = ("none", "n/a", "nothing")  # a model's way of leaving a list empty
 words = (
     st.text(min_size=1, max_size=30)
-    .map(lambda text: text.strip())
+    .map(lambda text: defused(clean(text)).strip())
     .filter(lambda text: text and text.casefold().rstrip(".") not in NOTHING)
 )
 points = st.lists(words, max_size=3)
