@@ -147,7 +147,7 @@ def _summary(path: Path, changed: float) -> Summary:
     walked = _walked(lines)
     typed = (message for message in walked if message["role"] == "user" and not message.get("synthetic"))
     first = next(typed, None)
-    words = "" if first is None else line(plain_text(first), 200)
+    words = "" if first is None else line(plain_text(first).strip().partition("\n\n")[0], 200)
     origins = [str(each.entry.get("session", "")) for each in lines if each.entry["type"] == "origin"]
     return Summary(path.stem, changed, len(walked), words, _name(lines), origins[-1] if origins else "")
 

@@ -183,7 +183,7 @@ def is_session_list(event: ChatEvent) -> bool:
 async def _resume(app: ChatApp) -> None:
     import time
 
-    from agent.session.index import summaries
+    from agent.session.index import line, summaries
     from agent.ui.tui.dialogs.picker import Item, Picker
 
     host = app.chat.host
@@ -191,11 +191,11 @@ async def _resume(app: ChatApp) -> None:
     items = [
         Item(
             one.id,
-            one.name or one.first or "(nothing said)",
+            line(one.name or one.first or "(nothing said)", 76),
             f"{time.strftime('%d %b %H:%M', time.localtime(one.changed))}, {plural(one.messages, 'message')}, {one.id}",
         )
         for one in found
-        if one.id != host.agent.session.id
+        if one.id != host.agent.session.id and (one.messages or one.name)
     ]
     if not items:
         app.notify("There is no other session yet", markup=False)

@@ -66,7 +66,7 @@ class Chooser(Vertical):
     DEFAULT_CSS = """
     Chooser { height: auto; }
     Chooser > Input { border: none; height: 1; padding: 0; background: $boost; margin-bottom: 1; }
-    Chooser > OptionList { height: auto; max-height: 16; padding: 0; background: transparent; }
+    Chooser > OptionList { height: auto; max-height: 45vh; padding: 0; background: transparent; }
     Chooser > OptionList, Chooser > OptionList:focus { border: none; }
     Chooser > Input:focus { border: none; }
     """

@@ -132,6 +132,7 @@ def test_counsel_is_agreed_to_once_then_shown_and_looked_into(stage: Stage) -> N
         await stage.until(lambda: isinstance(stage.app.screen, Consent))
         await choose(stage, "yes")
         await stage.shows("2 of 3 answered · 1 agreed, 1 disputed")
+        await stage.shows("Allow this?")
         stage.app.query_one(ApprovalBar).action_no()
         await stage.until(lambda: not stage.app.chat.busy)
         await stage.pilot.press("f4")
