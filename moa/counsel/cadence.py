@@ -34,6 +34,8 @@ Trigger = Literal[
 
 KIND = "counsel"
 """The kind under which a session keeps a counsel."""
+STOPPED = "stopped before its end"
+"""The warning of a counsel that the user stopped."""
 RECEIPT = "receipt"
 """The kind of what is kept where no counsel was taken."""
 REPLAYED = "replayed"

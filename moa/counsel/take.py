@@ -16,7 +16,7 @@ from agent.llm.request import ModelRef, Request
 from agent.text.numbers import plural
 from moa.aggregate.methods import METHODS, Method, output_mode, raw
 from moa.counsel.analyst import Analyst
-from moa.counsel.cadence import Decision
+from moa.counsel.cadence import STOPPED, Decision
 from moa.counsel.counsel import Counsel
 from moa.panel.panel import NOT_NEEDED, Panel, Round
 from moa.panel.tasks import ADVISE
@@ -129,7 +129,11 @@ class Council:
             try:
                 await self._take(counsel, rendering, emit, tools=tools, run_member=_within(run_member, self.preset))
             except asyncio.CancelledError:
-                counsel.warnings.append("stopped before its end")
+                counsel.warnings.append(STOPPED)
+                if (came := self.panel.broken_off) is not None:
+                    counsel.answers, counsel.failures = came.answers, came.failures
+                    spent = [each.cost_nano for each in came.answers] + [each.cost_nano for each in came.failures]
+                    counsel.cost = Total.of(spent)
                 counsel.cost = counsel.cost.plus(None)
                 counsel.duration_s = time.monotonic() - started
                 self.broken_off = counsel

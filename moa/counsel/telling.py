@@ -9,7 +9,7 @@ from agent.llm.money import show_cost
 from agent.plugin import RecordLine
 from agent.text.numbers import span
 from moa.aggregate.methods import came_by
-from moa.counsel.cadence import WITHHELD
+from moa.counsel.cadence import STOPPED, WITHHELD
 from moa.counsel.standing import standings
 from moa.panel.quoting import flat
 
@@ -44,6 +44,8 @@ def line_of(record: CounselRecord) -> RecordLine:
 
 
 def _answered(record: CounselRecord) -> str:
+    if STOPPED in record.warnings:
+        return f"stopped when {record.answered} of {record.asked} had answered"
     if not record.answered:
         alone = "" if record.task in ("review", "plan") else ", the main model continues alone"
         return f"nobody of {record.asked} answered{alone}"

@@ -59,6 +59,8 @@ class Panel:
         self._run_member = run_member
         self._running: dict[str, tuple[asyncio.Task[Outcome], Seat]] = {}
         self._late: dict[str, Outcome] = {}
+        self.broken_off: Round | None = None
+        """What had come of a round that was stopped."""
         self._go: asyncio.Future[None] | None = None
 
     @property
@@ -115,12 +117,18 @@ class Panel:
             calling = replace(context, purpose="reference", slot=member.slot)
             work = seat.work(request(member), calling, allowed, member.reference.max_tool_calls)
             self._running[member.slot] = (asyncio.create_task(work, name=f"reference {member.slot}"), seat)
+        self.broken_off = None
         # Where every seat is still busy with an earlier step there is nobody to ask anew: their answers are what can be had.
         awaited = [member.slot for member in asked] or list(skipped)
         try:
             hurried = await self._wait(awaited, emit, settled)
         except asyncio.CancelledError:
+            asked_now = {slot: self._running[slot] for slot in awaited}
             await self.close()
+            ended = [_outcome(*each) for each in asked_now.values()]
+            answers = tuple(each for each in ended if isinstance(each, Answer))
+            failures = tuple(each for each in ended if isinstance(each, Failure))
+            self.broken_off = Round(answers, failures, (), (), skipped)
             raise
         return self._close_round(awaited, skipped, hurried)
 

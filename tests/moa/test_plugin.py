@@ -477,6 +477,12 @@ def test_a_counsel_that_is_stopped_in_the_middle_is_recorded(tmp_path: Path) -> 
     run(main)
     (data,) = bench.records
     assert data["warnings"] == ["stopped before its end"] and data["cost"]["lower_bound"]
+    # What had come is kept, and nobody says that the panel was silent, or that the main model continues.
+    assert [member["slot"] for member in data["members"]] == ["1"] and [each["slot"] for each in data["failed"]] == [
+        "2"
+    ]
+    (line,) = [event.line for event in bench.seen if isinstance(event, Record) and event.kind == "counsel"]
+    assert "stopped when 1 of 2 had answered" in line and "continues alone" not in line
 
 
 def test_the_last_answers_are_analysed_anew_in_another_process(tmp_path: Path) -> None:
