@@ -15,7 +15,7 @@ from agent.errors import UsageError
 INTERPRETER = re.compile(
     r"(?:ba|da|z|k|fi)?sh|python[\d.]*|node|deno|bun|ruby|perl|php|Rscript|source|\.|env|exec|time|nice"
     # What starts another program, and its words.
-    r"|uvx?|poetry|pdm|hatch|rye|pipx|npx|bunx|pnpm|yarn|tsx|ts-node|run|nohup|timeout|setsid|command|sudo|\d+[smhd]?"
+    r"|uvx?|poetry|pdm|hatch|rye|pipx|npx|bunx|pnpm|yarn|tsx|ts-node|run|nohup|timeout|setsid|command|sudo|if|then|else|elif|while|until|do|!|\{|\d+[smhd]?"
 )
 
 
@@ -60,7 +60,7 @@ def _commands(file: Path) -> Iterator[tuple[str, list[str]]]:
     for hook in _items(settings.get("hooks")):
         start = ""
         for part in re.split(r"[;&|()\n`<>]+", str(hook.get("command", ""))):
-            if words := [word.strip("\"'") for word in part.split()]:
+            if words := [_plain(word) for word in part.split()]:
                 if "cd" in words[:-1] and _script(words) == "cd":
                     start = os.path.join(start, words[words.index("cd") + 1])  # noqa: PTH118 - may be no path at all
                 yield start, words
@@ -70,6 +70,11 @@ def _commands(file: Path) -> Iterator[tuple[str, list[str]]]:
         arguments, place = server.get("args"), server.get("cwd")
         words = [str(server.get("command", "")), *map(str, arguments if isinstance(arguments, list) else ())]
         yield place if isinstance(place, str) else "", words
+
+
+def _plain(word: str) -> str:
+    """A word without its quotes, and with the folder that it starts in as a dot."""
+    return re.sub(r"\$PWD\b|\$\{PWD\}", ".", re.sub("[\"']", "", word))
 
 
 def _items(value: Any) -> list[dict[str, Any]]:

@@ -177,6 +177,7 @@ NAMED_BY_US = {
     HOOK + '"true; python3 tools/check.py"': "tools/check.py",
     HOOK + "'sh -c \"cd tools && ./check.sh\"'": "tools/check.sh",
     HOOK + '"python3 -m tools.check"': "tools/check.py",
+    HOOK + """'if "$PWD"/check.sh; then exit 2; fi'""": "check.sh",
     HOOK + '"timeout 5 uv run python tools/check.py"': "tools/check.py",
     '[mcp.servers.it]\ncommand = "python3"\nargs = ["-u", "tools/server.py"]': "tools/server.py",
     '[mcp.servers.it]\ncommand = "python3"\ncwd = "tools"\nargs = ["server.py"]': "tools/server.py",
