@@ -115,3 +115,14 @@ def test_every_key_of_a_toml_sample_exists() -> None:
 
 def test_statuses_are_in_the_docs() -> None:
     assert not [status for status in STATUSES if f"`{status}`" not in DOCS and f'"{status}"' not in DOCS]
+
+
+def test_each_promise_of_the_safety_page_has_its_tests() -> None:
+    page = (ROOT / "docs" / "safety.md").read_text("utf-8")
+    named = re.findall(r"`([\w/]*test_\w+\.py)(?:: (test_\w+))?", page)
+    assert len(named) > 30
+    for file, test in named:
+        text = (ROOT / "tests" / file).read_text("utf-8")
+        assert f"def {test}" in text, f"{file}: {test}"
+    everywhere = "\n".join(path.read_text("utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    assert [test for test in re.findall(r"`(test_\w+)…?`", page) if f"def {test}" not in everywhere] == []
