@@ -27,9 +27,9 @@ def configuration() -> Config:
     return load_config(os.environ, plugins=frozenset(plugin_names()))
 
 
-def ledger(config: Config) -> Ledger:
-    """The books, with what a killed process left open closed."""
-    books = Ledger(config.paths.state / "ledger.db", redact=config.redact)
+def ledger(config: Config, database: str | None = None) -> Ledger:
+    """The books, with what a killed process left open closed. `database`: the address of those that servers share."""
+    books = Ledger(database or config.paths.state / "ledger.db", redact=config.redact)
     books.sweep()
     return books
 

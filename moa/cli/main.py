@@ -268,7 +268,7 @@ def _activity(arguments: argparse.Namespace) -> int:
     from agent.ui.columns import of_terminal
     from agent.ui.text import render
 
-    with closing(ledger(configuration())) as books:
+    with closing(ledger(configuration(), arguments.database)) as books:
         since = parse_since(arguments.since) if arguments.since else None
         if arguments.follow:
             from agent.ledger.follow import follow

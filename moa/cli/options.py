@@ -225,6 +225,9 @@ def _activity_options(parser: argparse.ArgumentParser) -> None:
     add("--by", choices=("calls", "session", "model", "role", "day"))
     add("--json", action="store_true")
     add("--follow", action="store_true", help="show calls as they happen, until Ctrl+C")
+    add(
+        "--database", metavar="URL", help="of servers that share a PostgreSQL database (default: this machine's ledger)"
+    )
     parser.set_defaults(handler="activity")
 
 

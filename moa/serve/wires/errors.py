@@ -99,6 +99,8 @@ def fault_of(error: BaseException) -> Fault:
     retryable = isinstance(error, Locked) or (isinstance(error, ModelError) and error.retryable)
     if status in _OF_STATUS and kind != "overloaded_error":
         kind = _OF_STATUS[status]
+    if status == 403 and code == "invalid_api_key":  # the key is right: clients would ask for another
+        type, code = "permission_error", "permission_denied"
     return Fault(
         status,
         _words(error),

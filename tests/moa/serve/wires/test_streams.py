@@ -241,7 +241,7 @@ REFUSALS = [
     (errors.ContextOverflow("too much", status=400), 400, "invalid_request_error", "context_length_exceeded", "false"),
     (errors.ModelNotFound("no such", status=404), 404, "not_found_error", "model_not_found", "false"),
     (errors.AuthError("key", status=401), 401, "authentication_error", "invalid_api_key", "false"),
-    (errors.AuthError("key", status=403), 403, "permission_error", "invalid_api_key", "false"),
+    (errors.AuthError("key", status=403), 403, "permission_error", "permission_denied", "false"),
     (errors.PaymentRequired("pay", status=402), 402, "billing_error", "insufficient_quota", "false"),
     (errors.RateLimited("slow", status=429, retry_after=7.2), 429, "rate_limit_error", "rate_limit_exceeded", "true"),
     (errors.Overloaded("busy", status=529), 529, "overloaded_error", "server_is_overloaded", "true"),
