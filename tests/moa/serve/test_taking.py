@@ -11,6 +11,7 @@ import pytest
 
 from moa.preset.cadence import Cadence
 from tests.moa.serve.test_anchors import points
+from tests.support.databases import kept
 from tests.support.script import Say
 from tests.support.served import PRESET, WIRES, Client, Desk
 from tests.support.waiting import until
@@ -113,8 +114,8 @@ def test_what_a_panel_says_goes_out_and_is_kept_without_configured_keys(tmp_path
         steps(desk, desk.client().say("go"), 1)
         sent = str(desk.endpoint.calls("main")[-1].body)
         assert "[key]" in sent and "POINT-1" not in sent
-        kept = b"".join(file.read_bytes() for file in tmp_path.rglob("ledger.db*"))
-        assert b"[key]" in kept and b"POINT-1" not in kept
+        stored = kept(desk.folder / "ledger.db")
+        assert b"[key]" in stored and b"POINT-1" not in stored
 
 
 def test_where_there_is_no_more_room_members_are_asked_for_blockers_only(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from agent.ledger.book import Ledger
 from tests.support.endpoint import ScriptedEndpoint
 from tests.support.script import ANALYSIS, Behaviour, Say, Script
 from tests.support.serving import KEY, Serving
@@ -186,7 +185,7 @@ def test_responses_with_events_over_every_upstream(up: ScriptedEndpoint, server:
     response = events[-1].response.model_dump(warnings=False)
     assert [item["type"] for item in response["output"]] == ["openrouter:fusion", "message"]
     assert response["output"][0]["analysis"]["blind_spots"] == ANALYSIS["blind_spots"]
-    booked = Ledger(server.folder / "state" / "ledger.db").calls()
+    booked = server.ledger().calls()
     assert len(booked) == 5 and response["usage"]["cost"] == sum(call.cost_nano or 0 for call in booked) / 1e9
 
 
