@@ -24,7 +24,15 @@ def steps(desk: Desk, client: Client, count: int) -> list[str]:
         client.ask()
         said.append(client.said)
         client.work()
+        if desk.waits is None:
+            desk.loop.run(ahead())
     return said
+
+
+async def ahead() -> None:
+    """What was taken ahead has come, where nothing holds it up."""
+    if tasks := [task for task in asyncio.all_tasks() if task.get_name() == "counsel ahead"]:
+        await asyncio.wait(tasks)
 
 
 def busy(body: dict[str, Any], earlier: int) -> Say:
