@@ -18,7 +18,8 @@ from agent.plugin import Plugin
 from agent.ui.text import render
 from agent.ui.tui.host_status import glance
 from agent.ui.tui.status import Status, status_content
-from tests.support.chatbench import CONFIG, ChatBench
+from tests.support.agent import CONFIG
+from tests.support.chatbench import ChatBench
 
 OPUS = CONFIG.replace('model = "fake:main"', 'model = "fake:claude-opus-5-5"')
 

@@ -15,7 +15,8 @@ from agent.admin.trust import look
 from agent.errors import UsageError
 from agent.host import Options
 from agent.llm.messages import Message
-from tests.support.chatbench import CONFIG, ChatBench, calls
+from tests.support.agent import CONFIG
+from tests.support.chatbench import ChatBench, calls
 
 SHELL = calls(("shell", {"command": "echo one; echo two"}))
 READ = calls(("read", {"path": "a.txt"}))

@@ -27,7 +27,6 @@ from agent.events import (
 from agent.files.deny_paths import DenyPaths
 from agent.ledger.book import Ledger
 from agent.llm.errors import Overloaded
-from agent.llm.messages import ToolCallPart, assistant
 from agent.llm.models.endpoint import ModelFacts
 from agent.llm.request import ModelRef, Request
 from agent.llm.stream import Reply
@@ -41,6 +40,7 @@ from agent.tools.builtin import builtin_tools
 from agent.tools.todo import Todo
 from agent.views import MarkdownView, TableView, TabsView
 from moa.plugin import Moa
+from tests.support.chatbench import calls as tools
 from tests.support.opening import Plain
 from tests.support.scripted import After, Line, ScriptedClient
 
@@ -58,11 +58,6 @@ ANALYSIS = json.dumps(
 )
 MEMBERS = '[[references]]\nmodel = "fake:one"\nrole = "doubt"\n[[references]]\nmodel = "fake:two"\n'
 JUDGED = '[aggregator]\nmodel = "fake:judge"\n'
-
-
-def tools(*wanted: tuple[str, dict[str, Any]]) -> Reply:
-    parts = [ToolCallPart(id=f"t{n}", name=name, arguments=json.dumps(args)) for n, (name, args) in enumerate(wanted)]
-    return Reply(message=assistant("", *parts), finish="tool_calls", cost_nano=1_000, cost_source="prices")
 
 
 LOOK = tools(("glob", {"pattern": "*.nothing"}))

@@ -8,27 +8,18 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from agent.build import build
 from agent.chat.chat import Chat
 from agent.chat.events import ChatEvent
-from agent.host import Host, Options
+from agent.host import Options
 from agent.llm.messages import Message, ToolCallPart, assistant
 from agent.llm.models.endpoint import ModelFacts
 from agent.llm.stream import Reply
 from agent.plugin import Plugin, PluginHost
 from agent.session.session import Session
 from agent.views import View
+from tests.support.agent import CONFIG, World
 from tests.support.scripted import Line, ScriptedClient
 
-CONFIG = """
-model = "fake:main"
-[endpoints.fake]
-base_url = "http://127.0.0.1:9/v1"
-[endpoints.fake.models.main]
-context_window = 100_000
-[endpoints.fake.models.other]
-images = false
-"""
 E = TypeVar("E")
 
 
@@ -38,7 +29,7 @@ def calls(*wanted: tuple[str, dict[str, Any]], text: str = "") -> Reply:
     return Reply(message=assistant(text, *parts), finish="tool_calls", cost_nano=1_000, cost_source="prices")
 
 
-class ChatBench:
+class ChatBench(World):
     """`folder` gets the program's folders and a project to work in. `on` is called with each event, as it comes."""
 
     def __init__(
@@ -54,26 +45,11 @@ class ChatBench:
         scripted: bool = True,
         on: Callable[[ChatEvent], None] = lambda _event: None,
     ) -> None:
-        self.folder = folder
-        self.work = folder / "work"
-        self.work.mkdir(exist_ok=True)
-        self.env = {f"MOA_{kind}_DIR": str(folder / kind.lower()) for kind in ("CONFIG", "STATE", "CACHE")}
-        (folder / "config").mkdir(exist_ok=True)
-        (folder / "config" / "config.toml").write_text(config)
-        self.client = client or ScriptedClient({"*": list(lines)}, facts=facts)
-        self.plugins = plugins or {}
-        self.scripted = scripted
+        script = {"*": list(lines)}
+        super().__init__(folder, script, config=config, plugins=plugins, facts=facts, client=client, scripted=scripted)
         self.seen: list[ChatEvent] = []
         self.on = on
         self.chat = Chat(self.build, options or Options(approve="ask", cwd=self.work), self.listen)
-
-    def build(self, options: Options) -> Host:
-        """A real host; only the client that calls models is replaced."""
-        host = build(options, env=self.env, makers=self.plugins)
-        if self.scripted:
-            self.client.catalogue = host.agent.client.catalogue
-            host.agent.client = self.client
-        return host
 
     def listen(self, event: ChatEvent) -> None:
         self.seen.append(event)

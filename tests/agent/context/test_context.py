@@ -19,7 +19,8 @@ from agent.files.deny_paths import DenyPaths
 from agent.files.frontmatter import split
 from agent.slash.user_commands import commands, expand
 from agent.ui.text import render
-from tests.support.chatbench import CONFIG, ChatBench
+from tests.support.agent import CONFIG
+from tests.support.chatbench import ChatBench
 
 
 def write(path: Path, text: str) -> Path:

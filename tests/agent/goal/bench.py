@@ -11,7 +11,8 @@ from typing import Any
 from agent.goal.plugin import Goal
 from agent.host import Options
 from agent.plugin import JudgeSeat, Plugin, PluginHost
-from tests.support.chatbench import CONFIG, ChatBench
+from tests.support.agent import CONFIG
+from tests.support.chatbench import ChatBench
 from tests.support.scripted import Line, ScriptedClient
 
 SETTINGS = """

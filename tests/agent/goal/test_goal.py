@@ -23,7 +23,8 @@ from agent.plugin import JudgeSeat
 from agent.session.session import Session
 from agent.ui.text import render
 from tests.agent.goal.bench import SETTINGS, GoalBench, verdict
-from tests.support.chatbench import CONFIG, calls
+from tests.support.agent import CONFIG
+from tests.support.chatbench import calls
 from tests.support.scripted import After, Held, reply_of
 from tests.support.waiting import until
 

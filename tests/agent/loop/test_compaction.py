@@ -23,7 +23,8 @@ from agent.loop.compaction.summary import mechanical, record
 from agent.loop.window import estimate, limit, measure
 from agent.plugin import Plugin
 from agent.session.session import Session
-from tests.support.chatbench import CONFIG, ChatBench, calls
+from tests.support.agent import CONFIG
+from tests.support.chatbench import ChatBench, calls
 from tests.support.scripted import After, reply_of
 
 WINDOW = ModelFacts(context_window=10_000, max_output=1_000)

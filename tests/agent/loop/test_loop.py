@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,9 +26,8 @@ from agent.events import (
 from agent.files.deny_paths import DenyPaths
 from agent.ledger.book import Ledger
 from agent.llm.errors import BadRequest, EmptyAnswer, RateLimited, StreamBroken
-from agent.llm.messages import Message, TextPart, ToolCallPart, assistant, user
+from agent.llm.messages import Message, TextPart, ToolCallPart, user
 from agent.llm.request import ModelRef, Request
-from agent.llm.stream import Reply
 from agent.loop.agent import Agent
 from agent.loop.tool_runner import ToolRunner
 from agent.loop.turn import Turn
@@ -37,15 +35,11 @@ from agent.plugin import Continue, Contribution, ModelCall, Plugin, TurnState, V
 from agent.session.session import Session
 from agent.tools.base import ToolContext
 from agent.tools.builtin import builtin_tools
+from tests.support.chatbench import calls
 from tests.support.opening import Plain
 from tests.support.scripted import After, Line, ScriptedClient
 
 MAIN = ModelRef("fake", "main")
-
-
-def calls(*wanted: tuple[str, dict[str, Any]], text: str = "") -> Reply:
-    parts = [ToolCallPart(id=f"t{n}", name=name, arguments=json.dumps(args)) for n, (name, args) in enumerate(wanted)]
-    return Reply(message=assistant(text, *parts), finish="tool_calls", cost_nano=1_000, cost_source="prices")
 
 
 @dataclass

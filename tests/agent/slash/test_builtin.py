@@ -14,7 +14,8 @@ from agent.llm.models.catalogue import ListedModel
 from agent.llm.models.endpoint import ModelFacts
 from agent.ui.text import render
 from agent.views import PlotView, TableView, TabsView
-from tests.support.chatbench import CONFIG, ChatBench, calls
+from tests.support.agent import CONFIG
+from tests.support.chatbench import ChatBench, calls
 
 
 def shown(bench: ChatBench) -> list[str]:

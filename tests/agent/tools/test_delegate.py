@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from agent.approval.approval import UserAnswer
-from agent.build import build
 from agent.chat.events import Asked
 from agent.delegate.tool import Settings, read_settings
 from agent.errors import UsageError
-from agent.events import AgentEvent, SideFinished, SideProgress, SideStarted, ToolFinished, ToolStarted, TurnFinished
-from agent.host import Host, Options
+from agent.events import SideFinished, SideProgress, SideStarted, ToolFinished, ToolStarted
+from agent.host import Options
 from agent.ledger.book import Ledger
 from agent.llm.errors import BudgetReached, RateLimited
 from agent.llm.request import ModelRef, Request
-from agent.loop.turn import Turn
 from agent.plugin import Plugin, PluginHost, Profile
 from agent.serialize import to_plain
 from agent.ui.line.paint import Paint
@@ -31,10 +29,10 @@ from agent.ui.line.status import Status
 from agent.ui.run import headless
 from agent.ui.tui.transcript.items import ToolRun
 from agent.ui.tui.transcript.reducer import Teller
-from tests.support.chatbench import CONFIG, ChatBench, calls
+from tests.support.agent import CONFIG, MAIN, TurnWorld
+from tests.support.chatbench import ChatBench, calls
 from tests.support.scripted import After, Line, ScriptedClient, reply_of
 
-MAIN = "fake:main"
 HELPER = "fake:helper"
 DELEGATE = f'{CONFIG}\n[delegate]\nmodel = "{HELPER}"\n'
 
@@ -43,7 +41,7 @@ def ask(task: str = "count the files", **more: Any) -> Any:
     return calls(("delegate", {"task": task, **more}))
 
 
-class Bench:
+class Bench(TurnWorld):
     """A real host whose leader and helper follow scripts."""
 
     def __init__(
@@ -56,39 +54,15 @@ class Bench:
         approve: Any = "deny",
         plugins: Sequence[Plugin] = (),
     ) -> None:
-        self.work = folder / "work"
-        self.work.mkdir()
-        (folder / "config").mkdir()
-        (folder / "config" / "config.toml").write_text(config)
-        self.env = {f"MOA_{kind}_DIR": str(folder / kind.lower()) for kind in ("CONFIG", "STATE", "CACHE")}
-        self.client = ScriptedClient({MAIN: list(leader), "*": helper})
-        makers = {plugin.name: (lambda host, plugin=plugin: self.offer(host, plugin)) for plugin in plugins}
-        options = Options(cwd=self.work, approve=approve)
-        self.host: Host = build(options, env=self.env, makers=makers)
-        self.host.agent.client = self.client
-        self.events: list[AgentEvent] = []
+        makers = {plugin.name: partial(self.offer, plugin=plugin) for plugin in plugins}
+        script = {MAIN: list(leader), "*": helper}
+        super().__init__(folder, script, config=config, approve=approve, plugins=makers)
 
     @staticmethod
-    def offer(host: PluginHost, plugin: Plugin) -> Plugin:
+    def offer(host: PluginHost, *, plugin: Plugin) -> Plugin:
         people = getattr(plugin, "people", {})
         host.registry.profiles.add(people.get, lambda: people)
         return plugin
-
-    def run(self, prompt: str = "go", *, stop_at: type | None = None) -> TurnFinished:
-        async def main() -> None:
-            turn = Turn(self.host.agent, prompt)
-            async for event in turn.events():
-                self.events.append(event)
-                if stop_at is not None and isinstance(event, stop_at):
-                    turn.cancel()
-            await self.host.aclose()
-
-        asyncio.run(main())
-        finished: TurnFinished = self.all(TurnFinished)[0]
-        return finished
-
-    def all(self, kind: Any) -> list[Any]:
-        return [event for event in self.events if isinstance(event, kind)]
 
     @property
     def helped(self) -> list[Request]:

@@ -1,0 +1,92 @@
+"""The one test world: a real host on folders of its own (config, session, ledger, tools, plugins), whose models follow a script."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from agent.build import build
+from agent.events import AgentEvent, TurnFinished
+from agent.host import Host, Options
+from agent.llm.models.endpoint import ModelFacts
+from agent.loop.turn import Turn
+from agent.plugin import Plugin, PluginHost
+from tests.support.scripted import Line, ScriptedClient
+
+MAIN = "fake:main"
+CONFIG = """
+model = "fake:main"
+[endpoints.fake]
+base_url = "http://127.0.0.1:9/v1"
+[endpoints.fake.models.main]
+context_window = 100_000
+[endpoints.fake.models.other]
+images = false
+"""
+
+Maker = Callable[[PluginHost], Plugin]
+
+
+class World:
+    """`folder` gets the program's folders and a project to work in, `work`. Only the client that calls models is replaced."""
+
+    def __init__(
+        self,
+        folder: Path,
+        script: Mapping[str, Sequence[Line] | Line],
+        *,
+        config: str = CONFIG,
+        plugins: Mapping[str, Maker] | None = None,
+        facts: ModelFacts | None = None,
+        client: ScriptedClient | None = None,
+        scripted: bool = True,
+    ) -> None:
+        self.folder = folder
+        self.work = folder / "work"
+        self.work.mkdir(exist_ok=True)
+        self.env = {f"MOA_{kind}_DIR": str(folder / kind.lower()) for kind in ("CONFIG", "STATE", "CACHE")}
+        (folder / "config").mkdir(exist_ok=True)
+        (folder / "config" / "config.toml").write_text(config)
+        self.client = client or ScriptedClient(script, facts=facts)
+        self.plugins = plugins or {}
+        self.scripted = scripted
+
+    def build(self, options: Options) -> Host:
+        """A real host on the scripted client."""
+        host = build(options, env=self.env, makers=self.plugins)
+        if self.scripted:
+            self.client.catalogue = host.agent.client.catalogue
+            host.agent.client = self.client
+        return host
+
+
+class TurnWorld(World):
+    """A world in which turns are run one by one; what they tell is in `events`."""
+
+    def __init__(
+        self, folder: Path, script: Mapping[str, Sequence[Line] | Line], *, approve: Any = "deny", **more: Any
+    ) -> None:
+        super().__init__(folder, script, **more)
+        self.host = self.build(Options(cwd=self.work, approve=approve))
+        self.events: list[AgentEvent] = []
+
+    def run(self, prompt: str = "go", *, stop_at: type | None = None) -> TurnFinished:
+        """One turn, cancelled at the first event of `stop_at`; then the host is closed. Returns how it ended."""
+
+        async def main() -> None:
+            turn = Turn(self.host.agent, prompt)
+            async for event in turn.events():
+                self.events.append(event)
+                if stop_at is not None and isinstance(event, stop_at):
+                    turn.cancel()
+            await self.host.aclose()
+
+        asyncio.run(main())
+        finished: TurnFinished = self.all(TurnFinished)[0]
+        return finished
+
+    def all(self, kind: Any) -> list[Any]:
+        """The events of a kind."""
+        return [event for event in self.events if isinstance(event, kind)]
