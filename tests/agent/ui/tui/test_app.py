@@ -40,6 +40,7 @@ def composer(stage: Stage) -> Composer:
 
 
 async def choose(stage: Stage, name: str) -> None:
+    await stage.until(lambda: stage.app.screen.query(Chooser))
     chooser = stage.app.screen.query_one(Chooser)
     chooser.post_message(Chooser.Chosen(name))
     await stage.pilot.pause()
