@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -126,3 +127,14 @@ def test_each_promise_of_the_safety_page_has_its_tests() -> None:
         assert f"def {test}" in text, f"{file}: {test}"
     everywhere = "\n".join(path.read_text("utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
     assert [test for test in re.findall(r"`(test_\w+)…?`", page) if f"def {test}" not in everywhere] == []
+
+
+def test_the_page_of_presets_has_each_that_ships_and_its_cap() -> None:
+    page = (ROOT / "docs" / "presets.md").read_text("utf-8")
+    for file in sorted((ROOT / "presets").glob("*.toml")):
+        row = re.search(rf"^\| `{re.escape(file.stem)}` \|.*\| (.+) \|$", page, re.MULTILINE)
+        heading = re.search(rf"^## .*`{re.escape(file.stem)}`", page, re.MULTILINE)
+        assert row and heading, f"{file.stem} is not on the page"
+        budget = tomllib.loads(file.read_text("utf-8"))["budget"]
+        cap = f"${budget['turn_usd']:.2f}" if "turn_usd" in budget else f"{budget['turn_tokens']:,} tokens"
+        assert row[1] == cap, f"{file.stem}: {row[1]} on the page, {cap} in the file"
