@@ -44,7 +44,7 @@ def ours(folder: Path) -> Path:
         path.relative_to(ROOT).as_posix(): path.read_bytes()
         for package in project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
         for path in sorted((ROOT / package).rglob("*"))
-        if path.is_file() and path.suffix != ".pyc"
+        if path.is_file() and "__pycache__" not in path.parts
     }
     for place, to in project["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"].items():
         files |= {f"{to}/{path.name}": path.read_bytes() for path in (ROOT / place).iterdir() if path.is_file()}
