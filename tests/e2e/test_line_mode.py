@@ -66,7 +66,7 @@ def test_counsel_is_told_of_as_it_comes(program: Program) -> None:
         terminal.wait_for("it is sent to")
         terminal.send("\x04")
         assert terminal.end() == 0
-    assert terminal.text.count("answered (") == 2 and terminal.text.count("reference 3 fail-400 failed (") == 1
+    assert terminal.text.count("answered (") == 2 and terminal.text.count("member 3 fail-400 failed (") == 1
 
 
 def test_a_dumb_terminal_is_drawn_on_once(program: Program, endpoint: ScriptedEndpoint) -> None:
