@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from agent.ledger.book import Ledger
-from tests.support.databases import place
+from tests.support.databases import kept, place
 from tests.support.endpoint import ScriptedEndpoint
 from tests.support.script import Behaviour, Say, Script
 from tests.support.serving import PRESET, UPSTREAM_KEY, body, config_toml
@@ -199,5 +199,6 @@ def test_no_key_is_in_a_log_or_an_error(process: Process, up: ScriptedEndpoint) 
         told += child.communicate(timeout=20)
     assert len([one for one in told if "Incorrect API key" in one]) > 10, "it is said, but for the key"
     assert all(UPSTREAM_KEY not in one and key not in one for one in told)
-    kept = [path.read_bytes() for path in (process.folder / "state").rglob("*") if path.is_file()]
-    assert kept and all(UPSTREAM_KEY.encode() not in data and key.encode() not in data for data in kept)
+    stored = [path.read_bytes() for path in (process.folder / "state").rglob("*") if path.is_file()]
+    stored.append(kept(process.folder / "state" / "ledger.db"))
+    assert stored[-1] and all(UPSTREAM_KEY.encode() not in data and key.encode() not in data for data in stored)
