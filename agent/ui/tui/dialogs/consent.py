@@ -66,13 +66,16 @@ class Consent(ModalScreen[Decision]):
     def on_mount(self) -> None:
         """The answers have the keyboard."""
         self._deaf_until = monotonic() + GRACE_S
-        self.query_one(Chooser).focus_first()
+        for answers in self.query(Chooser):  # none where it was answered before it was there
+            answers.focus_first()
 
     def on_resize(self) -> None:
         """What is disclosed scrolls; the answers are always seen, since Enter gives one."""
         self.call_after_refresh(self._limit)
 
     def _limit(self) -> None:
+        if not self.query(Chooser):
+            return
         tight = self.size.height < 16
         self.set_class(tight, "-tight")
         others = self.query_one(".title", Static).size.height + self.query_one(Chooser).outer_size.height

@@ -207,7 +207,8 @@ class Picker(ModalScreen[str | None]):
 
     def on_mount(self) -> None:
         """The keyboard goes to the filter."""
-        self.query_one(Chooser).focus_first()
+        for items in self.query(Chooser):  # none where something was chosen before it was there
+            items.focus_first()
 
     @on(Chooser.Chosen)
     def _chosen(self, event: Chooser.Chosen) -> None:

@@ -105,7 +105,7 @@ def test_keys_typed_ahead_agree_to_nothing(stage: Stage, endpoint: ScriptedEndpo
 
     async def drive(stage: Stage) -> None:
         await stage.enter("tell me")
-        await stage.until(lambda: isinstance(stage.app.screen, Consent))
+        await stage.until(lambda: isinstance(stage.app.screen, Consent) and stage.app.screen.query(Chooser))
         await stage.pilot.press("x", "enter", "y")
         assert isinstance(stage.app.screen, Consent)
         assert composer(stage).text == "xy"
