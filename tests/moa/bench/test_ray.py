@@ -22,15 +22,15 @@ from tests.support.script import Say, Script
 
 HERE = importlib.util.find_spec("ray") is not None
 needs_ray = pytest.mark.skipif(not HERE, reason="ray is not installed (pip install 'moa-agent[ray]')")
-ITEMS, CALLS = 60, {"solo": 1, "self:2": 2}
+ITEMS, CALLS = 120, {"solo": 1}
+AT_ONCE = 16
+"""Items that one node has under way at most."""
 
 
 def answer(body: Mapping[str, Any], _before: int) -> Say:
     """Right for two of three items, and always the same; slow enough that a node dies in the middle of some."""
     number = int(re.findall(r"item (\d+)", str(body["messages"][-1]))[-1])
-    return Say(
-        text=f"Answer: {number if number % 3 else number + 1}", ttft_s=0.05 + number % 7 / 20, cost=0.001 * number
-    )
+    return Say(text=f"Answer: {number if number % 3 else number + 1}", ttft_s=1 + number % 7 / 10, cost=0.001 * number)
 
 
 @pytest.fixture
@@ -73,7 +73,9 @@ def test_a_node_that_is_killed_changes_nothing(
         second = cluster.add_node(num_cpus=1)
         env = {"RAY_ADDRESS": cluster.address, "RAY_USAGE_STATS_ENABLED": "0"}
         child = program.start(*words, "--engine", "ray", env=env)
-        endpoint.wait_for(lambda: sum(call.finished is not None for call in endpoint.calls()) > ITEMS // 2, 120)
+        # More than one node can have: both are at work.
+        under_way = lambda: sum(call.finished is None for call in endpoint.calls())  # noqa: E731
+        endpoint.wait_for(lambda: under_way() > AT_ONCE, 120)
         cluster.remove_node(second, allow_graceful=False)
         out, err = child.communicate(timeout=120)
     finally:
@@ -90,7 +92,7 @@ def test_a_node_that_is_killed_changes_nothing(
     lost = {row["turn"].partition("/")[2] for row in rows if (row["error"] or {}).get("kind") == driver.LOST}
     asked = Counter(re.findall(r"item (\d+)", str(call.body["messages"][-1]))[-1] for call in endpoint.calls())
     repeated = {item for item, count in asked.items() if count > sum(CALLS.values())}
-    assert lost and repeated <= lost and len(lost) <= 16
+    assert lost and repeated <= lost and len(lost) <= AT_ONCE
     known = {row["id"] for row in rows}
     assert all(call in known for line in lines for call in line["calls"])
 
