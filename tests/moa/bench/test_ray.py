@@ -23,8 +23,8 @@ from tests.support.script import Say, Script
 HERE = importlib.util.find_spec("ray") is not None
 needs_ray = pytest.mark.skipif(not HERE, reason="ray is not installed (pip install 'moa-agent[ray]')")
 ITEMS, CALLS = 120, {"solo": 1}
-AT_ONCE = 16
-"""Items that one node has under way at most."""
+SENT, AT_ONCE = 8, 16
+"""Calls that one node has at an endpoint, and items that it has under way, at most."""
 
 
 def answer(body: Mapping[str, Any], _before: int) -> Say:
@@ -75,7 +75,7 @@ def test_a_node_that_is_killed_changes_nothing(
         child = program.start(*words, "--engine", "ray", env=env)
         # More than one node can have: both are at work.
         under_way = lambda: sum(call.finished is None for call in endpoint.calls())  # noqa: E731
-        endpoint.wait_for(lambda: under_way() > AT_ONCE, 120)
+        endpoint.wait_for(lambda: under_way() > SENT, 120)
         cluster.remove_node(second, allow_graceful=False)
         out, err = child.communicate(timeout=120)
     finally:
