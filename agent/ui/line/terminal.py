@@ -18,6 +18,7 @@ from prompt_toolkit.styles import Style
 from agent.text.cleaning import harmless
 from agent.ui.asking import SILENCE_S
 from agent.ui.columns import width
+from agent.ui.line.keyboard import Keyboard, keyboard, printing
 from agent.ui.line.keys import bindings
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ class PromptTerminal:
             enable_open_in_editor=True,
             reserve_space_for_menu=6,
             style=STYLE,
-            input=input,
+            input=keyboard(input),
             output=output,
         )
         self._session.default_buffer.on_text_changed += self._changed
@@ -146,6 +147,8 @@ class PromptTerminal:
         """The next line; None after Ctrl+D, or `close`."""
         text, self._next = self._next, ""
         self._put = bool(text)
+        if isinstance(keys := self._session.app.input, Keyboard):
+            keys.hold()
         try:
             line = await self._session.prompt_async(
                 default=text, pre_run=lambda: self.close() if self._closed else None
@@ -164,10 +167,12 @@ class PromptTerminal:
             asyncio.get_running_loop().call_later(0.03, self._print)
 
     def flush(self) -> None:
-        """Print what waits, once nothing is being typed any more."""
+        """Print what waits and give the terminal back, once nothing is being typed any more."""
         lines, self._lines = self._lines, []
         if lines:
             self._write("\n".join(lines) + "\n")
+        if isinstance(keys := self._session.app.input, Keyboard):
+            keys.release()
 
     def raw(self, sequence: str) -> None:
         """Send a sequence that prints nothing."""
@@ -252,7 +257,8 @@ class PromptTerminal:
             return
         text = "\n".join(lines) + "\n"
         if self._session.app.is_running:
-            run_in_terminal(lambda: self._write(text))
+            with printing():
+                run_in_terminal(lambda: self._write(text))
         else:
             self._write(text)
 
