@@ -151,7 +151,9 @@ class PromptTerminal:
             keys.hold()
         try:
             line = await self._session.prompt_async(
-                default=text, pre_run=lambda: self.close() if self._closed else None
+                default=text,
+                handle_sigint=False,  # it loses one that comes as a prompt ends; ours hears all
+                pre_run=lambda: self.close() if self._closed else None,
             )
         except EOFError:
             return None
