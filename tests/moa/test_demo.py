@@ -56,7 +56,7 @@ def test_line_mode_in_a_terminal(tmp_path: Path) -> None:
     environment = {**program.environment, "TERM": "xterm-256color"}
     with Terminal(command, environment, program.work_dir) as terminal:
         terminal.wait_for("RECORDING. Written by hand")
-        for said in ("reference 3 maple", "aggregator aspen", "3 of 3"):
+        for said in ("member 3 maple", "aggregator aspen", "3 of 3"):
             terminal.wait_for(said)
             terminal.send("\x1b[19~")  # F8
         terminal.wait_for("The recording ends here")

@@ -45,8 +45,8 @@ class Finished:
 class Program:
     """`moa` with its folders under `root`: config/, state/, cache/, home/ and here/ (the working directory)."""
 
-    def __init__(self, root: Path, base_url: str = NO_ENDPOINT, *, executable: Path = warm.MOA) -> None:
-        self.executable = executable
+    def __init__(self, root: Path, base_url: str = NO_ENDPOINT, *, executable: Path | None = None) -> None:
+        self.executable = executable or warm.MOA
         self.config_dir, self.state_dir, self.cache_dir = root / "config", root / "state", root / "cache"
         self.work_dir, self.home = root / "here", root / "home"
         for folder in (self.config_dir / "presets", self.state_dir, self.cache_dir, self.work_dir, self.home):
