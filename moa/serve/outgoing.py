@@ -131,9 +131,11 @@ def bound_of(call: Call) -> Bound:
     preset = call.named.preset
     if preset is not None:
         prompt += GUIDANCE + (preset.guidance_tokens or 0)
-    named = next((value for key in LIMITS if isinstance(value := call.body.get(key), int) and value > 0), None)
+    # Who names several limits may get the largest, and `n` answers are as many times as dear.
+    named = max((value for key in LIMITS if isinstance(value := call.body.get(key), int) and value > 0), default=None)
     limits = [limit for limit in (named, facts.max_output, facts.context_window) if limit is not None]
-    completion = min(limits, default=UNBOUNDED)
+    answers = call.body.get("n")
+    completion = min(limits, default=UNBOUNDED) * (answers if isinstance(answers, int) and answers > 1 else 1)
     if facts.context_window is not None:
         prompt = min(prompt, facts.context_window)
     if call.endpoint.free:

@@ -184,6 +184,7 @@ class Server:
         else:
             chosen = any(tool.fusion.model is not None for tool in prepared.lowered.tools)
             account.check(named.main, panel, own=prepared.routed and not chosen)
+        account.check_others(named.main.endpoint, prepared.body)
 
     async def aclose(self) -> None:
         """Stop the panels, close the connections and the books."""

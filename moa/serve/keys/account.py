@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agent.llm.accounting import Cap
 from agent.llm.errors import AuthError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Mapping
 
     from agent.llm.request import ModelRef
 
@@ -68,6 +68,36 @@ class Account:
             if not self.takes_model(model):
                 raise self._refusal(f"the model {model!r}")
 
+    def check_others(self, endpoint: str, body: Mapping[str, Any]) -> None:
+        """The same for models that a request names beside the one that answers: for the endpoint to fall back on, or for a tool of its own."""
+        for model in _others(body):
+            if not self.takes_model(f"{endpoint}:{model}"):
+                raise self._refusal(f"the model {model!r}")
+
     def _refusal(self, what: str) -> AuthError:
         remedy = "GET /v1/models lists what is; whoever runs the server can make another key: moa serve keys new"
         return AuthError(f"{what} is not for the key {self.name!r}", status=403, remedy=remedy)
+
+
+_NAMING = ("model", "models", "fallbacks")
+_WORDS = frozenset({"messages", "input", "system", "instructions", "metadata"})
+"""What is said, and no settings."""
+
+
+def _others(body: Mapping[str, Any]) -> Iterator[str]:
+    for key, value in body.items():
+        if key not in _WORDS and key != "model":
+            yield from _named(value, key in _NAMING)
+
+
+def _named(value: Any, naming: bool) -> Iterator[str]:
+    """The models that a value names. A function's own parameters are the client's, whatever they are called."""
+    if isinstance(value, str):
+        if naming:
+            yield value
+    elif isinstance(value, list):
+        for each in value:
+            yield from _named(each, naming)
+    elif isinstance(value, dict) and value.get("type") not in ("function", "custom") and "input_schema" not in value:
+        for key, each in value.items():
+            yield from _named(each, key in _NAMING)

@@ -158,3 +158,29 @@ def test_limits_hold_for_panels_of_server_tools(team: Team, more: dict[str, Any]
     team.new("alice", models=("messages:*",), presets=("p",))
     answer = team.ask("alice", "messages:m", wire="chat", **more)
     assert answer.status_code == status, answer.text
+
+
+FUNCTION = {"type": "function", "function": {"name": "f", "parameters": {"properties": {"model": {"enum": ["dear"]}}}}}
+
+
+@pytest.mark.parametrize(
+    ("more", "status"),
+    [
+        ({"models": ["dear"], "route": "fallback"}, 403),
+        ({"models": ["m"]}, 200),
+        ({"fallbacks": [{"model": "dear"}]}, 403),
+        ({"tools": [{"type": "openrouter:subagent", "parameters": {"model": "dear"}}]}, 403),
+        ({"tools": [FUNCTION], "metadata": {"model": "dear"}}, 200),
+    ],
+)
+def test_limits_hold_for_models_that_a_request_names_beside(team: Team, more: dict[str, Any], status: int) -> None:
+    team.new("alice", models=("chat:m",))
+    answer = team.ask("alice", "chat:m", wire="chat", **more)
+    assert answer.status_code == status, answer.text
+
+
+@pytest.mark.parametrize("more", [{"max_completion_tokens": 100_000}, {"n": 100}, {"max_tokens": 100, "n": 100}])
+def test_a_budget_holds_for_the_most_that_a_request_can_cost(team: Team, more: dict[str, int]) -> None:
+    team.new("alice", day_tokens=5_000)
+    answer = team.ask("alice", "chat:m", wire="chat", **{"max_tokens": 1, "max_completion_tokens": 100, **more})
+    assert answer.status_code == 402, answer.text
