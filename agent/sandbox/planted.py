@@ -106,9 +106,9 @@ class Survey:
     def _is_new(self, hit: Hit) -> bool:
         if hit.id not in self.known:
             return not hit.replaced_only or hit.path in self.paths
-        if hit.link and hit.path in self.links:
+        if hit.link:  # at its own place alone: moved, or linked to from elsewhere, it leads to something else
             with contextlib.suppress(OSError):
-                return str(hit.path.readlink()) != self.links[hit.path]
+                return str(hit.path.readlink()) != self.links.get(hit.path)
         return False
 
     def _turned(self) -> Iterator[str]:

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from agent.files import anchored
 from agent.files.own_files import make_folder, read_bytes, write_atomically
 from agent.text import foreign_json
 
@@ -124,16 +125,15 @@ class Snapshots:
         return Undoable(tuple(restore), tuple(changed), tuple(lost))
 
     def restore(self, changes: Iterable[Change]) -> None:
-        """Put files back. Raises OSError; what was put back before it stays so."""
+        """Put files back. Raises OSError, where a folder on the way is a link by now, too; what was put back before it stays so."""
         for change in changes:
             if change.before is not None:
-                change.path.parent.mkdir(parents=True, exist_ok=True)
-                write_atomically(change.path, read_bytes(self._blob(change.before)), mode=0o666)
+                anchored.replace(change.path, read_bytes(self._blob(change.before)))
                 continue
-            change.path.unlink(missing_ok=True)
+            anchored.remove(change.path)
             for folder in reversed(change.folders):
                 with contextlib.suppress(OSError):  # somebody has put something there
-                    folder.rmdir()
+                    anchored.remove_folder(folder)
 
     def copy_to(self, other: Path) -> None:
         """Begin another session's snapshots with these (a fork). Raises OSError."""

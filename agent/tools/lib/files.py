@@ -9,9 +9,9 @@ import stat
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from agent.files import anchored
 from agent.files.in_use import in_use
 from agent.tools.base import ToolContext, ToolError
-from agent.tools.lib import anchored
 
 MAX_EDITABLE = 32 * 1024 * 1024
 """Bytes. Larger files are read in windows, and changed with the shell."""

@@ -307,6 +307,16 @@ def test_a_python_environment_is_not_put_in_the_place_of_another(place: Place, c
     assert not (place.cwd / ".venv" / "bin" / "python").exists()
 
 
+@pytest.mark.parametrize("command", ["ln -P deep/.envrc .envrc", "mv deep/.envrc .envrc"])
+def test_a_link_that_is_known_is_known_at_its_own_place_alone(place: Place, command: str) -> None:
+    (place.cwd / "deep").mkdir()
+    (place.cwd / "deep" / "real.sh").write_text("the user's\n")
+    (place.cwd / "deep" / ".envrc").symlink_to("real.sh")
+    said = place.shell(f"echo planted > real.sh; {command}")
+    assert "taken away" in said and not (place.cwd / ".envrc").exists()
+    assert (place.cwd / "deep" / ".envrc").read_text() == "the user's\n"
+
+
 ACCOUNT = [
     ".bashrc",
     ".zshrc",

@@ -83,6 +83,23 @@ def test_a_folder_that_somebody_uses_stays(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["mine"]
 
 
+@pytest.mark.parametrize("before", [b"the user's\n", None], ids=["written", "made"])
+def test_what_lies_behind_a_link_by_now_is_left_alone(tmp_path: Path, before: bytes | None) -> None:
+    inside, outside = tmp_path / "inside", tmp_path / "outside"
+    for folder in (inside, outside):
+        folder.mkdir()
+    if before is not None:
+        (inside / "a").write_bytes(before)
+    kept = Snapshots(tmp_path / "s")
+    write(kept, "t", inside / "a", b"x")
+    inside.rename(tmp_path / "away")
+    inside.symlink_to(outside)
+    (outside / "a").write_bytes(b"x")
+    with pytest.raises(OSError, match=r"directory|links"):
+        kept.restore(kept.look("t").restore)
+    assert (outside / "a").read_bytes() == b"x"
+
+
 def test_old_snapshots_are_thrown_away(tmp_path: Path) -> None:
     old, new = Snapshots(tmp_path / "old"), Snapshots(tmp_path / "new")
     for kept in (old, new):

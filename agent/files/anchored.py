@@ -63,3 +63,15 @@ def replace(path: Path, data: bytes) -> None:
         if before is not None and stat.S_ISLNK(before.st_mode):
             raise OSError(errno.ELOOP, "it is a link by now")
         replace_by_draft(path, data, before, mode=0o666, folder=folder)
+
+
+def remove(path: Path) -> None:
+    """Remove a file; nothing where there is none. Raises OSError, where it is a folder or lies behind a link, too."""
+    with contextlib.suppress(FileNotFoundError), folder_of(path) as folder:
+        os.unlink(path.name, dir_fd=folder)
+
+
+def remove_folder(path: Path) -> None:
+    """Remove an empty folder. Raises OSError, where it lies behind a link, too."""
+    with folder_of(path) as folder:
+        os.rmdir(path.name, dir_fd=folder)
