@@ -92,6 +92,7 @@ def test_a_compaction_takes_them_away_and_the_next_turn_brings_them_again(tmp_pa
         world.holds(linear=False, epochs=[start, start + 1])
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("wire", ["anthropic", "messages", "chat"])
 def test_where_they_are_not_taken_the_listed_tool_reaches_them(tmp_path: Path, wire: str) -> None:
     """A refusal is one adapted resend, once for that endpoint and model; elsewhere nothing is tried."""

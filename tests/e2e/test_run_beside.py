@@ -63,6 +63,7 @@ def test_a_schema_that_can_not_be_read_or_applied_is_refused_at_once(
     assert not endpoint.exchanges
 
 
+@pytest.mark.slow  # each of its questions takes two seconds of a core
 def test_a_pattern_that_takes_for_ever_is_given_up(program: Program, endpoint: ScriptedEndpoint) -> None:
     endpoint.script = Script(models={"main": Behaviour(steps=(Say(text=json.dumps("a" * 40 + "!")),))})
     (program.work_dir / "schema.json").write_text('{"type": "string", "pattern": "^(a+)+$"}')
