@@ -81,6 +81,8 @@ class ChoicesScreen(ModalScreen[Answer]):
         self.call_after_refresh(self._limit)
 
     def _limit(self) -> None:
+        if not self.query(OptionList):
+            return  # it is not there yet, or goes away
         self.set_class(self.size.height < 20, "-tight")
         around = [
             each for name in (".title", ".text", ".keys") for each in self.query(f"ChoicesScreen > Vertical > {name}")

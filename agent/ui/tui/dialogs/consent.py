@@ -74,8 +74,8 @@ class Consent(ModalScreen[Decision]):
         self.call_after_refresh(self._limit)
 
     def _limit(self) -> None:
-        if not self.query(Chooser):
-            return
+        if not (self.query(".title") and self.query(VerticalScroll) and self.query(Chooser)):
+            return  # it is not there yet, or goes away piece by piece
         tight = self.size.height < 16
         self.set_class(tight, "-tight")
         others = self.query_one(".title", Static).size.height + self.query_one(Chooser).outer_size.height
