@@ -9,18 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 from agent.llm.accounting import Bound
 from agent.llm.body import encode_json
+from agent.llm.dialects.registry import dialect_named
 from agent.llm.models.prices import bound_nano
 from agent.llm.relay import Outgoing
 from agent.llm.tokens import IMAGE, SAFETY, estimate_tokens
 from agent.process import depth
 from agent.text import foreign_json
 from moa.serve.counsel.side_calls import LIMITS
+from moa.serve.wires.registry import wire_named
 
 if TYPE_CHECKING:
     from agent.llm.models.endpoint import Endpoint
     from moa.serve.server import Call
 
-PATHS = {"messages": "/messages", "responses": "/responses", "chat": "/chat/completions"}
 VERSION = "2023-06-01"
 UNBOUNDED = 128_000
 """Tokens that an answer may have where nobody names a limit."""
@@ -51,7 +52,7 @@ _LONG = re.compile(rb"[A-Za-z0-9+/=_-]{4000,}")
 def outgoing(call: Call, body: dict[str, Any], endpoint: Endpoint, *, path: str | None = None) -> Outgoing:
     """A request of the client's own wire. `body` is what `Served.body` made of it; `endpoint` has the key: one that is started for the request
     (a local model) has none before."""
-    where = path or PATHS[call.wire]
+    where = path or dialect_named(wire_named(call.wire).dialect).path
     query = f"?{call.query}" if call.query else ""
     return Outgoing(where + query, _headers(call, endpoint), _bytes(call, body))
 

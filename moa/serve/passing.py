@@ -15,7 +15,7 @@ from moa.serve.costs import costs, joined
 from moa.serve.counsel.taking import take
 from moa.serve.events import Cutter, Event, Meter, with_payload
 from moa.serve.outgoing import asks_for_usage, bound_of, kept_headers, outgoing
-from moa.serve.reply import SIGNS, STREAM
+from moa.serve.reply import STREAM
 from moa.serve.wires.registry import wire_named
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ async def pass_on(call: Call, reply: Reply) -> None:
     passing = _Passing(call, reply)
     try:
         if call.stream:
-            async with reply.waiting(call.server.settings.head_s, lambda: SIGNS[call.wire]):
+            async with reply.waiting(call.server.settings.head_s, lambda: wire_named(call.wire).sign):
                 await passing.send(hold)
         else:
             await passing.send(hold)

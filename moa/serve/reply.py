@@ -17,13 +17,6 @@ STALLED_S = 120.0
 """So long a client may leave what it was sent unread."""
 STREAM = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache", "x-accel-buffering": "no"}
 
-# A sign of life ahead of the upstream's first event, that says nothing and that strict clients take.
-SIGNS: dict[str, bytes] = {
-    "messages": b'event: ping\ndata: {"type":"ping"}\n\n',
-    "responses": b": keep-alive\n\n",
-    "chat": b'data: {"id":"","object":"chat.completion.chunk","created":0,"model":"","choices":[]}\n\n',
-}
-
 
 class Reply:
     """One answer to one request. `told` are headers that are asked for as late as possible."""

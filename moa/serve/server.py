@@ -32,6 +32,7 @@ from moa.serve.names import Named, Names
 from moa.serve.seen import spans
 from moa.serve.seen.metrics import Metrics
 from moa.serve.seen.seen import Seen, Watched
+from moa.serve.wires.registry import wire_named
 from moa.store.reading import read
 from moa.store.store import locate, names, text_at
 
@@ -48,8 +49,6 @@ SPEAKS: dict[str, frozenset[str]] = {
     "https://openrouter.ai/api/v1": frozenset({"messages", "responses", "chat"}),
 }
 """Endpoints that take more wires than the one of their dialect, by address."""
-WIRE_OF = {"anthropic": "messages", "responses": "responses", "chat": "chat"}
-"""The wire of a dialect."""
 
 
 @dataclass(slots=True)
@@ -83,7 +82,7 @@ class Call:
     @property
     def same_wire(self) -> bool:
         """Whether the endpoint speaks the client's wire, and nothing happens here between its calls."""
-        return self.wire in speaks(self.endpoint) and not self.prepared.is_served
+        return speaks(self.endpoint, self.wire) and not self.prepared.is_served
 
     @property
     def told(self) -> dict[str, str]:
@@ -91,11 +90,9 @@ class Call:
         return {"x-moa-run": self.run, **self.served.headers}
 
 
-def speaks(endpoint: Endpoint) -> frozenset[str]:
-    """The wires that an endpoint takes."""
-    own = WIRE_OF.get(endpoint.dialect)
-    more = SPEAKS.get(endpoint.base_url.rstrip("/"), frozenset())
-    return more | {own} if own else more
+def speaks(endpoint: Endpoint, wire: str) -> bool:
+    """Whether an endpoint takes a wire."""
+    return wire_named(wire).dialect == endpoint.dialect or wire in SPEAKS.get(endpoint.base_url.rstrip("/"), ())
 
 
 @dataclass(slots=True)

@@ -27,6 +27,7 @@ class ChatWire:
 
     name = "chat"
     dialect = "chat"
+    sign = b'data: {"id":"","object":"chat.completion.chunk","created":0,"model":"","choices":[]}\n\n'
 
     def marks(self, body: dict[str, Any]) -> list[str]:
         """Of each reply: the tokens in its reasoning details, then its calls or its words."""

@@ -28,6 +28,7 @@ class MessagesWire:
 
     name = "messages"
     dialect = "anthropic"
+    sign = b'event: ping\ndata: {"type":"ping"}\n\n'
 
     def marks(self, body: dict[str, Any]) -> list[str]:
         """Of each reply: what stands where its signatures do, then its calls or its words."""

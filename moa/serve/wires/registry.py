@@ -1,4 +1,8 @@
-"""The wires that a client may speak. A new one is one module, which knows all that is its own, and one row here."""
+"""The wires that a client may speak. A new one is one module and one row here.
+
+Beside them stand: how guidance is put into its bodies (`moa.serve.guidance`), what its events say of themselves (`moa.serve.events`),
+and its route (`moa.serve.app`).
+"""
 
 from __future__ import annotations
 

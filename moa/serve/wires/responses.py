@@ -29,6 +29,7 @@ class ResponsesWire:
 
     name = "responses"
     dialect = "responses"
+    sign = b": keep-alive\n\n"
 
     def marks(self, body: dict[str, Any]) -> list[str]:
         """Of each reply: what its thoughts are sealed with, then its calls or its words."""

@@ -101,6 +101,8 @@ class ClientWire(Protocol):
     """`messages`, `responses` or `chat`."""
     dialect: str
     """The upstream dialect that is the same wire (no translation is needed between the two)."""
+    sign: bytes
+    """A sign of life ahead of the first event of an answer that is passed on: it says nothing, and strict clients take it."""
 
     def marks(self, body: dict[str, Any]) -> list[str]:
         """What the replies in a body may be kept under, in order. Never raises."""
