@@ -316,8 +316,9 @@ def _model_facts(table: Table) -> ModelFacts:
         price=price,
         native_tools=table.flag("native_tools", True) if "native_tools" in table.data else None,
         images=table.flag("images", True) if "images" in table.data else None,
+        logprobs=table.flag("logprobs", True) if "logprobs" in table.data else None,
     )
-    table.asked.update(("native_tools", "images"))
+    table.asked.update(("native_tools", "images", "logprobs"))
     table.done()
     return facts
 

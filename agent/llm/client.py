@@ -304,6 +304,11 @@ class ModelClient:
             return True
         return self.catalogue.facts(endpoint, model.model).native_tools is False
 
+    def _gives_logprobs(self, endpoint: Endpoint, model: ModelRef, facts: ModelFacts) -> bool:
+        """What the user or the endpoint's list says of the model goes before what is known of the endpoint; a refusal is learned by itself."""
+        known = facts.logprobs
+        return "logprobs" in self.quirks(endpoint, model.model) if known is None else known
+
     def price(
         self, endpoint: Endpoint, model: ModelRef, usage: Usage | None, served: str | None = None
     ) -> tuple[int | None, CostSource]:
@@ -333,6 +338,8 @@ class ModelClient:
             check_effort(request.model, request.reasoning, facts)
             if context.session and request.cache_key is None:
                 request = replace(request, cache_key=context.session)
+            if request.logprobs and not self._gives_logprobs(endpoint, request.model, facts):
+                request = replace(request, logprobs=0)
             most = facts.max_output
             if most is not None and request.max_tokens > most:
                 request = replace(request, max_tokens=most)

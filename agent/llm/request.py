@@ -119,6 +119,9 @@ class Request:
     thoughts: bool = True
     """False: without any signed thought, after the endpoint has refused one."""
     controls: Controls | None = None
+    logprobs: int = 0
+    """Ask for the log-probabilities of the answer's tokens, each with so many of its likeliest alternatives, where the model is known to give
+    them (`ModelFacts.logprobs`, the quirk `logprobs`). Who does not get them has an answer all the same."""
 
     @property
     def wire_model(self) -> str:

@@ -94,6 +94,15 @@ class Citation:
 
 
 @dataclass(frozen=True, slots=True)
+class Token:
+    """A token of an answer as bytes, its log-probability, and its likeliest alternatives with theirs, itself often among them."""
+
+    text: bytes
+    logprob: float
+    likeliest: tuple[tuple[bytes, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """A call that came to its end.
 
@@ -124,6 +133,8 @@ class Reply:
     note: Message | None = None
     """A message that joined the end of the request on the way; it stays where it was sent."""
     citations: tuple[Citation, ...] = ()
+    tokens: tuple[Token, ...] = ()
+    """The answer's tokens with their log-probabilities, where they were asked for and given. Some servers leave single ones out."""
 
     def with_(self, **changes: object) -> Reply:
         """A copy with some fields changed."""

@@ -38,7 +38,8 @@ class Result:
     is known, `unknown` counts calls whose cost is not. `served` are the models as their endpoints named them, `votes` are the counted forms, `stopped` the members that were not needed.
     A task's: `steps` are the main model's calls, `counsel` counts what became of the counsels (`moa.counsel.tally`), `given` is what was
     sent of them, `made` which tools the main model called: the number of its reply, the tool, the beginning of the arguments. `blocked`: nobody could judge the answer. A judged one's: `marks` by criterion, quotes that are in no text (`unverified`),
-    judges whose preference changed with the order (`swayed`), and what judging cost, which is no part of what answering did.
+    judges whose preference changed with the order (`swayed`), how many verdicts there were and how many of them are probabilities (`soft`), and
+    what judging cost, which is no part of what answering did.
     """
 
     item: str
@@ -63,6 +64,8 @@ class Result:
     marks: dict[str, float] = field(default_factory=dict)
     unverified: int = 0
     swayed: int = 0
+    verdicts: int = 0
+    soft: int = 0
     judge_calls: list[str] = field(default_factory=list)
     judge_nano: int = 0
     judge_unknown: int = 0
@@ -256,12 +259,14 @@ async def _judged(client: ModelClient, arm: Arm, item: Item, context: CallContex
     judges = Judges(client, [arm.model])
     try:
         found = await judges.met(arm.model, item.prompt, item.text, criterion.requirement, context, bill)
-        result.text, result.unverified = "met" if found.met else "unmet", int(found.verified is False)
+        result.text, result.unverified = "met" if found.likely else "unmet", int(found.verified is False)
+        result.marks = {criterion.id: found.value}
         result.score = score(result.text, item.expected, item.scorer)
     except FAILURES as error:
         result.status = "refused" if isinstance(error, Refused) else "failed"
         result.error = str(error)[:300]
     result.calls, result.cost_nano, result.unknown, result.tokens = bill.calls, bill.nano, bill.unknown, bill.tokens
+    result.verdicts, result.soft = bill.verdicts, bill.soft
     return result
 
 

@@ -111,6 +111,8 @@ def _charge(result: Result, bill: Bill) -> None:
     result.judge_calls += bill.calls
     result.judge_nano += bill.nano
     result.judge_unknown += bill.unknown
+    result.verdicts += bill.verdicts
+    result.soft += bill.soft
 
 
 def program(prompt: str, reply: str, tests: str) -> str:

@@ -82,6 +82,8 @@ def _judging(results: Sequence[Result], asked: Mapping[str, Any]) -> dict[str, A
         "cost": {"usd": sum(result.judge_nano for result in results) / NANO, "lower_bound": unknown > 0},
         "unverified": sum(result.unverified for result in results),
         "swayed": sum(result.swayed for result in results),
+        "verdicts": sum(result.verdicts for result in results),
+        "soft": sum(result.soft for result in results),
     }
 
 
@@ -310,6 +312,8 @@ def judging_lines(found: Mapping[str, Any]) -> list[str]:
     cost = show_cost(judging["cost"]["usd"], judging["cost"]["lower_bound"])
     text = f"Judged by {', '.join(judging['judges'])}: {plural(judging['calls'], 'call')}, {cost}"
     text += f" · quotes not in the text: {judging['unverified']}" if judging["unverified"] else ""
+    if judging["verdicts"]:
+        text += f" · weighed by log-probabilities: {judging['soft']} of {plural(judging['verdicts'], 'verdict')}"
     text += f" · preferences that changed with the order: {judging['swayed']}" if judging["swayed"] else ""
     return [text, *judging["warnings"]]
 

@@ -24,6 +24,7 @@ headers.HEADER = ""
 price = { prompt = 1, completion = 1 }
 native_tools = true
 images = true
+logprobs = true
 [endpoints.PROGRAM]
 dialect = "command"
 command = ["program"]

@@ -84,6 +84,7 @@ def refused(behaviour: Behaviour, body: Mapping[str, Any]) -> str | None:
         "strict_alternation": (odd, "Conversation roles must alternate user/assistant/user/assistant/..."),
         "no_json_schema": (kind == "json_schema", "This response_format type is unavailable now: json_schema"),
         "no_json_object": (kind == "json_object", "'response_format.type' must be 'json_schema' or 'text'"),
+        "no_logprobs": (bool(body.get("logprobs")), "This model does not support the 'logprobs' parameter."),
         "no_tools": (bool(body.get("tools")), f"{body.get('model')} does not support tools"),
         "no_stream_options": ("stream_options" in body, "Unknown parameter: 'stream_options'"),
         "no_temperature": (
@@ -128,6 +129,8 @@ def said(say: Say, body: Mapping[str, Any], number: int, prompt_tokens: int, cac
         text, calls = json.dumps(minimal(schema) if say.analysis is None else say.analysis, ensure_ascii=False), ()
     elif say.tools and say.text is None:
         text = ""
+    if say.tokens:
+        text = "".join(token for token, _listed in say.tokens)
     options = body.get("stream_options") or {}
     return Said(
         id=f"gen-{number}",
@@ -139,6 +142,7 @@ def said(say: Say, body: Mapping[str, Any], number: int, prompt_tokens: int, cac
         cached_tokens=cached_tokens,
         wants_usage=bool(options.get("include_usage") or (body.get("usage") or {}).get("include")),
         calls=calls,
+        weighed=say.tokens if body.get("logprobs") else (),
     )
 
 

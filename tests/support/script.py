@@ -41,7 +41,15 @@ SHAPES = frozenset(
 )
 
 REFUSALS = frozenset(
-    {"strict_alternation", "no_json_schema", "no_json_object", "no_tools", "no_stream_options", "no_temperature"}
+    {
+        "strict_alternation",
+        "no_json_schema",
+        "no_json_object",
+        "no_logprobs",
+        "no_tools",
+        "no_stream_options",
+        "no_temperature",
+    }
 )
 
 
@@ -53,7 +61,8 @@ class Say:
     `tools` are (name, arguments) pairs, all in this one reply. `status` refuses instead, with `retry_after` as a header.
     `body` answers with one JSON body although a stream was asked for; `padding` puts blank lines and comments before it, and a
     trailing `[DONE]` behind. `keepalives` comments go out before the first token. `analysis` is the instance for a request that
-    asks for a JSON schema (without it: a minimal instance of that schema). `cost` is the reply's own figure in US dollars.
+    asks for a JSON schema (without it: a minimal instance of that schema). `tokens` spell the answer instead, each with the
+    log-probabilities of it and its alternatives, which come as llama.cpp gives them to who asks. `cost` is the reply's own figure in US dollars.
     """
 
     text: str | None = None
@@ -70,6 +79,7 @@ class Say:
     padding: bool = False
     keepalives: int = 0
     analysis: Any = None
+    tokens: tuple[tuple[str, Mapping[str, float]], ...] = ()
     cost: float | None = None
     served: str | None = None
 

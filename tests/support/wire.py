@@ -28,6 +28,8 @@ class Said:
     """(call id, tool name, arguments as JSON text)"""
     blocks: tuple[dict[str, Any], ...] = ()
     """What a signing endpoint puts in: the whole content of a Message, the `reasoning_details`, or the reasoning items."""
+    weighed: tuple[tuple[str, Mapping[str, float]], ...] = ()
+    """The text's tokens with the log-probabilities that the client asked for."""
 
     @property
     def reasoning_tokens(self) -> int:
@@ -131,7 +133,11 @@ def chat_tokens(said: Said) -> Iterator[Frame]:
             yield Frame(line(chat_chunk(said, {"reasoning": piece})), token=True)
     for detail in said.blocks:
         yield from chat_detail(said, detail)
-    for piece in pieces(said.text):
+    for token, listed in said.weighed:
+        own, *_others = rows = [weighed(each, logprob) for each, logprob in listed.items()]
+        more = {"logprobs": {"content": [{**own, "top_logprobs": rows}]}}
+        yield Frame(line(chat_chunk(said, {"content": token}, **more)), token=True)
+    for piece in () if said.weighed else pieces(said.text):
         yield Frame(line(chat_chunk(said, {"content": piece})), token=True)
     for index, (call_id, name, arguments) in enumerate(said.calls):
         head = {"index": index, "id": call_id, "type": "function", "function": {"name": name, "arguments": ""}}
@@ -139,6 +145,11 @@ def chat_tokens(said: Said) -> Iterator[Frame]:
         for piece in pieces(arguments):
             more = {"index": index, "function": {"arguments": piece}}
             yield Frame(line(chat_chunk(said, {"tool_calls": [more]})), token=True)
+
+
+def weighed(token: str, logprob: float) -> dict[str, Any]:
+    """A token as llama.cpp writes it."""
+    return {"id": 1, "token": token, "bytes": list(token.encode()), "logprob": logprob}
 
 
 def chat_detail(said: Said, detail: Mapping[str, Any]) -> Iterator[Frame]:

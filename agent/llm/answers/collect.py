@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import field
 from typing import Any, Literal
 
 from agent.llm.answers.calls import is_whole, objects_in, own_call_id
 from agent.llm.answers.ends import End, finish_reason, more_particular
+from agent.llm.answers.reading import as_dict, as_list, as_str
 from agent.llm.answers.thinking import Kind, ThinkTags, split_lone_close
 from agent.llm.answers.usage import UsageReport
 from agent.llm.errors import AnswerTooLong, BadAnswer, EmptyAnswer, ModelError, OutputRefused, Refused, StreamBroken
 from agent.llm.messages import Message, Part, ReasoningPart, TextPart, ToolCallPart
 from agent.llm.net.limits import CHARACTERS_PER_TOKEN, answer_characters
 from agent.llm.request import Request
-from agent.llm.stream import Citation, ReasoningDelta, Reply, StreamEvent, TextDelta, ToolCallDelta, Usage
+from agent.llm.stream import Citation, ReasoningDelta, Reply, StreamEvent, TextDelta, Token, ToolCallDelta, Usage
 from agent.text.encodable import whole, whole_value
 from agent.values import dataclass
 
 MOST_FOUND = 100
+MOST_LIKELIEST = 20
+"""Alternatives of a token; nobody may ask for more."""
 
 
 @dataclass(slots=True)
@@ -69,6 +72,7 @@ class Collector:
         self._thoughts = 0
         self._word = ""
         self._refusal = ""
+        self.tokens: list[Token] = []
         self.extra: dict[str, Any] = {}
         self.finish: End | None = None
         self.report = UsageReport()
@@ -145,6 +149,15 @@ class Collector:
             held: dict[str, Any] = inner if isinstance(inner, dict) else entry
             if (cited := _citation(held)) is not None and cited not in self._citations:
                 self._citations.append(cited)
+
+    def weighed(self, tokens: Sequence[Any]) -> None:
+        """Tokens with their log-probabilities, as Chat Completions writes them (`logprobs.content`); none are kept that nobody asked for."""
+        if not self._request.logprobs:
+            return
+        for entry in tokens[: self._request.max_tokens - len(self.tokens)]:
+            if (own := _weighed(entry)) is not None:
+                likeliest = (_weighed(each) for each in as_list(entry.get("top_logprobs"))[:MOST_LIKELIEST])
+                self.tokens.append(Token(*own, tuple(each for each in likeliest if each is not None)))
 
     def found(self, url: object, title: object = "") -> None:
         """A page that the provider's own search brought, whether or not the answer names it."""
@@ -225,6 +238,7 @@ class Collector:
             left=tuple(self._left),
             citations=tuple(self._citations),
             found=tuple(self._found.values()),
+            tokens=tuple(self.tokens),
         )
 
     def _check_end(self, message: Message) -> None:
@@ -331,6 +345,17 @@ def _citation(held: dict[str, Any]) -> Citation | None:
         start if isinstance(start, int) else None,
         end if isinstance(end, int) else None,
     )
+
+
+def _weighed(entry: object) -> tuple[bytes, float] | None:
+    """A token's bytes (what stands for half a character says nothing as text) and its log-probability."""
+    held = as_dict(entry)
+    logprob, spelled = held.get("logprob"), held.get("bytes")
+    if isinstance(logprob, bool) or not isinstance(logprob, int | float):
+        return None
+    if isinstance(spelled, list) and all(isinstance(byte, int) and 0 <= byte < 256 for byte in spelled):
+        return bytes(spelled), min(float(logprob), 0.0)
+    return whole(as_str(held.get("token"))).encode(), min(float(logprob), 0.0)
 
 
 def _words(piece: Piece) -> list[Part]:

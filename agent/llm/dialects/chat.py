@@ -81,6 +81,8 @@ class ChatDialect(HttpDialect):
             body["temperature"] = request.temperature
         body.update(_reasoning(request, quirks))
         body.update(_response_format(request, quirks))
+        if request.logprobs and "no_logprobs" not in quirks:
+            body |= {"logprobs": True, "top_logprobs": request.logprobs}
         if request.cache_key and {"prompt_cache_key", "no_prompt_cache_key"} & quirks == {"prompt_cache_key"}:
             body["prompt_cache_key"] = request.cache_key
         if request.controls:

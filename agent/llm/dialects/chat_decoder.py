@@ -62,6 +62,7 @@ class ChatDecoder(DecoderBase):
         events = self._delta(as_dict(choice.get(piece)) or as_dict(choice.get("message")))
         if not choice.get("delta") and isinstance(choice.get("text"), str):
             events += self._answer.text("text", choice["text"])
+        self._answer.weighed(as_list(as_dict(choice.get("logprobs")).get("content")))
         # Moonshot and Groq put the usage of a stream into places of their own.
         elsewhere = as_dict(choice.get("usage")) or as_dict(as_dict(chunk.get("x_groq")).get("usage"))
         self._answer.report.add(as_dict(chunk.get("usage")) or elsewhere, as_dict(chunk.get("timings")))

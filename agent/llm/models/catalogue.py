@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from agent.llm.request import Effort
 
 VERSION = 1
-FACTS = ("context_window", "max_output", "price", "native_tools", "images", "tool_rounds", "efforts")
+FACTS = ("context_window", "max_output", "price", "native_tools", "images", "tool_rounds", "efforts", "logprobs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,8 @@ def _parse(entry: Mapping[str, Any]) -> ListedModel | None:
     top = _mapping(entry.get("top_provider"))
     meta = _mapping(entry.get("meta"))
     inputs = _mapping(entry.get("architecture")).get("input_modalities")
-    parameters = entry.get("supported_parameters")
+    listed = entry.get("supported_parameters")
+    parameters = listed if isinstance(listed, list) and listed else None
     # What the provider that serves it takes is less than what the model could: the smallest figure holds.
     windows = [
         _count(value)
@@ -162,9 +163,10 @@ def _parse(entry: Mapping[str, Any]) -> ListedModel | None:
             context_window=min((window for window in windows if window), default=None),
             max_output=next((count for value in outputs if (count := _count(value))), None),
             price=parse_pricing(_mapping(entry.get("pricing"))),
-            native_tools="tools" in parameters if isinstance(parameters, list) and parameters else None,
+            native_tools=None if parameters is None else "tools" in parameters,
             images="image" in inputs if isinstance(inputs, list) else None,
             efforts=_efforts(_mapping(entry.get("reasoning"))),
+            logprobs=None if parameters is None else "logprobs" in parameters,
         ),
     )
 

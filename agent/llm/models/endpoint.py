@@ -27,6 +27,7 @@ class ModelFacts:
     """What is known of one model at one endpoint. None is unknown, never a default.
 
     `efforts` are the levels of thinking that it takes, `none` among them where it can be switched off. `tool_rounds`: a model that would never stop by itself is asked for its answer after so many rounds of tool calls in a turn.
+    `logprobs`: whether it gives the log-probabilities of what it writes.
     """
 
     context_window: int | None = None
@@ -36,6 +37,7 @@ class ModelFacts:
     images: bool | None = None
     tool_rounds: int | None = None
     efforts: tuple[Effort, ...] | None = None
+    logprobs: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

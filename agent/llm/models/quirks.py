@@ -149,6 +149,21 @@ TABLE: tuple[Quirk, ...] = (
         ),
     ),
     Quirk(
+        "logprobs",
+        "log-probabilities are given to who asks for them",
+        # Ollama since 0.12.11; an older one passes the question over.
+        endpoints=("ollama", "llamacpp", "vllm", "local"),
+    ),
+    Quirk(
+        "no_logprobs",
+        "no log-probabilities are asked for: a judge's word counts as it is",
+        refusals=(
+            r"log.?prob",
+            # Routing was told to require every parameter: this one is easier to do without than the schema, which is next.
+            r"no endpoints found that can handle the requested parameters",
+        ),
+    ),
+    Quirk(
         "no_strict_schema",
         "a schema is sent without `strict`",
         refusals=(

@@ -128,6 +128,7 @@ FEATURES: dict[str, Callable[[Body], bool]] = {
     "no_forced_tool_choice": _forces,
     "no_tools": lambda body: bool(body.get("tools")),
     "no_json_object": _has_any_object,
+    "no_logprobs": lambda body: bool(body.get("logprobs")),
     "no_strict_schema": _is_strict,
     "no_json_schema": _has_schema,
     "no_stream_options": lambda body: "stream_options" in body,

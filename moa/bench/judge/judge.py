@@ -2,7 +2,8 @@
 
 What makes a judge worth something is here and nowhere else. It never learns who wrote a text. What it judges stands in a fence that it
 can't close, under words that say that nothing in there is for the judge. Of two texts it sees both orders, and a preference that changes
-with the order is none. For what it says is met it has to quote the text; the quote is looked up.
+with the order is none. For what it says is met it has to quote the text; the quote is looked up. Where its endpoint gives log-probabilities,
+its word counts by how sure it was (chances.py).
 """
 
 from __future__ import annotations
@@ -20,13 +21,14 @@ from agent.llm.request import ModelRef, Request, Schema
 from agent.llm.stream import Finished
 from agent.llm.structured import Unreadable, ask_object
 from moa.aggregate.analysis import MIN_QUOTE_CHARS
+from moa.bench.judge.chances import LIKELIEST, chances
 from moa.panel.names import related
 from moa.panel.quoting import fence
 
 if TYPE_CHECKING:
     from agent.llm.accounting import CallContext
     from agent.llm.client import ModelClient
-    from agent.llm.stream import StreamEvent
+    from agent.llm.stream import Reply, StreamEvent
 
 MAX_TOKENS = 2_000
 PLACES = ("First", "Second")
@@ -54,16 +56,24 @@ _SCHEMAS: dict[str, dict[str, Any]] = {
     "pair": {"reason": {"type": "string"}, "better": {"type": "string", "enum": ["first", "second", "tie"]}},
 }
 Better = Literal["one", "other", "tie"]
+BETTER: dict[str, Better] = {"first": "one", "second": "other", "tie": "tie"}
+"""A judge's words for a pair."""
+SWAPPED: dict[Better, Better] = {"one": "other", "other": "one", "tie": "tie"}
+BOTH = ("true", "false")
+"""A judge's words for a criterion."""
 
 
 @dataclass(slots=True)
 class Bill:
-    """What judging cost: the ledger's ids of its calls, nano-dollars as far as they are known, and how many are not."""
+    """What judging cost: the ledger's ids of its calls, nano-dollars as far as they are known, and how many are not. And what it brought: how
+    many verdicts (one a criterion, two a pair), and how many of them are soft, that is probabilities."""
 
     calls: list[str] = field(default_factory=list)
     nano: int = 0
     unknown: int = 0
     tokens: int = 0
+    verdicts: int = 0
+    soft: int = 0
 
     def hear(self, event: StreamEvent) -> None:
         """Take in a call's events: its last one says what it cost."""
@@ -79,16 +89,37 @@ class Bill:
 
 @dataclass(frozen=True, slots=True)
 class Met:
-    """A judge's word on a criterion. `verified`: its quote is in the text (None: nothing had to be quoted)."""
+    """A judge's word on a criterion. `verified`: its quote is in the text (None: nothing had to be quoted). `chance`: the probability with
+    which it says that it is met (None: its endpoint does not tell)."""
 
     met: bool
     verified: bool | None
     reason: str = ""
+    chance: float | None = None
+
+    @property
+    def value(self) -> float:
+        """What it counts for: the probability, else 1 or 0."""
+        return float(self.met) if self.chance is None else self.chance
+
+    @property
+    def likely(self) -> bool:
+        """The likelier verdict: with a temperature, what a judge says is not always that."""
+        return self.value >= 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class _OneWay:
+    """Which of two texts is better in one of the orders, and how far the first is: 1, 0, or between."""
+
+    better: Better
+    score: float
 
 
 @dataclass(frozen=True, slots=True)
 class Preference:
-    """Which of two texts is better, by all judges in both orders. `score` is that of the first text: 1, 0, or a half where they don't agree.
+    """Which of two texts is better, by all judges in both orders. `score` is that of the first text: a half where they don't agree, else 1 or 0;
+    where they agree and their endpoints tell how sure they were, something between a half and that.
 
     `swayed` counts the judges whose preference changed with the order.
     """
@@ -119,14 +150,14 @@ class Judges:
     async def criterion(
         self, question: str, text: str, requirement: str, context: CallContext, bill: Bill
     ) -> tuple[float, list[Met]]:
-        """How much of the judges, in all passes, say that a text meets a requirement: 0 to 1. Raises ModelError, and Unreadable."""
+        """How much of the judges, in all passes, say that a text meets a requirement: 0 to 1 (a soft verdict by its probability). Raises ModelError, and Unreadable."""
         asked = [
             self.met(model, question, text, requirement, context, bill)
             for model in self.models
             for _pass in range(self.passes)
         ]
         found = await asyncio.gather(*asked)
-        return fmean(each.met for each in found), list(found)
+        return fmean(each.value for each in found), list(found)
 
     async def met(
         self, model: ModelRef, question: str, text: str, requirement: str, context: CallContext, bill: Bill
@@ -143,60 +174,70 @@ class Judges:
         )
         met = Met(False, None)
         for attempt in (1, 2):
-            found = await self._ask(request, "met", context, bill)
-            quote = str(found.get("quote") or "")
-            met = Met(_true(found.get("met")), None, str(found.get("reason") or "")[:300])
-            if not met.met:
-                return met
-            met = replace(met, verified=stands_in(quote, text))
+            found, reply = await self._ask(request, "met", context, bill)
+            said = _true(found.get("met"))
+            sure = chances(reply.tokens, "met", BOTH, BOTH[not said])
+            met = Met(said, None, str(found.get("reason") or "")[:300], None if sure is None else sure[BOTH[0]])
+            if not said:
+                break
+            met = replace(met, verified=stands_in(str(found.get("quote") or ""), text))
             if met.verified or attempt == 2:
                 break
             request = replace(request, tail=f"{request.tail}\n\n{NOT_THERE}")
+        bill.verdicts += 1
+        bill.soft += met.chance is not None
         return met
 
     async def prefer(self, question: str, one: str, other: str, context: CallContext, bill: Bill) -> Preference:
         """Which of two texts is better. Each judge sees both orders; where they differ it is a tie."""
         if one.strip() == other.strip():
             return Preference(0.5)
-        scores, swayed = [], 0
+        words, scores, swayed = set[Better](), [], 0
         for model in self.models:
-            ways = await asyncio.gather(
+            there, back = await asyncio.gather(
                 self._pair(model, question, one, other, context, bill),
                 self._pair(model, question, other, one, context, bill),
             )
-            there, back = ways[0], {"one": "other", "other": "one", "tie": "tie"}[ways[1]]
-            swayed += there != back
-            scores.append(0.5 if there != back else {"one": 1.0, "other": 0.0, "tie": 0.5}[there])
+            holds = there.better == SWAPPED[back.better]
+            swayed += not holds
+            words.add(there.better if holds else "tie")
+            scores.append(fmean((there.score, 1 - back.score)))
         # Judges that contradict each other are a tie, and so is half a preference.
-        score = fmean(scores)
-        return Preference(score if score in (0.0, 1.0) else 0.5, swayed)
+        return Preference(0.5 if "tie" in words or len(words) > 1 else fmean(scores), swayed)
 
     async def _pair(
         self, model: ModelRef, question: str, first: str, second: str, context: CallContext, bill: Bill
-    ) -> Better:
+    ) -> _OneWay:
         texts = "\n\n".join(
             f"{place} reply:\n{fence(text)}" for place, text in zip(PLACES, (first, second), strict=True)
         )
         request = Request(
             model, (system(PAIR), user(f"The conversation:\n{fence(question)}\n\n{texts}")), max_tokens=MAX_TOKENS
         )
-        found = await self._ask(request, "pair", context, bill)
-        word = str(found.get("better", "")).strip().lower()
-        return "one" if word.startswith("first") else "other" if word.startswith("second") else "tie"
+        found, reply = await self._ask(request, "pair", context, bill)
+        said = str(found.get("better", "")).strip().lower()
+        said = next((word for word in BETTER if said.startswith(word)), "tie")
+        sure = chances(reply.tokens, "better", tuple(BETTER), said)
+        bill.verdicts += 1
+        bill.soft += sure is not None
+        shares = sure or {said: 1.0}
+        return _OneWay(
+            BETTER[max(shares, key=shares.__getitem__)], shares.get("first", 0.0) + shares.get("tie", 0.0) / 2
+        )
 
-    async def _ask(self, request: Request, kind: str, context: CallContext, bill: Bill) -> dict[str, Any]:
+    async def _ask(self, request: Request, kind: str, context: CallContext, bill: Bill) -> tuple[dict[str, Any], Reply]:
         shape = _SCHEMAS[kind]
         schema = {"type": "object", "properties": shape, "required": list(shape), "additionalProperties": False}
         account = replace(context, purpose="bench", slot="judge", share=None)
         answered = await ask_object(
             self._client,
-            request,
+            replace(request, logprobs=LIKELIEST),
             account,
             schema=Schema(kind, schema, described=True),
             read=lambda text: find_object(text, tuple(shape))[0],
             on_event=bill.hear,
         )
-        return answered.value
+        return answered.value, answered.reply
 
 
 def stands_in(quote: str, text: str) -> bool:

@@ -31,7 +31,7 @@ OPENROUTER = {
         ],
     },
     "top_provider": {"context_length": 400_000, "max_completion_tokens": 128_000},
-    "supported_parameters": ["tools", "max_tokens"],
+    "supported_parameters": ["tools", "max_tokens", "logprobs", "top_logprobs"],
 }
 
 
@@ -45,6 +45,7 @@ def test_an_openrouter_entry() -> None:
         price=Price(5.0, 30.0, cached=0.5, tiers=((272_000, tier),)),
         native_tools=True,
         images=True,
+        logprobs=True,
     )
 
 

@@ -107,7 +107,7 @@ def test_an_overflow_is_recognised_everywhere(status: int, body: Any) -> None:
         ("no_tools", 404, "No endpoints found that support tool use. Try disabling tools."),
         ("no_tools", 400, '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set'),
         ("no_json_schema", 400, "This response_format type is unavailable now"),
-        ("no_json_schema", 404, "No endpoints found that can handle the requested parameters."),
+        ("no_logprobs", 404, "No endpoints found that can handle the requested parameters."),
         ("no_json_object", 400, "'response_format.type' must be 'json_schema' or 'text'"),
         ("no_strict_schema", 400, "Invalid schema for response_format 'analysis'"),
         ("no_temperature", 400, "Unsupported value: 'temperature' does not support 0.7 with this model."),
@@ -189,7 +189,7 @@ def test_the_table_knows_beforehand() -> None:
     assert "manual_thinking" not in known(WELL_KNOWN["anthropic"], "claude-opus-4-8")
     renamed = Endpoint("ds", "https://api.deepseek.com/v1", quirks=frozenset({"no_images"}))
     assert {"no_json_schema", "reasoning_content_back", "no_images"} <= known(renamed, "deepseek-v4-pro")
-    assert known(WELL_KNOWN["local"], "smollm2") == frozenset()
+    assert known(WELL_KNOWN["local"], "smollm2") == {"logprobs"}
     assert len(NAMES) == len(TABLE)
 
 

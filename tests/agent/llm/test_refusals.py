@@ -252,6 +252,10 @@ FORMATS = {"no_json_object", "no_json_schema"}
         # Each lesson needs the field: the same words about a request without it teach nothing.
         ("x does not support tools", TOOLS, {"no_tools"}),
         ("x does not support tools", PLAIN, set()),
+        ("This model does not support the 'logprobs' parameter.", {**SCHEMA, "logprobs": True}, {"no_logprobs"}),
+        ("This model does not support the 'logprobs' parameter.", PLAIN, set()),
+        ("No endpoints found that can handle the requested parameters.", {**SCHEMA, "logprobs": True}, {"no_logprobs"}),
+        ("No endpoints found that can handle the requested parameters.", SCHEMA, {"no_json_schema"}),
         ("`reasoning_effort` is not supported with this model", {**PLAIN, "reasoning_effort": "low"}, {"no_reasoning"}),
         ("`reasoning_effort` is not supported with this model", PLAIN, set()),
         ("Unsupported value: 'temperature' does not support 0.7", {**PLAIN, "temperature": 0.7}, {"no_temperature"}),

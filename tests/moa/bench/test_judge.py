@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ import pytest
 
 from agent.llm.accounting import CallContext
 from agent.llm.request import ModelRef, Request
+from agent.llm.stream import Reply, Token
 from moa.bench import judged, marking, scorers, stored
 from moa.bench.items import Item
 from moa.bench.judge.judge import Bill, Judges, stands_in
@@ -21,8 +23,8 @@ from moa.bench.stats.agreement import kappa, kappa_interval
 from moa.cli.main import main
 from tests.support.endpoint import ScriptedEndpoint
 from tests.support.program import endpoint_config
-from tests.support.script import Say, Script
-from tests.support.scripted import Line, ScriptedClient
+from tests.support.script import Behaviour, Say, Script
+from tests.support.scripted import Line, ScriptedClient, reply_of
 
 CONTEXT = CallContext("main", session="s", run="r", turn="t")
 TEXT = "The capital of France is Paris, and its river is the Seine."
@@ -104,6 +106,65 @@ def test_whats_met_is_quoted_and_the_quote_is_looked_up() -> None:
     assert stands_in("Yes.", "Yes.") and not stands_in("", "Yes.") and not stands_in("Yes", "Yes, indeed, but no.")
 
 
+def spelled(*parts: str | dict[str, float]) -> Reply:
+    """A reply with its tokens. One with alternatives is a dict of them with their percent; the first is the one that was taken."""
+    tokens = []
+    for part in parts:
+        shares = {part: 90.0} if isinstance(part, str) else part
+        likeliest = tuple((text.encode(), math.log(share / 100)) for text, share in shares.items())
+        tokens.append(Token(*likeliest[0], likeliest))
+    return reply_of(b"".join(token.text for token in tokens).decode()).with_(tokens=tuple(tokens))
+
+
+@pytest.mark.parametrize(
+    ("reply", "met", "chance"),
+    [
+        (spelled('{"', "met", '":', {" true": 60, " false": 20, " maybe": 20}, "}"), True, 0.75),
+        (spelled('{"met', '": ', {"tr": 60, "f": 20, "F": 20}, "ue}"), True, 0.6),
+        (spelled('{"met":', {' "': 80, " t": 20}, {"true": 80, "false": 20}, '"}'), True, 0.8),
+        # The last one is the verdict, whatever stands in the reason.
+        (spelled('{"reason": "\\"met\\": ', {"true": 60, "false": 40}, '", "met":', {" false": 90, " true": 10}, "}"), False, 0.1),
+        # With a temperature the likelier one is not always said.
+        (spelled('{"met":', {" false": 40, " true": 60}, "}"), False, 0.6),
+        # No alternative that was told, none that is a verdict, no key, no tokens, or not all of them.
+        (spelled('{"met":', {" true": 90}, "}"), True, None),
+        (spelled('{"met":', {" yes": 60, " no": 40}, "}"), True, None),
+        (reply_of('{"met": true}'), True, None),
+        (spelled('{"met":', {" true": 60, " false": 40}, "}").with_(tokens=spelled('{"met":', "}").tokens), True, None),
+        (spelled('{"met":', {" true": 60, " false": 40}, "}").with_(tokens=spelled({" true": 60, " false": 40}, "}").tokens), True, None),
+    ],
+)  # fmt: skip
+def test_a_criterion_counts_by_how_sure_the_judge_was(reply: Reply, met: bool, chance: float | None) -> None:
+    client, bill = ScriptedClient({"x:j": reply}), Bill()
+    panel = Judges(client, [ModelRef("x", "j")])
+    value, (said,) = asyncio.run(panel.criterion("Q?", TEXT, "Names the river.", CONTEXT, bill))
+    assert (said.met, said.chance) == (met, None if chance is None else pytest.approx(chance))
+    assert value == pytest.approx(float(met) if chance is None else chance)
+    assert (bill.verdicts, bill.soft) == (1, chance is not None) and client.requests[0].logprobs > 2
+
+
+@pytest.mark.parametrize(
+    ("there", "back", "score", "swayed"),
+    [
+        ({"first": 80, "second": 20}, {"second": 60, "first": 40}, 0.7, 0),
+        ({"first": 50, "tie": 30, "second": 20}, {"second": 100}, 0.825, 0),
+        # A preference that changes with the order is none, however sure the judge was one time.
+        ({"first": 99, "second": 1}, {"first": 60, "second": 40}, 0.5, 1),
+        ({"tie": 60, "first": 40}, {"tie": 60, "second": 40}, 0.5, 0),
+    ],
+)
+def test_a_preference_counts_by_how_sure_the_judge_was(
+    there: dict[str, float], back: dict[str, float], score: float, swayed: int
+) -> None:
+    def judge(request: Request) -> Reply:
+        shares = there if "Seine" in asked(request).split("Second reply:")[0] else back
+        return spelled('{"reason": "so", "better": "', shares, '"}')
+
+    panel = Judges(ScriptedClient({"x:j": judge}), [ModelRef("x", "j")])
+    found = asyncio.run(panel.prefer("Capital?", TEXT, "London, on the Thames.", CONTEXT, Bill()))
+    assert (found.score, found.swayed) == (pytest.approx(score), swayed)
+
+
 def test_a_judge_of_the_same_family_is_told() -> None:
     judges = Judges(ScriptedClient({}), [ModelRef("x", "claude-opus-5-5")])
     assert len(judges.kin([ModelRef("y", "anthropic/claude-haiku-5-5"), ModelRef("y", "gpt-6.1-sol")])) == 1
@@ -151,10 +212,23 @@ def moa(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         captured = capsys.readouterr()
         return code, json.loads(captured.out) if code == 0 else {"error": captured.err + captured.out}
 
-    models = {"strong": strong, "weak": weak, "judge": judge}
+    def sure(body: dict[str, Any], earlier: int) -> Say:
+        """A judge whose endpoint tells that it is sure to 90 percent."""
+        head, key, verdict, end = re.split(r"(\"(?:met|better)\": \"?)(\w+)", json.dumps(judge(body, earlier).analysis))
+        others = ("true", "false") if "met" in key else ("first", "second", "tie")
+        rest = {other: math.log(0.1 / (len(others) - 1)) for other in others if other != verdict}
+        return Say(
+            tokens=((head + key, {head + key: -0.1}), (verdict, {verdict: math.log(0.9), **rest}), (end, {end: 0.0}))
+        )
+
+    shy = Behaviour(
+        steps=(Say(analysis={"reason": "", "met": False, "quote": ""}),), refuses=frozenset({"no_logprobs"})
+    )
+    models = {"strong": strong, "weak": weak, "judge": judge, "sure": sure, "shy": shy}
     with ScriptedEndpoint(Script(models=models, only=True)) as endpoint:  # type: ignore[arg-type]
         (tmp_path / "config").mkdir()
-        (tmp_path / "config" / "config.toml").write_text(endpoint_config(endpoint.base_url, model="fake:weak"))
+        tells = "".join(f"[endpoints.fake.models.{name}]\nlogprobs = true\n" for name in ("sure", "shy"))
+        (tmp_path / "config" / "config.toml").write_text(endpoint_config(endpoint.base_url, model="fake:weak") + tells)
         yield run
 
 
@@ -216,6 +290,26 @@ def test_the_suites_that_are_judged(moa: Moa) -> None:
     ):
         code, problem = moa(*words)
         assert code == 2 and said in problem["error"]
+
+
+def test_a_report_says_how_many_verdicts_were_soft(moa: Moa, capsys: pytest.CaptureFixture[str]) -> None:
+    arms = ("--arms", "solo,solo:fake:strong", "--yes", "--judge")
+    for judge, soft in (("judge", 0), ("sure", 6), ("shy", 0)):
+        code, found = moa("run", "draco", *arms, f"fake:{judge}")
+        assert code == 0 and (found["judging"]["verdicts"], found["judging"]["soft"]) == (6, soft)
+        wanted = {
+            "judge": [0.25, 0.5],
+            "sure": [(0.9 * 5 + 0.1 * 15 - 0.1 * 5) / 20, (0.1 * 5 + 0.9 * 15 - 0.9 * 5) / 20],
+        }
+        assert [arm["score"] for arm in found["arms"]] == pytest.approx(wanted.get(judge, [0, 0]))
+    code, found = moa("run", "mt-bench", *arms, "fake:sure")
+    (pair,) = found["pairs"]
+    strength = 0.9 + 0.05 / 2  # and half of what a tie has
+    assert (pair["wrong_right"], pair["delta"]) == (1, pytest.approx(strength - (1 - strength)))
+    assert main(["bench", "show", found["id"]]) == 0
+    assert "2 of 2 verdicts" in capsys.readouterr().out
+    code, found = moa("judge-check", "--judge", "fake:sure", "--yes")
+    assert found["arms"][0]["score"] == 5 / 6 and found["judging"]["soft"] == 6
 
 
 @pytest.mark.slow
