@@ -179,6 +179,12 @@ NAMED_BY_US = {
     HOOK + '"python3 -m tools.check"': "tools/check.py",
     HOOK + """'if "$PWD"/check.sh; then exit 2; fi'""": "check.sh",
     HOOK + '"timeout 5 uv run python tools/check.py"': "tools/check.py",
+    HOOK + '"uv --directory tools run check.py"': "tools/check.py",
+    HOOK + '"python3 -W ignore check.py"': "check.py",
+    HOOK + '"npm --prefix tools run lint"': "tools/package.json",
+    '[mcp.servers.it]\ncommand = "node"\nargs = ["tools/server.js"]\nenv = {NODE_OPTIONS = "--require ./tools/first.js"}': "tools/first.js",
+    '[mcp.servers.it]\ncommand = "sh"\nargs = ["-c", "cd tools && exec ./server.sh"]': "tools/server.sh",
+    '[endpoints.it]\ndialect = "command"\ncommand = ["timeout", "5", "{here}/tools/ask.sh"]': "tools/ask.sh",
     '[mcp.servers.it]\ncommand = "python3"\nargs = ["-u", "tools/server.py"]': "tools/server.py",
     '[mcp.servers.it]\ncommand = "python3"\ncwd = "tools"\nargs = ["server.py"]': "tools/server.py",
     '[mcp.servers.it]\ncommand = "python3"\nargs = ["{cwd}/tools/server.py"]': "tools/server.py",
@@ -196,7 +202,7 @@ def test_what_our_own_settings_name_in_the_project_is_guarded(
     monkeypatch.setenv("MOA_CONFIG_DIR", str(tmp_path / "our-config"))
     folder = place.cwd / ".moa" if whose == ".moa" else tmp_path / "our-config"
     folder.mkdir()
-    (folder / "config.toml").write_text(settings)
+    (folder / "config.toml").write_text(settings.replace("{here}", str(place.cwd)))
     (place.cwd / "tools").mkdir()
     if there:
         (place.cwd / name).write_text("the user's")

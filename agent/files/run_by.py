@@ -1,0 +1,284 @@
+"""Which files a command line may run, told from its words and from what is there. The programs in it are not known, and needn't be.
+
+The line is an honest one, out of somebody's settings; the files are what others could change. So in doubt a file counts, also one that the
+line only reads. Not known are what a file reads in its turn, and a name that is put together from variables.
+"""
+
+# os.path rather than Path: what lies in a folder that is closed to the user is not there, and no error.
+# ruff: noqa: PTH111, PTH112, PTH114, PTH118
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from fnmatch import fnmatchcase
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+MOST_CHARACTERS = 100_000
+MOST_WORDS = 1_000
+LONGEST = 4_096
+"""Of a name, in characters."""
+MOST_FOLDERS = 16
+MOST_LOOKS = 50_000
+"""Paths that are looked at for one line."""
+DEEPEST = 5
+"""So often a word may be a line itself: sh -c "sh -c '…'"."""
+
+# What runs its operands. Other programs' bare words count where such a file is there, or has the name of a script.
+INTERPRETER = re.compile(
+    r"(?:ba|da|z|k|fi|c|tc|a)?sh|pwsh|python[\d.]*|pypy[\d.]*|node|nodejs|deno|bun|ruby|perl|php[\d.]*|lua\w*|Rscript|julia|java|awk|tclsh"
+    r"|osascript|source|\.|uvx?|poetry|pdm|hatch|rye|pipx|npx|bunx|tsx|ts-node|import|from"
+)
+STARTER = re.compile(
+    r"env|exec|time|nice|ionice|nohup|timeout|setsid|stdbuf|flock|command|builtin|eval|sudo|doas|xargs|if|then|else|elif|while|until|do|!|\{|\}"
+)
+"""What stands before a program."""
+SCRIPT = re.compile(
+    r".+\.(?:\w*sh|fish|pyw?|pyz|[mc]?[jt]s|[jt]sx|rb|p[lm]|php|lua|[rR]|jl|[jw]ar|go|ps1|awk|sed|mk|tcl|applescript)",
+    re.DOTALL,
+)
+ENTERS = frozenset(
+    {"cd", "pushd", "-C", "--directory", "--prefix", "--cwd", "--dir", "--chdir", "--project", "--root", "--work-tree"}
+)
+"""What a folder follows, there or not, that the rest may count from."""
+RECIPES = (
+    *("package.json", "Makefile", "makefile", "GNUmakefile", "justfile", "Taskfile.yml"),
+    *("deno.json", "composer.json"),
+)
+"""What programs run that are sent into a folder by name."""
+# What an interpreter adds to a name.
+ENDS = (".js", ".mjs", ".cjs", ".ts", ".mts", ".cts", ".py", ".sh")
+OF_A_MODULE = (".py", "/__main__.py", "/__init__.py")
+OF_A_FOLDER = ("/__main__.py", "/index.js", "/index.ts")
+
+_TOKEN = re.compile(
+    r"""(?P<end>\n|\$\(|[;&|()`])|(?P<blank>[^\S\n]+|<)|(?P<comment>\#[^\n]*)|(?P<out>\d*>>?&?)"""
+    r"""|(?P<word>(?:\\.|'[^']*'|"(?:\\.|[^"\\])*"|\$(?!\()|[^\s;&|()<>`\\'"$])+|.)""",
+    re.DOTALL,
+)
+_QUOTED = re.compile(r"""\\(.)|'([^']*)'|"((?:\\.|[^"\\])*)\"""", re.DOTALL)
+_IS_A_LINE = re.compile(r"[\s;&|()<>`]")
+_VARIABLE = r"\$\{[^{}]*\}|\$\w+|\$[@*#?!$-]"
+_FIRST = re.compile(rf"(?:{_VARIABLE}|~[\w-]*)/+")
+_OPEN = re.compile(rf"{_VARIABLE}|\*+|\?|\[[^\]]*\]|\{{[^{{}}]*\}}")
+_ASSIGNED = re.compile(r"[A-Za-z_]\w*\+?=")
+_MODULE = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+")
+ANYWHERE = "$_"
+"""Stands before what follows a command's output, and counts from any folder: $(pwd)/x.sh."""
+
+
+def files_run_by(line: str | Sequence[str], folder: Path) -> frozenset[Path]:
+    """The files that a command line, run in `folder`, may run: those there, and those not there yet that it would run if they were.
+
+    `line` is a shell's line, or a program and its arguments. Each file is named as the line leads to it, and with its links resolved; a
+    link on the way counts, too. They may lie anywhere; none of them is a folder. Looks at the disk; its work is bounded.
+    """
+    top = os.path.realpath(folder)
+    commands = list(islice(_commands(line), MOST_WORDS))
+    looks = _Looks()
+    folders, found = _folders(commands, top, looks)
+    found.update(_candidates(commands, folders, looks))
+    ways = {way for path in found for way in _ways(path, top)}
+    return frozenset(Path(path) for path in ways if os.path.islink(path) or not os.path.isdir(path))
+
+
+class _Looks:
+    """What is there, as far as there is time to look."""
+
+    def __init__(self) -> None:
+        self._left = MOST_LOOKS
+
+    def folder(self, path: str) -> bool:
+        return self._may() and os.path.isdir(path)
+
+    def file(self, path: str) -> bool:
+        return self._may() and os.path.lexists(path) and (os.path.islink(path) or not os.path.isdir(path))
+
+    def entries(self, path: str) -> list[str]:
+        try:
+            with os.scandir(path) as found:
+                return [entry.name for entry in found if self._may()]
+        except OSError:
+            return []
+
+    def _may(self) -> bool:
+        self._left -= 1
+        return self._left >= 0
+
+
+def _commands(line: str | Sequence[str], depth: int = 0) -> Iterator[list[str]]:
+    """The simple commands of a line, and of the lines that are words of it. Words are without their quotes."""
+    for words in _split(line[:MOST_CHARACTERS]) if isinstance(line, str) else [line]:
+        if words:
+            yield list(words[:MOST_WORDS])
+        for word in words:
+            if depth < DEEPEST and _IS_A_LINE.search(word):
+                yield from _commands(word, depth + 1)
+
+
+def _split(line: str) -> Iterator[list[str]]:
+    words: list[str] = []
+    thrown = after = False
+    for token in _TOKEN.finditer(line):
+        kind, text = token.lastgroup, token[0]
+        if kind == "end":
+            yield words
+            words, thrown = [], False
+        elif kind == "out":
+            thrown = True  # what a command writes is not what it runs
+        elif kind == "word":
+            if not thrown:
+                words.append((ANYWHERE if after and text.lstrip("\"'").startswith("/") else "") + _plain(text))
+            thrown = False
+        after = kind == "end" and text in ")`"
+    yield words
+
+
+def _plain(word: str) -> str:
+    return _QUOTED.sub(lambda found: (found[1] or "").strip("\n") + (found[2] or "") + _unescaped(found[3] or ""), word)
+
+
+def _unescaped(text: str) -> str:
+    return re.sub(r'\\([\\"$`\n])', lambda found: found[1].strip("\n"), text)
+
+
+def _folders(commands: Iterable[list[str]], top: str, looks: _Looks) -> tuple[list[str], set[str]]:
+    """The folders that words of a line may count from, each in those before it; and the recipes in those that the line goes into."""
+    found = [top]
+    recipes: set[str] = set()
+    for words in commands:
+        goes = False
+        for word in words:
+            if word in ENTERS:
+                goes = True
+                continue
+            option = word.partition("=")[0]
+            into = (goes and word[:1] != "-") or option in ENTERS or word.startswith("-C")
+            goes = goes and not into
+            for name in map(_relative, _pieces(word)):
+                named = (into or option.endswith("PATH")) and not re.search(r"[=:,*$]", name)
+                for base in list(found):
+                    place = _joined(base, name)
+                    if named or looks.folder(place):
+                        if into and place != top:
+                            recipes.update(os.path.join(place, recipe) for recipe in RECIPES)
+                        if place not in found and len(found) < MOST_FOLDERS:
+                            found.append(place)
+    return found, recipes
+
+
+def _candidates(commands: Iterable[list[str]], folders: Sequence[str], looks: _Looks) -> Iterator[str]:
+    on_path = any(word.startswith("PATH=") for words in commands for word in words)
+    for words in commands:
+        first, runs, module = not on_path, False, False
+        for word in words:
+            assigns, name = _ASSIGNED.match(word) is not None, word.rpartition("/")[2]
+            known = INTERPRETER.fullmatch(name) or STARTER.fullmatch(name)
+            # What has no slash and stands first is looked up on PATH, and so is what is known to be a program.
+            if "/" in word or assigns or not (first or known):
+                for piece in _pieces(word):
+                    named = _named(piece, runs=runs, module=module)
+                    for base in folders:
+                        yield from _there(base, named, looks)
+            module = word in ("import", "from") or (runs and word == "-m") or (module and word.endswith(","))
+            runs = runs or INTERPRETER.fullmatch(name) is not None
+            first = first and (assigns or STARTER.fullmatch(name) is not None)
+
+
+class _Named(NamedTuple):
+    """What a word may stand for. `run`: there or not; `groups`: a group as soon as one of it is there; `inside`: what a folder runs."""
+
+    name: str
+    run: tuple[str, ...] = ()
+    groups: tuple[tuple[str, ...], ...] = ()
+    inside: tuple[str, ...] = ()
+
+
+def _named(piece: str, *, runs: bool, module: bool) -> _Named:
+    name = _relative(piece)
+    joined = module or (len(piece) > 2 and piece.startswith("-m"))
+    as_module = tuple(name.removeprefix("-m").replace(".", "/") + end for end in OF_A_MODULE)
+    if joined:
+        return _Named(name, (name, *as_module))
+    groups = [as_module] if _MODULE.fullmatch(name) else []
+    operand = runs or "/" in piece
+    if operand:
+        groups += [(name + end,) for end in ENDS]
+    if operand or SCRIPT.fullmatch(name):
+        return _Named(name, (name,), tuple(groups), tuple(name + end for end in OF_A_FOLDER) if runs else ())
+    return _Named(name, (), ((name,), *groups))
+
+
+def _there(base: str, named: _Named, looks: _Looks) -> Iterator[str]:
+    if _OPEN.search(named.name):
+        yield from _matching(base, named.name, looks)
+        if not looks.file(_joined(base, named.name)):
+            return
+    yield from (_joined(base, name) for name in named.run)
+    for group in named.groups:
+        places = [_joined(base, name) for name in group]
+        if any(map(looks.file, places)):
+            yield from places
+    if named.inside and looks.folder(_joined(base, named.name)):
+        yield from (_joined(base, name) for name in named.inside)
+
+
+def _pieces(word: str) -> Iterator[str]:
+    """A word, and what may be a name in it: the value of an option or a variable, parts of a list."""
+    if "\0" in word:
+        return
+    values = [word] if word[:1] != "-" or (word.startswith("-m") and len(word) > 2) else []
+    if "=" in word:
+        values.append(word.partition("=")[2])
+    elif word[:1] == "-" and word[:2] != "--":
+        values.append(word[2:])
+    pieces = dict.fromkeys(
+        piece for value in values for piece in (value, *re.split("[:,=]", value)) if 0 < len(piece) < LONGEST
+    )
+    yield from islice(pieces, MOST_WORDS)
+
+
+def _relative(piece: str) -> str:
+    """A name without the variable that it begins with: then it counts from each folder."""
+    if piece == "~" or piece.startswith("~/"):
+        return os.path.expanduser(piece)
+    while found := _FIRST.match(piece):
+        piece = piece[found.end() :]
+    return piece
+
+
+def _joined(base: str, name: str) -> str:
+    # A .. behind a link leads out of where the link leads, which only the disk knows.
+    path = os.path.join(base, name)
+    return path if ".." in name.split("/") else os.path.normpath(path)
+
+
+def _matching(base: str, pattern: str, looks: _Looks) -> Iterator[str]:
+    """The scripts and programs, now there, that a name with something open in it may stand for."""
+    parts = [_OPEN.sub("*", part) for part in pattern.split("/") if part not in ("", ".")]
+    if not parts or not "".join(parts).strip("*"):
+        return
+    places = ["/" if pattern.startswith("/") else base]
+    for part in parts:
+        inner = []
+        for place in places:
+            names = looks.entries(place) if "*" in part else [part]
+            inner += [os.path.join(place, name) for name in names if fnmatchcase(name, part)]
+        places = inner
+    yield from (
+        place for place in places if looks.file(place) and (SCRIPT.fullmatch(place) or os.access(place, os.X_OK))
+    )
+
+
+def _ways(path: str, top: str) -> Iterator[str]:
+    """A file, where its links lead, and the links on the way that lie in the folder."""
+    lexical, real = os.path.normpath(path), os.path.realpath(path)
+    yield lexical
+    yield real
+    if real != lexical:
+        for parent in Path(lexical).parents:
+            if parent.is_relative_to(top) and os.path.islink(parent):
+                yield str(parent)

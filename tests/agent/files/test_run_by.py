@@ -1,0 +1,91 @@
+"""Which files a command line may run."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from agent.files.run_by import files_run_by
+
+# A line, what it may run, and what it does not. A file in capitals is not there.
+RUN: list[tuple[str | list[str], str, str]] = [
+    ("./check.sh", "check.sh", "src/app.py"),
+    ("check.sh", "", "check.sh"),  # looked up on PATH
+    ("PATH=tools:$PATH srv.sh", "tools/srv.sh", "check.sh"),
+    ("uv --directory tools run x.py", "tools/x.py", "src/app.py"),
+    ("uv run --with mcp x.py", "x.py", "src/app.py"),
+    ("uv run --with=mcp NEW.py", "NEW.py", "x.py"),
+    ("node --env-file .env --require ./x.js", "x.js", "src/app.py"),
+    ("node --require=./x tools", "x.js tools/index.js", ""),
+    ("node NEW", "NEW", "x.js"),
+    ("python3 -W ignore x.py", "x.py", "tools/x.py"),
+    ("python3 -m tools.check", "tools/check.py tools/check/__init__.py", "check.sh"),
+    ("python3 -mtools.check", "tools/check.py", "check.sh"),
+    ("python3 -c 'import json, tools.check; tools.check.main()'", "tools/check.py json.py", "check.sh"),
+    ("uvicorn --reload tools.check:app", "tools/check.py", "x.py"),
+    ("python3 tools", "tools/__main__.py", ""),
+    ("bash -o pipefail x.sh", "x.sh", "x.py"),
+    ("bash < x.sh > out.txt", "x.sh", "out.txt"),
+    ("flock /tmp/l ./x.sh", "x.sh", ""),
+    ("git diff --name-only | xargs ./x.sh", "x.sh", ""),
+    ('sh -c "cd tools && exec ./srv.sh"', "tools/srv.sh", ""),
+    ("""bash -lc "sh -c 'cd tools; ./NEW.sh'" """, "tools/NEW.sh", "check.sh"),
+    ("timeout 5 ./x.sh", "x.sh", ""),
+    ("env A=b ./x.sh", "x.sh", ""),
+    ("S=x.sh; sh $S", "x.sh", ""),
+    ("npm --prefix tools run lint", "tools/package.json", "package.json"),
+    ("make -Ctools lint", "tools/Makefile", "Makefile"),
+    ("cd NEW && ./x.sh", "NEW/x.sh", ""),
+    ("cd tools; cd deep; ./y.sh", "tools/deep/y.sh", ""),
+    ("""if "$PWD"/check.sh; then exit 2; fi""", "check.sh", ""),
+    ('"$(git rev-parse --show-toplevel)/check.sh" || exit 2', "check.sh", ""),
+    ("`pwd`/tools/srv.sh", "tools/srv.sh", ""),
+    ('sh "$(dirname "$0")/check.sh"', "check.sh", ""),
+    ("for f in tools/*.sh; do sh $f; done", "tools/srv.sh", "tools/x.py"),
+    ("sh tools/{srv,other}.sh", "tools/srv.sh", ""),
+    ("'./with blank.sh' # don't stop here", "with blank.sh", ""),
+    ("./with\\ blank.sh \\\n  2>/dev/null", "with blank.sh", ""),
+    ("sh link/srv.sh", "link link/srv.sh tools/srv.sh", "x.sh"),
+    ("cd link && ./srv.sh", "link tools/srv.sh", "x.sh"),
+    ("./linked.sh", "linked.sh tools/srv.sh", ""),
+    ("link/../check.sh", "check.sh", ""),
+    ("ruff check src", "", "src/app.py check.sh NEW"),
+    ("prettier --check 'src/*.json' README", "README", "src/data.json"),  # one that it only reads counts, too
+    (["python3", "-u", "tools/x.py"], "tools/x.py", ""),
+    (["NODE_OPTIONS=--require ./x.js", "npx", "srv"], "x.js", ""),
+    (["sh", "-c", "cd tools && exec ./srv.sh"], "tools/srv.sh", ""),
+    (["./with blank.sh"], "with blank.sh", ""),
+    (["java", "-jar", "tools/NEW.jar", "--port", "3"], "tools/NEW.jar", "check.sh"),
+]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    root = tmp_path.resolve() / "project"
+    for name in ("check.sh", "x.sh", "x.py", "x.js", "with blank.sh", "package.json", "Makefile", "README", ".env", "src/app.py", "src/data.json", "tools/srv.sh", "tools/x.py", "tools/check.py", "tools/deep/y.sh"):  # fmt: skip
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    (root / "json.py").touch()
+    (root / "link").symlink_to("tools")
+    (root / "linked.sh").symlink_to("tools/srv.sh")
+    return root
+
+
+@pytest.mark.parametrize(("line", "runs", "others"), RUN, ids=[str(row[0]) for row in RUN])
+def test_what_a_command_line_runs_is_known(project: Path, line: str | list[str], runs: str, others: str) -> None:
+    found = {str(path.relative_to(project)) for path in files_run_by(line, project) if path.is_relative_to(project)}
+    blank = "with blank.sh"
+    wanted = {blank} if runs == blank else set(runs.split())
+    assert wanted <= found
+    assert not found & set(others.split())
+    assert all(not (project / name).is_dir() or (project / name).is_symlink() for name in found)
+
+
+@pytest.mark.parametrize("line", ["a/b " * 50_000, "'" * 100_000, '"$(' * 30_000, "sh -c '" * 10_000, "*/*/*/" * 9_000, "\0/x ./ok.sh", "a=b:c," * 20_000, "cd a;" * 20_000, "$" * 100_000, "{" * 100_000, "[" * 100_000, "~/" * 50_000])  # fmt: skip
+def test_no_line_holds_up(project: Path, line: str) -> None:
+    begun = time.process_time()
+    files_run_by(line, project)
+    files_run_by(line.split(), project)
+    assert time.process_time() - begun < 3
