@@ -15,6 +15,7 @@ from agent.config.named_by_us import why_named_by_us
 from agent.errors import UsageError
 from agent.files.deny_paths import BUILT_IN, DenyPaths, denial
 from agent.files.protected import why_protected
+from agent.process.named_by_git import why_named_by_git
 from agent.tools.base import Place, Subject, Tool, ToolContext, ToolError, place_of
 from agent.tools.lib.files import content_mark
 from agent.values import dataclass
@@ -231,7 +232,11 @@ class Approvals:
                 return private
             # By the name that was asked for, too: what a link called .envrc leads to runs as .envrc.
             for path in (asked.resolve(), Path(os.path.abspath(asked))):  # noqa: PTH100
-                if found := why_protected(path, cwd, self._protected) or why_named_by_us(path, cwd.resolve()):
+                if found := (
+                    why_protected(path, cwd, self._protected)
+                    or why_named_by_us(path, cwd.resolve())
+                    or why_named_by_git(path, cwd.resolve())
+                ):
                     return found
             return None
         except (OSError, RuntimeError, ValueError):

@@ -15,8 +15,6 @@ import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
-from agent.files.own_files import read_bytes
-
 GIT = ".git"
 # A folder that has all of one of these is a repository, whatever its name: commondir says where the rest is.
 BARE = (frozenset({"HEAD", "objects", "refs"}), frozenset({"HEAD", "commondir"}))
@@ -144,8 +142,6 @@ def why_protected(path: Path, cwd: Path, own: Iterable[Path] = ()) -> str | None
         return "it is a part of a git repository without a work tree: git runs what is named there"
     if path.parent in program_folders(os.environ, root):
         return "its folder is on PATH"
-    if any(path.is_relative_to(named) for named in named_by_git(root)):
-        return "git's settings name it as something to run or to read"
     return _outside(path, root)
 
 
@@ -186,7 +182,20 @@ def _linked_as(path: Path, folders: Iterable[Path]) -> str | None:
             link = folder / name
             if (os.path.islink(link) or os.path.islink(link.parent)) and path.is_relative_to(link.resolve()):
                 return why
+            if any(path.is_relative_to(target.resolve()) for target in links_within(link)):
+                return why
     return None
+
+
+def links_within(folder: Path) -> Iterator[Path]:
+    """Where the links lead that lie in a folder, not deeper: a hook may be a link to a script of the work tree."""
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_symlink():
+                    yield Path(os.path.normpath(folder / os.readlink(entry.path)))  # noqa: PTH115
+    except OSError:
+        return
 
 
 def spelled(name: str) -> str:
@@ -215,71 +224,6 @@ def program_folders(env: Mapping[str, str], root: Path) -> frozenset[Path]:
     """The folders of PATH; those without a place of their own count from `root`, which is none itself."""
     named = (folder for folder in env.get("PATH", "").split(os.pathsep) if folder)
     return frozenset((root / folder).resolve() for folder in named) - {root}
-
-
-def named_by_git(root: Path) -> frozenset[Path]:
-    """What in a work tree its repository's settings, and the user's own, name as a program, hooks or further settings."""
-    home = Path.home()
-    files = (
-        root / GIT / "config",
-        root / GIT / "config.worktree",
-        home / ".gitconfig",
-        home / ".config" / "git" / "config",
-    )
-    words = {word for file in files for word in _named_in(file)}
-    places = {
-        Path(os.path.normpath(base / word)) for word in words for base in (root, root / GIT)
-    }  # an include counts from its file
-    return frozenset(
-        place
-        for place in places
-        if place != root and place.is_relative_to(root) and not place.is_relative_to(root / GIT)
-    )
-
-
-def _named_in(file: Path) -> Iterator[str]:
-    try:
-        lines = read_bytes(file, MOST_SETTINGS).decode("utf-8", "replace").splitlines()
-    except OSError:
-        return
-    section = ""
-    for line in lines:
-        line = line.strip()
-        if line.startswith("["):
-            section, _, line = line[1:].partition("]")
-        key, equals, value = (part.strip() for part in line.partition("="))
-        kind = section.split(" ")[0].strip().lower()
-        if not equals or "\0" in value:
-            continue
-        if key.lower() in FOLDERS or kind in ("include", "includeif"):
-            yield value.strip('"').replace("%(prefix)", "")
-        elif key.lower() in RUNNING or kind in RUNNING_SECTIONS:
-            # What has no slash is looked up on PATH, and is not a file of the project.
-            yield from (word for word in re.split(r"[\s\"';&|()!<>$`=]+", value) if "/" in word)
-
-
-FOLDERS = frozenset({"hookspath", "templatedir"})
-RUNNING = frozenset(
-    {
-        *(
-            "fsmonitor",
-            "clean",
-            "smudge",
-            "process",
-            "textconv",
-            "command",
-            "driver",
-            "editor",
-            "pager",
-            "sshcommand",
-            "program",
-        ),
-        *("helper", "external", "askpass", "cmd", "path", "gitproxy", "uploadpack", "receivepack"),
-    }
-)
-RUNNING_SECTIONS = frozenset({"alias", "pager"})
-"""Keys and sections of git's settings, the values of which are run."""
-MOST_SETTINGS = 1_000_000
 
 
 def is_bare(names: Collection[str]) -> bool:

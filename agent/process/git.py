@@ -83,11 +83,17 @@ def repository(root: Path) -> Path | None:
     return root / named if (root / named).is_dir() else None
 
 
+def common(repository: Path) -> Path:
+    """The folder with what a linked work tree shares with the others: settings, hooks, commits. It is the repository itself elsewhere."""
+    if not (pointer := _regular(repository / "commondir")):
+        return repository
+    named = _bytes(pointer, LONGEST_POINTER).decode("utf-8", "surrogateescape").strip()
+    return repository if "\0" in named else Path(os.path.normpath(repository / named))
+
+
 def _borrow_history(own: Path, theirs: Path) -> None:
     """Let git find the commits, and the names by which they are called. A linked work tree has its own HEAD, and shares the rest."""
-    shared = theirs
-    if pointer := _regular(theirs / "commondir"):
-        shared = theirs / _bytes(pointer, LONGEST_POINTER).decode("utf-8", "surrogateescape").strip()
+    shared = common(theirs)
     if head := _regular(theirs / "HEAD"):
         (own / "HEAD").write_bytes(_bytes(head, LONGEST_POINTER))
     for name in ("objects", "refs", "packed-refs", "shallow"):

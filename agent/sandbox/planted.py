@@ -19,6 +19,7 @@ from typing import NamedTuple
 from agent.config.named_by_us import named_by_us
 from agent.files import protected
 from agent.files.protected import GIT, spelled
+from agent.process.named_by_git import around, named_by_git
 
 MOST_LOOKED_AT = 1_000_000
 """Entries of folders that are looked at; in larger places nothing runs confined."""
@@ -168,8 +169,10 @@ def _hits(tops: Sequence[Path], known: Collection[Id] | None = None) -> Iterator
     home = Path.home().resolve()
     for top in tops:
         named: dict[Path, set[str]] = {}
-        for place in (*protected.program_folders(os.environ, top), *protected.named_by_git(top), *named_by_us(top)):
+        for place in (*protected.program_folders(os.environ, top), *named_by_us(top)):
             named.setdefault(place.parent, set()).add(place.name)
+        # A repository may name what lies outside of its own work tree, in a folder that was passed already: looked at in the end.
+        by_git = set().union(*map(named_by_git, around((top,))))
         waiting: list[tuple[str, ...]] = [()]
         while waiting:
             parts = waiting.pop()
@@ -179,6 +182,8 @@ def _hits(tops: Sequence[Path], known: Collection[Id] | None = None) -> Iterator
             if left < 0 and known is None:
                 raise TooMuch
             whole = _runs(folder, entries, in_home=folder == home, named=named.get(folder))
+            if "HEAD" in whole or any(spelled(name) == GIT for name in whole):
+                by_git |= named_by_git(folder)
             frozen: set[str] = set()
             for name in whole:
                 if hit := _hit(top, (*parts, name) if name else parts):
@@ -192,6 +197,9 @@ def _hits(tops: Sequence[Path], known: Collection[Id] | None = None) -> Iterator
                     yield from _in_repository(top, (*parts, name))
                 if (name not in frozen or name == protected.EDITOR) and entry.is_dir(follow_symlinks=False):
                     waiting.append((*parts, name))
+                elif name in frozen and spelled(name) != GIT:
+                    by_git.update(protected.links_within(folder / name))
+        yield from (hit for place in by_git if (hit := _hit_at(place, tops)))
 
 
 def _entries(folder: Path, *, force: bool) -> dict[str, os.DirEntry[str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from agent.config.named_by_us import why_named_by_us
 from agent.events import AgentEvent, Notice
 from agent.files.deny_paths import DenyPaths
 from agent.files.protected import why_protected
+from agent.process.named_by_git import why_named_by_git
 from agent.sandbox import bubblewrap, planted
 from agent.sandbox.sandbox import Sandbox, Settings
 from agent.tools.base import ToolContext
@@ -143,30 +145,142 @@ def test_the_plants_would_run_otherwise(place: Place) -> None:
 
 # What git's own settings name in the project: the settings can't be changed, and so must not what they name.
 NAMED = {
-    "hooks of the project": ("core.hooksPath", "tools/hooks", "tools/hooks/pre-commit"),
-    "further settings": ("include.path", "../team.gitconfig", "team.gitconfig"),
-    "a file monitor": ("core.fsmonitor", "tools/monitor.sh", "tools/monitor.sh"),
-    "a filter": ("filter.x.clean", "sh ./tools/clean.sh %f", "tools/clean.sh"),
-    "an alias": ("alias.st", "!./tools/st.sh", "tools/st.sh"),
+    "hooks of the project": ("[core]\nhooksPath = tools/hooks", "tools/hooks/pre-commit"),
+    "hooks in a folder with all the rest": ("[core]\nhooksPath = .", "pre-commit"),
+    "hooks behind a comment": ("[core]\nhooksPath = tools/hooks ; ours", "tools/hooks/pre-commit"),
+    "further settings": ("[include]\npath = ../team.gitconfig", "team.gitconfig"),
+    "further settings on a condition": ('[includeIf "onbranch:never"]\npath = ../team.gitconfig', "team.gitconfig"),
+    "what further settings name": ("[include]\npath = ../team.gitconfig", "tools/of-the-team.sh"),
+    "a file monitor": ("[core]\nfsmonitor = tools/monitor.sh", "tools/monitor.sh"),
+    "a filter": ('[filter "x"]\nclean = sh ./tools/clean.sh %f', "tools/clean.sh"),
+    "a filter without a slash": ('[filter "x"]\nclean = sh strip.sh # ours', "strip.sh"),
+    "an alias": ("[alias]\nst = !./tools/st.sh", "tools/st.sh"),
+    "an alias in a folder": ('[alias]\nst = "!cd tools && \\\n ./st.sh"', "tools/st.sh"),
+    "an alias by its options": ("[alias]\nst = -c core.pager=tools/page.sh log", "tools/page.sh"),
+    "a filter of what is shown": ("[interactive]\ndiffFilter = tools/show.sh", "tools/show.sh"),
+    "a key": ('[gpg "ssh"]\ndefaultKeyCommand = tools/key.sh', "tools/key.sh"),
+    "attributes": ("[core]\nattributesFile = my-attributes", "my-attributes"),
 }
+
+
+def guarded(place: Place, name: str, cwd: Path, *, there: bool) -> None:
+    """A confined command plants the file, and the user's own is still what is there; nor does a tool change it unasked."""
+    if there:
+        (cwd / name).parent.mkdir(exist_ok=True, parents=True)
+        (cwd / name).write_text("the user's")
+    place.shell(
+        f"mkdir -p {Path(name).parent}; echo planted > {name}; rm -f {name}; echo planted > {name}; "
+        "echo fine > tools.txt; mkdir -p log st; echo fine > log/x; echo fine > main"
+    )
+    assert (cwd / "log" / "x").exists() and (cwd / "tools.txt").exists() and (cwd / "main").exists()
+    assert ((cwd / name).read_text() if (cwd / name).exists() else None) == ("the user's" if there else None)
+    asked = [
+        why_protected((cwd / each).resolve(), cwd) or why_named_by_git((cwd / each).resolve(), cwd)
+        for each in (name, "tools.txt")
+    ]
+    assert asked[0] is not None and asked[1] is None
 
 
 @pytest.mark.parametrize("there", [True, False])
 @pytest.mark.parametrize("kind", NAMED)
+@pytest.mark.sample(10)
 def test_what_the_settings_of_git_name_in_the_project_is_guarded(place: Place, kind: str, there: bool) -> None:
-    key, value, name = NAMED[kind]
-    git(place.cwd, "config", key, value)
-    (place.cwd / name).parent.mkdir(exist_ok=True, parents=True)
-    if there:
-        (place.cwd / name).write_text("the user's")
-    place.shell(
-        f"mkdir -p {Path(name).parent}; echo planted > {name}; echo fine > tools.txt; mkdir -p log st; echo fine > log/x"
-    )
-    assert (place.cwd / "log" / "x").exists() and (place.cwd / "tools.txt").exists()
-    assert ((place.cwd / name).read_text() if (place.cwd / name).exists() else None) == (
-        "the user's" if there else None
-    )
-    assert why_protected(place.cwd / name, place.cwd) is not None
+    settings, name = NAMED[kind]
+    with (place.cwd / ".git" / "config").open("a") as config:
+        config.write(f"{settings}\n[init]\ndefaultBranch = main\n[alias]\nco = checkout main\n")
+    if kind == "what further settings name":
+        (place.cwd / "team.gitconfig").write_text("[diff]\nexternal = tools/of-the-team.sh\n")
+    guarded(place, name, place.cwd, there=there)
+
+
+def in_a_folder(project: Path) -> tuple[Path, str]:
+    git(project, "config", "core.hooksPath", "src/hooks")
+    (project / "src").mkdir(exist_ok=True)
+    return project / "src", "hooks/pre-commit"
+
+
+def in_a_linked_work_tree(project: Path) -> tuple[Path, str]:
+    git(project, "config", "core.hooksPath", "tools")
+    git(project, "worktree", "add", "-q", str(project.parent / "linked"))
+    return project.parent / "linked", "tools/pre-commit"
+
+
+def in_a_nested_repository(project: Path) -> tuple[Path, str]:
+    repository(project / "sub")
+    git(project / "sub", "config", "core.hooksPath", "tools")
+    return project, "sub/tools/pre-commit"
+
+
+def in_a_submodule(project: Path) -> tuple[Path, str]:
+    repository(project / "sub")
+    (project / ".git" / "modules").mkdir()
+    (project / "sub" / ".git").rename(project / ".git" / "modules" / "sub")
+    (project / "sub" / ".git").write_text("gitdir: ../.git/modules/sub\n")
+    git(project / "sub", "config", "core.hooksPath", "tools")
+    return project, "sub/tools/pre-commit"
+
+
+def beside_a_nested_repository(project: Path) -> tuple[Path, str]:
+    repository(project / "sub")
+    git(project / "sub", "config", "core.hooksPath", "../tools")
+    return project, "tools/pre-commit"
+
+
+def for_every_repository(project: Path) -> tuple[Path, str]:
+    Path.home().joinpath(".gitconfig").write_text("[include]\npath = more.gitconfig\n")
+    Path.home().joinpath("more.gitconfig").write_text("[core]\nhooksPath = .githooks\n")
+    return project, ".githooks/pre-commit"
+
+
+def for_every_editor(project: Path) -> tuple[Path, str]:
+    os.environ["GIT_EDITOR"] = "tools/edit.sh"
+    return project, "tools/edit.sh"
+
+
+def through_a_folder_link(project: Path) -> tuple[Path, str]:
+    git(project, "config", "core.hooksPath", "my/hooks")
+    (project / "config" / "hooks").mkdir(parents=True)
+    (project / "my").symlink_to("config")
+    return project, "config/hooks/pre-commit"
+
+
+def through_a_linked_hook(project: Path) -> tuple[Path, str]:
+    (project / ".git" / "hooks").mkdir(exist_ok=True)
+    (project / ".git" / "hooks" / "pre-commit").symlink_to("../../tools/check")
+    return project, "tools/check"
+
+
+def through_a_link_in_a_folder_that_runs(project: Path) -> tuple[Path, str]:
+    (project / ".husky").mkdir()
+    (project / ".husky" / "pre-commit").symlink_to("../tools/check")
+    return project, "tools/check"
+
+
+@pytest.mark.parametrize("there", [True, False])
+@pytest.mark.parametrize(
+    "layout",
+    [
+        *(in_a_folder, in_a_linked_work_tree, in_a_nested_repository, in_a_submodule, for_every_repository),
+        *(for_every_editor, through_a_folder_link, through_a_linked_hook, beside_a_nested_repository),
+        through_a_link_in_a_folder_that_runs,
+    ],
+)
+@pytest.mark.sample(8)
+def test_and_wherever_the_repository_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: Callable[[Path], tuple[Path, str]], there: bool
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("GIT_EDITOR", "true")
+    (tmp_path / "home").mkdir()
+    cwd, name = layout(repository(tmp_path / "project"))
+    if layout is not beside_a_nested_repository:
+        guarded(Place(tmp_path, cwd), name, cwd, there=there)
+    elif there:
+        # The approval asks the repositories around the file alone: what is beside one is a limit of docs/sandbox.md.
+        (cwd / "tools").mkdir()
+        (cwd / name).write_text("the user's")
+        Place(tmp_path, cwd).shell(f"echo planted > {name}")
+        assert (cwd / name).read_text() == "the user's"
 
 
 # What the settings of this program name in the project, from the `.moa` of the project or the user's own.
