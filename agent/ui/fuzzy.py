@@ -96,7 +96,7 @@ def _match_word(word: str, small: str, text: str, folded: str) -> Match | None:
             if at - 1 in best and best[at - 1] + RUN >= before:
                 before, origin = best[at - 1] + RUN, at - 1
             if before > NEVER:
-                scores[at] = before + _worth(word[index], text, at)
+                scores[at] = before + worth(word[index], text, at)
                 origins[at] = origin
             at = folded.find(char, at + 1)
         best = scores
@@ -117,13 +117,13 @@ def _has_in_order(small: str, folded: str) -> bool:
     return True
 
 
-def _worth(typed: str, text: str, at: int) -> int:
+def worth(typed: str, text: str, at: int) -> int:
     """What one matched character counts, by itself and by where it stands."""
     char = text[at]
-    worth = HIT + (SAME_CASE if char == typed else 0)
+    counts = HIT + (SAME_CASE if char == typed else 0)
     if at == 0 or text[at - 1] in "/\\":
-        return worth + SEGMENT_START
+        return counts + SEGMENT_START
     before = text[at - 1]
     if (not before.isalnum() and char.isalnum()) or (char.isupper() and before.islower()):
-        return worth + WORD_START
-    return worth + (WORD_START if char.isdigit() and before.isalpha() else 0)
+        return counts + WORD_START
+    return counts + (WORD_START if char.isdigit() and before.isalpha() else 0)

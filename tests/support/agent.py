@@ -52,10 +52,13 @@ class World:
         self.client = client or ScriptedClient(script, facts=facts)
         self.plugins = plugins or {}
         self.scripted = scripted
+        self.outside: list[tuple[str, str]] = []
 
     def build(self, options: Options) -> Host:
-        """A real host on the scripted client."""
-        host = build(options, env=self.env, makers=self.plugins)
+        """A real host on the scripted client. What it tells outside of turns is in `outside`, as (code, text)."""
+        host = build(
+            options, env=self.env, makers=self.plugins, notice=lambda code, text: self.outside.append((code, text))
+        )
         if self.scripted:
             self.client.catalogue = host.agent.client.catalogue
             host.agent.client = self.client

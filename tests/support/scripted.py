@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from agent.llm.accounting import Bound, CallContext
 from agent.llm.client import Hold, ModelClient
 from agent.llm.messages import assistant
+from agent.llm.models.catalogue import Catalogue
 from agent.llm.models.endpoint import Endpoint, ModelFacts
 from agent.llm.models.learned_quirks import QuirkMemory
 from agent.llm.request import ModelRef, Request
@@ -37,7 +39,8 @@ Line = str | Reply | Exception | After | Held | Callable[[Request], "Line"]
 class ScriptedClient(ModelClient):
     """Replays, for each `ENDPOINT:MODEL`, its lines in order; the last one repeats. `*` stands for any other model.
 
-    `requests` and `contexts` hold what was asked, in the order of asking. `cancelled` counts the calls that were cut short.
+    `requests` and `contexts` hold what was asked, in the order of asking. `cancelled` counts the calls that were cut short. `known` is what
+    is known of every model.
     """
 
     def __init__(
@@ -47,16 +50,15 @@ class ScriptedClient(ModelClient):
         facts: ModelFacts | None = None,
         memory: QuirkMemory | None = None,
     ) -> None:
+        nothing: Any = None  # nothing is reserved here
+        super().__init__({}, nothing, catalogue=Catalogue(), memory=memory or QuirkMemory())
         self.script: dict[str, list[Line]] = {
             model: list(lines) if isinstance(lines, list | tuple) else [lines] for model, lines in script.items()
         }
         self.requests: list[Request] = []
         self.contexts: list[CallContext] = []
         self.cancelled = 0
-        self._facts = facts or ModelFacts()
-        self._memory = memory or QuirkMemory()
-        self._notice = None
-        self._redact = lambda text: text
+        self.known = facts or ModelFacts()
         self._calls = 0
         self._went, self._asked = asyncio.Event(), asyncio.Event()
 
@@ -75,7 +77,7 @@ class ScriptedClient(ModelClient):
         return Endpoint(name, "http://127.0.0.1:9/v1")
 
     def facts(self, model: ModelRef) -> ModelFacts:
-        return self._facts
+        return self.known
 
     def bound(self, request: Request, *, headroom_tokens: int = 0) -> Bound:
         return Bound(100, request.max_tokens, 0)

@@ -21,11 +21,12 @@ class DecoderBase:
     """One answer. Raises as soon as the endpoint reports a fault; what had arrived is in the error.
 
     A dialect says what one event means (`event`), what a whole body does (`whole`), and which objects are answers (`is_answer`).
+    It puts what it reads into `answer`.
     """
 
     def __init__(self, request: Request, endpoint: Endpoint) -> None:
-        self._endpoint = endpoint
-        self._answer = Collector(request)
+        self.endpoint = endpoint
+        self.answer = Collector(request)
 
     def event(self, name: str, payload: dict[str, Any]) -> list[StreamEvent]:
         """One event of a stream, read."""
@@ -41,7 +42,7 @@ class DecoderBase:
 
     def headers(self, headers: Mapping[str, str]) -> None:
         """OpenRouter sends the id under which it bills the call in a header of its own."""
-        self._answer.generation_id = headers.get("x-generation-id") or headers.get("X-Generation-Id")
+        self.answer.generation_id = headers.get("x-generation-id") or headers.get("X-Generation-Id")
 
     def feed(self, event: str, data: str) -> list[StreamEvent]:
         """One server-sent event. What is not a JSON object is passed over, unless it is one that was cut or can't be read."""
@@ -56,7 +57,7 @@ class DecoderBase:
                 if cut := cut_object(data):
                     with suppress(ModelError):
                         self.event(event, cut)
-                raise self._answer.break_off(StreamBroken("the endpoint sent a damaged event")) from None
+                raise self.answer.break_off(StreamBroken("the endpoint sent a damaged event")) from None
             return []
         return self.event(event, payload) if isinstance(payload, dict) else []
 
@@ -66,16 +67,16 @@ class DecoderBase:
             return [event for name, data in sse.events_of(body) for event in self.feed(name, data)]
         text = body.decode("utf-8", "replace").removeprefix("\ufeff")
         answer = first_object(text)
-        if answer is None or not (self.is_answer(answer) or self._error_in(answer)):
+        if answer is None or not (self.is_answer(answer) or self.error_in(answer)):
             cut = cut_object(text)
             if cut is not None and self.is_answer(cut):
                 with suppress(ModelError):
                     self.whole(cut)
-                raise self._answer.break_off(StreamBroken("the answer broke off in the middle"))
+                raise self.answer.break_off(StreamBroken("the answer broke off in the middle"))
         if answer is None:
-            raise self._answer.break_off(StreamBroken("the answer is not JSON", remedy="check the endpoint's base_url"))
-        if error := self._error_in(answer):
-            raise self._answer.break_off(error)
+            raise self.answer.break_off(StreamBroken("the answer is not JSON", remedy="check the endpoint's base_url"))
+        if error := self.error_in(answer):
+            raise self.answer.break_off(error)
         return self.whole(answer)
 
     def finish(self) -> Reply:
@@ -83,24 +84,24 @@ class DecoderBase:
 
         Raises StreamBroken where no finish reason came, Refused where it was declined, EmptyAnswer where nothing was said.
         """
-        return self._answer.reply()
+        return self.answer.reply()
 
     @property
     def partial(self) -> Message | None:
         """What has arrived so far, marked incomplete."""
-        return self._answer.partial()
+        return self.answer.partial()
 
     @property
     def usage(self) -> Usage | None:
         """What the endpoint has reported so far."""
-        return self._answer.usage
+        return self.answer.usage
 
     @property
     def generation_id(self) -> str | None:
         """The provider's id of this call."""
-        return self._answer.generation_id
+        return self.answer.generation_id
 
-    def _error_in(self, payload: dict[str, Any]) -> ModelError | None:
+    def error_in(self, payload: dict[str, Any]) -> ModelError | None:
         """The error that a payload is, instead of an answer."""
         if self.is_answer(payload) and not payload.get("error"):
             return None
@@ -108,7 +109,7 @@ class DecoderBase:
         from agent.llm.refusals.envelope import is_error
         from agent.llm.refusals.refusal import error_in_stream
 
-        return error_in_stream(payload, self._endpoint) if is_error(payload) else None
+        return error_in_stream(payload, self.endpoint) if is_error(payload) else None
 
 
 def _read(data: str) -> Any:

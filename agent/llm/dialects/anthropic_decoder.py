@@ -40,8 +40,8 @@ class AnthropicDecoder(DecoderBase):
         kind = as_str(payload.get("type")) or name
         if kind == "error" and not payload.get("error"):
             payload = {"error": payload}
-        if kind != "content_block_delta" and (error := self._error_in(payload)):
-            raise self._answer.break_off(error)
+        if kind != "content_block_delta" and (error := self.error_in(payload)):
+            raise self.answer.break_off(error)
         if kind == "message" and isinstance(payload.get("content"), list):
             return self.whole(payload)  # all of it in one event
         if kind == "message_start":
@@ -51,7 +51,7 @@ class AnthropicDecoder(DecoderBase):
         elif kind == "content_block_delta":
             return self._delta(payload.get("index"), as_dict(payload.get("delta")))
         elif kind == "message_delta":
-            self._answer.report.add(as_dict(payload.get("usage")))
+            self.answer.report.add(as_dict(payload.get("usage")))
             self._end(as_dict(payload.get("delta")))
         return []
 
@@ -61,7 +61,7 @@ class AnthropicDecoder(DecoderBase):
         events: list[StreamEvent] = []
         for index, block in enumerate(as_list(payload.get("content"))):
             events += self._block(index, as_dict(block), whole=True)
-        self._answer.report.add(as_dict(payload.get("usage")))
+        self.answer.report.add(as_dict(payload.get("usage")))
         self._end(payload)
         return events
 
@@ -71,7 +71,7 @@ class AnthropicDecoder(DecoderBase):
         return isinstance(payload.get("content"), list) or kind.startswith(("message", "content_block", "ping"))
 
     def _begin(self, message: dict[str, Any], *, whole: bool) -> None:
-        answer = self._answer
+        answer = self.answer
         answer.generation_id = as_name(message.get("id")) or None
         answer.model_served = as_name(message.get("model")) or None
         answer.transformed(message.get("input_transformations"))
@@ -79,7 +79,7 @@ class AnthropicDecoder(DecoderBase):
             answer.report.add(as_dict(message.get("usage")), begun=True)
 
     def _block(self, index: object, block: dict[str, Any], *, whole: bool) -> list[StreamEvent]:
-        answer, kind = self._answer, block.get("type")
+        answer, kind = self.answer, block.get("type")
         if kind == "text":
             answer.cite(block.get("citations"))
             return answer.text(self._new(index, "text"), as_str(block.get("text")))
@@ -110,13 +110,13 @@ class AnthropicDecoder(DecoderBase):
 
     def _delta(self, index: object, delta: dict[str, Any]) -> list[StreamEvent]:
         if delta.get("type") == "citations_delta":
-            self._answer.cite([delta.get("citation")])
+            self.answer.cite([delta.get("citation")])
             return alive([], True)
         kind = _KINDS.get(as_str(delta.get("type")))
         key = None if kind is None else self._key(index, kind)
         if key is None:
             return alive([], delta)
-        answer = self._answer
+        answer = self.answer
         if kind == "text":
             return answer.text(key, as_str(delta.get("text")))
         if kind == "call":
@@ -144,10 +144,10 @@ class AnthropicDecoder(DecoderBase):
             return key
         if kind != "call":
             return self._new(index, kind)
-        calls = [found for found, piece in self._answer.pieces() if piece.kind == "call" and not is_whole(piece.text)]
+        calls = [found for found, piece in self.answer.pieces() if piece.kind == "call" and not is_whole(piece.text)]
         return calls[-1] if calls and its_kind != "other" else None
 
     def _end(self, delta: dict[str, Any]) -> None:
         details = as_dict(delta.get("stop_details"))
         words = as_str(details.get("explanation")) or as_name(details.get("category"))
-        self._answer.end(as_name(delta.get("stop_reason")), words=words)
+        self.answer.end(as_name(delta.get("stop_reason")), words=words)

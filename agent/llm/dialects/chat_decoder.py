@@ -42,7 +42,7 @@ class ChatDecoder(DecoderBase):
             payload = {"error": payload}
         if words := _bare_words(payload):
             self._identity(payload)
-            return alive(self._answer.text("text", words), words)
+            return alive(self.answer.text("text", words), words)
         return self._chunk(payload, "delta")
 
     def whole(self, payload: dict[str, Any]) -> list[StreamEvent]:
@@ -61,16 +61,16 @@ class ChatDecoder(DecoderBase):
         # The text of a failing chunk comes before its error, so that nothing that arrived is lost.
         events = self._delta(as_dict(choice.get(piece)) or as_dict(choice.get("message")))
         if not choice.get("delta") and isinstance(choice.get("text"), str):
-            events += self._answer.text("text", choice["text"])
-        self._answer.weighed(as_list(as_dict(choice.get("logprobs")).get("content")))
+            events += self.answer.text("text", choice["text"])
+        self.answer.weighed(as_list(as_dict(choice.get("logprobs")).get("content")))
         # Moonshot and Groq put the usage of a stream into places of their own.
         elsewhere = as_dict(choice.get("usage")) or as_dict(as_dict(chunk.get("x_groq")).get("usage"))
-        self._answer.report.add(as_dict(chunk.get("usage")) or elsewhere, as_dict(chunk.get("timings")))
+        self.answer.report.add(as_dict(chunk.get("usage")) or elsewhere, as_dict(chunk.get("timings")))
         fault = choice.get("error") or as_dict(chunk.get("x_groq")).get("error")
-        error = self._error_in({**chunk, "error": fault} if fault and not chunk.get("error") else chunk)
+        error = self.error_in({**chunk, "error": fault} if fault and not chunk.get("error") else chunk)
         if error:
-            raise self._answer.break_off(error)
-        self._answer.end(
+            raise self.answer.break_off(error)
+        self.answer.end(
             as_name(choice.get("finish_reason")),
             as_name(choice.get("native_finish_reason")),
             words=_filtered(choice),
@@ -82,13 +82,13 @@ class ChatDecoder(DecoderBase):
         if named == self._named:
             return
         self._named = named
-        answer = self._answer
+        answer = self.answer
         answer.model_served = as_name(chunk.get("model")) or answer.model_served
         answer.provider = as_name(chunk.get("provider")) or answer.provider
         answer.generation_id = answer.generation_id or as_name(chunk.get("id")) or None
 
     def _delta(self, delta: dict[str, Any]) -> list[StreamEvent]:
-        answer = self._answer
+        answer = self.answer
         # `reasoning_content` is an alias of `reasoning` where both are sent.
         thought = _told(delta.get("reasoning")) or _told(delta.get("reasoning_content")) or _told(delta.get("thinking"))
         details = as_list(delta.get("reasoning_details"))
@@ -113,7 +113,7 @@ class ChatDecoder(DecoderBase):
         arguments = function.get("arguments")
         if isinstance(arguments, dict | list):
             arguments = json.dumps(arguments, ensure_ascii=False)
-        arguments, answer = as_str(arguments), self._answer
+        arguments, answer = as_str(arguments), self.answer
         index = call.get("index")
         slot = index if isinstance(index, int | str) and index != "" else ("position", position)
         key = self._calls.key(slot)

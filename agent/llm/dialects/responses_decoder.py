@@ -31,9 +31,9 @@ class ResponsesDecoder(DecoderBase):
         """One typed event. Events of other kinds than ours yield nothing."""
         kind = as_str(payload.get("type")) or name
         if kind == "error" or (payload.get("error") and not kind.startswith("response.")):
-            raise self._answer.break_off(self._error(payload))
-        if not kind.startswith("response.") and (error := self._error_in(payload)):
-            raise self._answer.break_off(error)
+            raise self.answer.break_off(self._error(payload))
+        if not kind.startswith("response.") and (error := self.error_in(payload)):
+            raise self.answer.break_off(error)
         if not kind.startswith("response.") and isinstance(payload.get("output"), list):
             return self.whole(payload)  # all of it in one event
         return self._event(kind.removeprefix("response."), payload)
@@ -49,10 +49,10 @@ class ResponsesDecoder(DecoderBase):
 
     def finish(self) -> Reply:
         """The whole answer. Raises StreamBroken where the response did not come to its end, EmptyAnswer where nothing was said."""
-        notes = [self._notes.get(key) for key, piece in self._answer.pieces() if piece.kind == "text" and piece.text]
+        notes = [self._notes.get(key) for key, piece in self.answer.pieces() if piece.kind == "text" and piece.text]
         if any(notes):
-            self._answer.extra[OWN] = notes
-        return self._answer.reply()
+            self.answer.extra[OWN] = notes
+        return self.answer.reply()
 
     def _event(self, kind: str, payload: dict[str, Any]) -> list[StreamEvent]:
         key, delta = _key(payload), as_str(payload.get("delta"))
@@ -66,36 +66,36 @@ class ResponsesDecoder(DecoderBase):
         elif kind == "output_item.done":
             return self._item(key, as_dict(payload.get("item")))
         elif kind == "output_text.delta":
-            return self._answer.text(key, delta)
+            return self.answer.text(key, delta)
         elif kind == "refusal.delta":
-            return self._answer.refusal(key, delta)
+            return self.answer.refusal(key, delta)
         elif kind in ("reasoning_summary_text.delta", "reasoning_text.delta"):
             return self._thought(key, payload.get("summary_index"), delta)
-        elif kind == "function_call_arguments.delta" and self._answer.find(key):
-            return self._answer.call(key, delta)
+        elif kind == "function_call_arguments.delta" and self.answer.find(key):
+            return self.answer.call(key, delta)
         return alive([], delta)
 
     def _thought(self, key: Hashable, part: object, delta: str) -> list[StreamEvent]:
         """The parts of a summary are paragraphs."""
         begun, self._summary[key] = self._summary.get(key, part), part
-        return self._answer.reasoning(key, f"\n\n{delta}" if begun != part and delta else delta)
+        return self.answer.reasoning(key, f"\n\n{delta}" if begun != part and delta else delta)
 
     def _begin(self, key: Hashable, item: dict[str, Any]) -> list[StreamEvent]:
         """Parts keep the order in which their items begin, whatever order their words come in."""
         kind = item.get("type")
         if kind == "function_call":
-            return self._answer.call(
+            return self.answer.call(
                 key, as_str(item.get("arguments")), id=_call_id(item), name=as_name(item.get("name"))
             )
         if kind in ("message", "reasoning"):
-            self._answer.piece(key, "text" if kind == "message" else "reasoning")
+            self.answer.piece(key, "text" if kind == "message" else "reasoning")
         return []
 
     def _item(self, key: Hashable, item: dict[str, Any]) -> list[StreamEvent]:
         """An item as it is in the end: what did not come in pieces comes now, and what goes back with the next request is kept."""
         events = self._begin(key, {**item, "arguments": ""})
         self._sources(item)
-        piece, kind = self._answer.find(key), item.get("type")
+        piece, kind = self.answer.find(key), item.get("type")
         if piece is None or piece.kind != _KINDS.get(as_str(kind)):
             return events
         whole = _whole(item)
@@ -103,46 +103,46 @@ class ResponsesDecoder(DecoderBase):
         if kind == "function_call":
             if as_name(item.get("id")):
                 piece.extra = {OWN: {"id": as_name(item.get("id"))}}
-            return events + (self._answer.call(key, rest) if rest else [])
+            return events + (self.answer.call(key, rest) if rest else [])
         if kind == "reasoning":
             piece.extra = item if returns(item) else None
-            return events + self._answer.reasoning(key, rest)
+            return events + self.answer.reasoning(key, rest)
         self._notes[key] = {name: item[name] for name in ("id", "phase") if isinstance(item.get(name), str)}
         for part in as_list(item.get("content")):
-            self._answer.cite(as_dict(part).get("annotations"))
+            self.answer.cite(as_dict(part).get("annotations"))
         if any(as_dict(part).get("type") == "refusal" for part in as_list(item.get("content"))):
-            self._answer.finish = "refusal"
-            return events + self._answer.refusal(key, rest)
-        return events + self._answer.text(key, rest)
+            self.answer.finish = "refusal"
+            return events + self.answer.refusal(key, rest)
+        return events + self.answer.text(key, rest)
 
     def _sources(self, item: dict[str, Any]) -> None:
         """What a search of the provider's found."""
         if item.get("type") == "web_search_call":
             for found in map(as_dict, as_list(as_dict(item.get("action")).get("sources"))):
-                self._answer.found(found.get("url"), found.get("title"))
+                self.answer.found(found.get("url"), found.get("title"))
 
     def _identity(self, response: dict[str, Any]) -> None:
-        answer = self._answer
+        answer = self.answer
         answer.generation_id = answer.generation_id or as_name(response.get("id")) or None
         answer.model_served = as_name(response.get("model")) or answer.model_served
         answer.provider = as_name(response.get("provider")) or answer.provider
 
     def _end(self, response: dict[str, Any], status: str) -> list[StreamEvent]:
         self._identity(response)
-        self._answer.transformed(response.get("input_transformations"))
+        self.answer.transformed(response.get("input_transformations"))
         events: list[StreamEvent] = []
         for index, item in enumerate(map(as_dict, as_list(response.get("output")))):
             named = as_name(item.get("id"))
-            events += self._item(named if self._answer.find(named) else index, item)
-        self._answer.report.add(as_dict(response.get("usage")))
+            events += self._item(named if self.answer.find(named) else index, item)
+        self.answer.report.add(as_dict(response.get("usage")))
         if status in ("failed", "cancelled", "error"):
-            raise self._answer.break_off(self._error(response, status))
+            raise self.answer.break_off(self._error(response, status))
         if status in ("completed", "done", "incomplete", ""):
             reason = as_name(as_dict(response.get("incomplete_details")).get("reason"))
-            self._answer.end(reason or "completed")
+            self.answer.end(reason or "completed")
             # Whatever the reason is called, there is more that was not said.
-            if status == "incomplete" and self._answer.finish == "stop":
-                self._answer.finish = "length"
+            if status == "incomplete" and self.answer.finish == "stop":
+                self.answer.finish = "length"
         return events
 
     def _error(self, payload: dict[str, Any], status: str = "failed") -> ModelError:
@@ -152,11 +152,11 @@ class ResponsesDecoder(DecoderBase):
         envelope = payload if payload.get("error") else {"error": payload}
         from agent.llm.refusals.refusal import error_in_stream, error_of  # most answers have no error
 
-        named = error_in_stream(envelope, self._endpoint)
+        named = error_in_stream(envelope, self.endpoint)
         error = as_dict(envelope["error"])
         code = as_str(error.get("code"))
         if isinstance(named, StreamBroken) and code:
-            return error_of(error, _BUSY.get(code, 400), endpoint=self._endpoint)
+            return error_of(error, _BUSY.get(code, 400), endpoint=self.endpoint)
         return named
 
 

@@ -69,7 +69,7 @@ class ProgramDecoder(DecoderBase):
             self._waiting += "\n" if self._waiting else ""
             return [Alive()]
         waiting, self._waiting = self._waiting, "\n"
-        return self._answer.text("text", waiting + text)
+        return self.answer.text("text", waiting + text)
 
     def _event(self, payload: dict[str, Any]) -> list[StreamEvent]:
         READERS[self._program](self, payload)
@@ -88,11 +88,11 @@ class ProgramDecoder(DecoderBase):
 
     def about(self, *, id: object = "", model: object = "", usage: dict[str, Any] | None = None) -> None:
         """Its id of the run, the model that it used, and its tokens and cost, as they are named elsewhere, too."""
-        self._answer.generation_id = as_name(id) or self._answer.generation_id
-        self._answer.model_served = as_name(model) or self._answer.model_served
+        self.answer.generation_id = as_name(id) or self.answer.generation_id
+        self.answer.model_served = as_name(model) or self.answer.model_served
         if usage:
             self._reported = usage
-            self._answer.report.add(usage)
+            self.answer.report.add(usage)
 
     def _exit(self, said: dict[str, Any]) -> list[StreamEvent]:
         code, stderr = said.get("code"), _ANSI.sub("", as_str(said.get("stderr"))).strip()
@@ -111,44 +111,44 @@ class ProgramDecoder(DecoderBase):
         if self._structured and not self._complete:
             raise self._garbage(printed, stderr)
         if self._structured:
-            usage = self._answer.usage
+            usage = self.answer.usage
             if not self._final.strip():
-                raise EmptyAnswer(f"{self._endpoint.name}: the program ended without an answer", usage=usage)
-            events = self._answer.text("text", harmless(_ANSI.sub("", self._final)))
+                raise EmptyAnswer(f"{self.endpoint.name}: the program ended without an answer", usage=usage)
+            events = self.answer.text("text", harmless(_ANSI.sub("", self._final)))
             # What it reported was of the whole answer, which only now is told.
-            self._answer.report.add(self._reported)
-        self._answer.end("stop")
+            self.answer.report.add(self._reported)
+        self.answer.end("stop")
         return events
 
     def _garbage(self, printed: str, stderr: str) -> ModelError:
         what = _end_of(printed or stderr)
         if not what:
-            return EmptyAnswer(f"{self._endpoint.name}: the program printed nothing")
-        text = f"{self._endpoint.name}: what the program printed is not its JSON form: {what}"
+            return EmptyAnswer(f"{self.endpoint.name}: the program printed nothing")
+        text = f"{self.endpoint.name}: what the program printed is not its JSON form: {what}"
         flag = {"codex": "--json"}.get(self._program, "--output-format json")
-        return self._answer.break_off(
+        return self.answer.break_off(
             BadAnswer(
                 text,
-                remedy=f'put {flag} into command under [endpoints.{self._endpoint.name}], or set program = "text" there',
+                remedy=f'put {flag} into command under [endpoints.{self.endpoint.name}], or set program = "text" there',
             )
         )
 
     def _fault(self, message: str) -> ModelError:
         """The program's failure by the name that it would have at an endpoint."""
-        text = f"{self._endpoint.name}: the program {message}" if message.startswith(("ended", "was ")) else message
+        text = f"{self.endpoint.name}: the program {message}" if message.startswith(("ended", "was ")) else message
         if text is message:
-            text = f"{self._endpoint.name}: {_end_of(harmless(message))}"
+            text = f"{self.endpoint.name}: {_end_of(harmless(message))}"
         error: ModelError
         if _LIMIT.search(message):
             error = RateLimited(text, remedy="its subscription's limit is reached: wait, or take another member")
         elif _LOGIN.search(message):
-            name = self._endpoint.command[0] if self._endpoint.command else self._program
+            name = self.endpoint.command[0] if self.endpoint.command else self._program
             error = AuthError(text, remedy=f"start {name} once by itself and log in there")
         else:
             error = ProgramFailed(text, remedy="run the command by itself to see what it says")
-        partial = self._answer.partial()
+        partial = self.answer.partial()
         error.partial = partial if partial is not None and partial.text.strip() else None
-        error.usage, error.cost_nano = self._answer.usage, self._answer.report.cost_nano
+        error.usage, error.cost_nano = self.answer.usage, self.answer.report.cost_nano
         return error
 
 

@@ -180,7 +180,7 @@ async def _run(
     def emit(event: AgentEvent) -> None:
         if isinstance(event, Record):
             records.append(event)
-        _show(event, output)
+        show(event, output)
 
     context = CommandContext(session=host.agent.session, emit=emit)
     try:
@@ -349,7 +349,7 @@ async def _turn(turn: Turn, output: Output, records: list[Record], interrupts: I
 
                 output.json(to_plain(event))
             elif output.format == "text":
-                _show(event, output)
+                show(event, output)
     if finished is None:
         raise AssertionError("a turn ended without turn_finished")
     return finished
@@ -433,7 +433,7 @@ def _say_cost(host: Host, finished: TurnFinished, output: Output) -> None:
     )
 
 
-def _show(event: AgentEvent, output: Output) -> None:
+def show(event: AgentEvent, output: Output) -> None:
     """One event for the eyes of somebody at a terminal."""
     match event:
         case TextDeltaEvent() if output.live:

@@ -201,27 +201,12 @@ def test_a_file_is_a_command_with_completion_and_never_shadows_one(tmp_path: Pat
     write(folder / "compact.md", "not this")
     write(folder / "two words.md", "nor this")
     write(folder / "empty.md", "\n")
-    notices: list[str] = []
     bench = ChatBench(tmp_path)
-    real = bench.build
-
-    def build(options: object) -> object:
-        from agent.build import build as build_host
-
-        host = real(options)  # type: ignore[arg-type]
-        twin = build_host(
-            options, env=bench.env, makers={}, notice=lambda code, text: notices.append(f"{code}: {text}")
-        )  # type: ignore[arg-type]
-        assert "review" in twin.commands.commands
-        twin.agent.session.close()
-        return host
-
-    bench.chat._build = build  # type: ignore[assignment]
     bench.run("/review a.txt", "/help")
     assert bench.texts[0] == "Review a.txt well."
     assert bench.all(TurnStarted)[0].prompt.synthetic is None
     assert "Look it over (yours)" in render(bench.all(Shown)[-1].view)
-    assert sorted(notice.split("is not a command: ")[1] for notice in notices) == [
+    assert sorted(text.split("is not a command: ")[1] for _code, text in bench.outside) == [
         "it is empty",
         "its name can't be typed as a command (letters, digits, - and _ alone)",
         "there is a command /compact already",

@@ -559,12 +559,11 @@ def test_a_restart_finds_it_paused_and_resume_goes_on_with_the_bill(tmp_path: Pa
 
 
 def test_nothing_begins_by_itself_when_a_session_is_opened(tmp_path: Path) -> None:
-    bench = GoalBench(tmp_path, ["one"], [GO_ON])
     session = Session.create(tmp_path / "state" / "sessions")
     session.add(user("hi"))
     session.set_state("goal", {"text": "x", "status": "active"})
     session.close()
-    bench.chat._options = Options(cwd=tmp_path / "work", session=session.id)
+    bench = GoalBench(tmp_path, ["one"], [GO_ON], options=Options(cwd=tmp_path / "work", session=session.id))
     bench.run("/status")  # the session is open, and what it had to say is said
     assert not bench.client.requests and bench.goal.status() is None
 

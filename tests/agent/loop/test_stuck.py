@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -82,9 +83,13 @@ def test_it_takes_whatever_models_write(calls: list[tuple[str, str, str, bool]])
 
 
 def test_its_memory_is_bounded() -> None:
-    watch = Watch()
-    for n in range(3 * REMEMBERED):
-        watch.saw("write", json.dumps({"path": f"{n}", "content": "x"}), "ok")
-        watch.saw("shell", json.dumps({"command": f"{n}"}), f"failed {chr(0x4E00 + n)}", is_error=True)
-    for kept in (watch._results, watch._errors, watch._edits):
-        assert len(kept) <= REMEMBERED
+    def size(calls: int) -> int:
+        watch = Watch()
+        for n in range(calls):
+            edit(watch, "x", f"{n}", path=f"{n}.py")
+            watch.saw("shell", json.dumps({"command": f"{n}"}), f"failed {chr(0x4E00 + n)}", is_error=True)
+        for n in range(calls):
+            edit(watch, "x", f"{n}", path="always.py")
+        return len(pickle.dumps(watch))
+
+    assert size(4 * REMEMBERED) < 1.1 * size(2 * REMEMBERED)

@@ -7,6 +7,7 @@ import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -478,19 +479,27 @@ def test_work_goes_on_commits_too(place: Place) -> None:
     assert "again" in said and "taken away" not in said, said
 
 
-def test_a_link_put_into_the_way_leads_nobody_outside(tmp_path: Path) -> None:
-    """Between the look and the renaming a folder becomes a link to somebody else's repository."""
-    other = repository(tmp_path / "other")
+@pytest.mark.parametrize("moved", [False, True], ids=["another's", "the same, moved"])
+def test_a_link_put_into_the_way_leads_nobody_outside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moved: bool
+) -> None:
+    """Between the look and the renaming a folder becomes a link to a repository outside."""
+    outside = tmp_path / "outside" if moved else repository(tmp_path / "outside")
     project = repository(tmp_path / "project")
     seen = planted.survey([project])
     (project / "sub" / ".git").mkdir(parents=True)
-    hits = [hit for hit in planted._hits([project]) if hit.id not in seen.known]
-    assert hits
-    (project / "sub" / ".git").rmdir()
-    (project / "sub").rmdir()
-    (project / "sub").symlink_to(other)
-    assert [planted._take_away(hit) for hit in hits] == [None] * len(hits)
-    assert (other / ".git").is_dir()
+    opened = os.open
+
+    def meanwhile(path: str | Path, flags: int, *rest: Any, **more: Any) -> int:
+        if path == project:  # it was found, and is about to be renamed
+            (project / "sub").rename(outside if moved else tmp_path / "away")
+            (project / "sub").symlink_to(outside)
+            monkeypatch.undo()
+        return opened(path, flags, *rest, **more)
+
+    monkeypatch.setattr(os, "open", meanwhile)
+    assert seen.sweep() == []
+    assert (project / "sub").is_symlink() and (outside / ".git").is_dir()
 
 
 def test_a_folder_too_large_to_look_at_is_a_refusal(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -146,7 +146,7 @@ def test_a_switch_to_a_model_without_eyes_is_told(tmp_path: Path) -> None:
     async def look() -> None:
         await bench.chat.submit("look", [ImagePart(media_type="image/png", data="aGk=")])
         await bench.chat.idle()
-        bench.client._facts = ModelFacts(images=False)
+        bench.client.known = ModelFacts(images=False)
 
     bench.run(look, "/model fake:other")
     assert "it takes none" in shown(bench)[0]

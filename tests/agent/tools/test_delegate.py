@@ -342,7 +342,7 @@ def test_faces_tell_its_tools_from_the_leaders(tmp_path: Path) -> None:
     told = io.StringIO()
     output = headless.Output(err=told)
     for event in bench.events:
-        headless._show(event, output)
+        headless.show(event, output)
     run = told.getvalue().splitlines()
     assert any(line.startswith("· delegate: count the files") for line in run)
     assert any(line.startswith("    delegate count the files · read") for line in run)

@@ -108,7 +108,7 @@ def _score(query: str, text: str, layout: tuple[int, ...]) -> int:
     """The rule as it is written down, for one layout: the scorer has to find the best of all."""
     score = 0
     for index, at in enumerate(layout):
-        score += fuzzy._worth(query[index], text, at)
+        score += fuzzy.worth(query[index], text, at)
         if index and at == layout[index - 1] + 1:
             score += fuzzy.RUN
         elif index:

@@ -27,7 +27,7 @@ from agent.session.tree import PlacedRecord
 from agent.ui.line.paint import Paint
 from agent.ui.line.printer import Printer
 from agent.ui.run import headless
-from agent.ui.run.headless import Output, _show
+from agent.ui.run.headless import Output, show
 from agent.ui.text import render
 from agent.ui.tui.dialogs.approve import ApprovalBar
 from moa.counsel import record as moa_record
@@ -82,7 +82,7 @@ BROKEN = dataclasses.replace(SEAL, data={"wax": "none", "more": ["a", "b"]}, lin
 
 def test_headless_and_line_mode_print_its_line() -> None:
     err, lines = io.StringIO(), list[str]()
-    _show(SEAL, Output(out=io.StringIO(), err=err, live=False))
+    show(SEAL, Output(out=io.StringIO(), err=err, live=False))
     Printer(Paint(colour=False), lines.append).apply(SEAL)
     assert err.getvalue() == "· sealed in red wax\n" and lines == ["◆ sealed in red wax"]
     coloured: list[str] = []

@@ -271,7 +271,7 @@ def test_the_bound_of_what_is_in_force(tmp_path: Path, bound: int, window: int |
         f"guidance_tokens = {bound}\n{JUDGED}",
         script={"fake:judge": long, "fake:one": member, "fake:two": member},
     )
-    bench.client._facts = ModelFacts(context_window=window)
+    bench.client.known = ModelFacts(context_window=window)
     turn(bench)
     notes = [text for text in bench.guidance if text is not None]
     tokens = sum(estimate_tokens(OPEN + text + CLOSE) for text in notes)

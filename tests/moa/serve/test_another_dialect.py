@@ -67,16 +67,16 @@ class LineDialect(HttpDialect):
 
 class LineDecoder(DecoderBase):
     def event(self, name: str, payload: dict[str, Any]) -> list[StreamEvent]:
-        if error := self._error_in(payload):
-            raise self._answer.break_off(error)
+        if error := self.error_in(payload):
+            raise self.answer.break_off(error)
         if name == "over":
-            self._answer.report.add(payload["tokens"])
-            self._answer.end(payload["why"])
+            self.answer.report.add(payload["tokens"])
+            self.answer.end(payload["why"])
             return []
         if "call" in payload:
             at, called, arguments = payload["call"]
-            return self._answer.call(("call", at), arguments, id=at, name=called)
-        return self._answer.text("text", payload["word"])
+            return self.answer.call(("call", at), arguments, id=at, name=called)
+        return self.answer.text("text", payload["word"])
 
     def whole(self, payload: dict[str, Any]) -> list[StreamEvent]:
         return self.event("word", payload)

@@ -13,7 +13,7 @@ from agent.chat.events import Action, Answered, Asked, Opened, Queued, Refused, 
 from agent.serialize import dumps
 from agent.ui.line.paint import Paint
 from agent.ui.line.printer import Printer
-from agent.ui.run.headless import Output, _show
+from agent.ui.run.headless import Output, show
 from tests.support.recorded import read
 from tests.support.stage import Stage
 
@@ -27,7 +27,7 @@ def headless(_folder: Path, _patch: pytest.MonkeyPatch) -> str:
     output = Output(out=out, err=err, live=True)
     for event in read():
         if not isinstance(event, IN_A_CONVERSATION_ALONE):
-            _show(event, output)
+            show(event, output)
     return err.getvalue() + out.getvalue()
 
 
