@@ -114,6 +114,16 @@ def test_every_key_of_a_toml_sample_exists() -> None:
         assert name in keys, name
 
 
+def test_every_file_that_the_pages_for_contributors_name_exists() -> None:
+    named = {
+        (page, path)
+        for page in ("docs/architecture.md", "CONTRIBUTING.md", "AGENTS.md")
+        for path in re.findall(r"`((?:agent|moa|tests|docs)/[\w./-]+)`", (ROOT / page).read_text())
+    }
+    assert len(named) > 60
+    assert sorted(each for each in named if not (ROOT / each[1]).exists()) == []
+
+
 def test_statuses_are_in_the_docs() -> None:
     assert not [status for status in STATUSES if f"`{status}`" not in DOCS and f'"{status}"' not in DOCS]
 
