@@ -59,7 +59,7 @@ class Conversation(Protocol):
 
 
 class Web:
-    """One session's web. `native` makes the search of the provider, `book` puts a paid one into the ledger; `transport` and `resolve` replace the network."""
+    """One session's web. `native` makes the search of the provider, `book` puts a paid one into the ledger; `transport` and `resolve` replace the network, `total_s` how long a page may take."""
 
     def __init__(
         self,
@@ -71,6 +71,7 @@ class Web:
         book: Callable[[str, SearchEngine, CallContext | None], SearchEngine] = lambda _name, engine, _context: engine,
         transport: httpx.AsyncBaseTransport | None = None,
         resolve: Resolve | None = None,
+        total_s: float | None = None,
     ) -> None:
         self.settings = settings
         self.sources = Sources()
@@ -80,6 +81,7 @@ class Web:
         self._book = book
         self._transport = transport
         self._resolve = resolve
+        self._total_s = total_s
         self._found: dict[str, str] | None = None
         self._given: set[str] = set()
         self._parts: tuple[Downloader, Robots, PageCache] | None = None
@@ -245,10 +247,11 @@ class Web:
         if self._parts is None:
             from agent.web.addresses import Guard
             from agent.web.cache import PageCache
-            from agent.web.download import Downloader
+            from agent.web.download import TOTAL_S, Downloader
             from agent.web.robots import Robots
 
-            downloader = Downloader(Guard(self.settings.allow_private, self._resolve), transport=self._transport)
+            guard = Guard(self.settings.allow_private, self._resolve)
+            downloader = Downloader(guard, transport=self._transport, total_s=self._total_s or TOTAL_S)
             self._parts = downloader, Robots(downloader), PageCache(self._folder)
         return self._parts
 

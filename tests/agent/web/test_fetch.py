@@ -15,6 +15,7 @@ from agent.events import Record
 from agent.llm.messages import user
 from agent.session.session import Session
 from agent.tools.base import ToolError
+from agent.web.addresses import Resolve
 from agent.web.download import MAX_BYTES
 from agent.web.settings import WebSettings
 from agent.web.web import Asker, Web
@@ -25,19 +26,28 @@ LONG = "<p>The river rises in the hills and flows west for ninety miles before i
 ARTICLE = f"<html><head><title>A river</title></head><body><nav>Home About</nav><article><h1>A river</h1>{LONG * 3}</article></body></html>"
 
 
-def web(root: Path, sites: Sites, **settings: Any) -> Web:
-    async def resolve(host: str, port: int) -> list[str]:
-        looked_up.append(host)
-        return ["127.0.0.1"]
-
-    looked_up: list[str] = []
+def conversation(root: Path, *said: str) -> Session:
     session = Session.create(root / "sessions", redact=lambda text: text)
-    allowed = ("127.0.0.1", "site.example", "other.example")
-    made = Web(
-        WebSettings(allow_private=allowed, **settings), session, cache=root / "pages", native=_none, resolve=resolve
-    )
-    made.looked_up = looked_up  # type: ignore[attr-defined]
-    return made
+    for words in said:
+        session.add(user(words))
+    return session
+
+
+async def here(_host: str, _port: int) -> list[str]:
+    return ["127.0.0.1"]
+
+
+def web(
+    root: Path,
+    session: Session | None = None,
+    *,
+    resolve: Resolve = here,
+    total_s: float | None = None,
+    domains: Domains = Domains(),  # noqa: B008 - frozen
+) -> Web:
+    settings = WebSettings(allow_private=("127.0.0.1", "site.example", "other.example"), domains=domains)
+    session = session or conversation(root)
+    return Web(settings, session, cache=root / "pages", native=_none, resolve=resolve, total_s=total_s)
 
 
 def _none(_context: object) -> Any:
@@ -54,7 +64,7 @@ def with_sites(pages: Mapping[str, Handler], check: Callable[[Sites], Coroutine[
 
 def a_pdf() -> bytes:
     from pypdf import PdfWriter
-    from pypdf.generic import DecodedStreamObject, DictionaryObject, NameObject
+    from pypdf.generic import ContentStream, DecodedStreamObject, DictionaryObject, NameObject
 
     writer = PdfWriter()
     sheet = writer.add_blank_page(300, 300)
@@ -65,11 +75,11 @@ def a_pdf() -> bytes:
             NameObject("/BaseFont"): NameObject("/Helvetica"),
         }
     )
-    fonts = DictionaryObject({NameObject("/F1"): writer._add_object(font)})
+    fonts = DictionaryObject({NameObject("/F1"): font})
     sheet[NameObject("/Resources")] = DictionaryObject({NameObject("/Font"): fonts})
     stream = DecodedStreamObject()
     stream.set_data(b"BT /F1 12 Tf 20 200 Td (The tide tables of Port Ellis) Tj ET")
-    sheet[NameObject("/Contents")] = writer._add_object(stream)
+    sheet.replace_contents(ContentStream(stream, writer))
     data = io.BytesIO()
     writer.write(data)
     return data.getvalue()
@@ -166,8 +176,7 @@ PAGES: dict[str, Handler] = {
 )
 def test_each_site_is_as_it_must_be(tmp_path: Path, path: str, said: str) -> None:
     async def check(sites: Sites) -> None:
-        made = web(tmp_path, sites)
-        made._tools()[0]._total_s = 0.5 if path == "/slow" else 30.0
+        made = web(tmp_path, total_s=0.5 if path == "/slow" else 30.0)
         try:
             text = await made.fetch(sites.url(path), Asker())
         except ToolError as error:
@@ -179,20 +188,19 @@ def test_each_site_is_as_it_must_be(tmp_path: Path, path: str, said: str) -> Non
 
 
 def test_a_redirect_to_a_private_address_is_refused_where_redirects_are_followed(tmp_path: Path) -> None:
+    async def inside(host: str, _port: int) -> list[str]:
+        return ["127.0.0.1" if host == "127.0.0.1" else "10.0.0.7"]
+
     async def check(sites: Sites) -> None:
-        made = web(tmp_path, sites)
-        made._resolve = lambda host, port: _answers(["127.0.0.1" if host == "127.0.0.1" else "10.0.0.7"])
-        for path in ("/inward", "/with-key", "/to-file"):
-            made._session.add(user(f"read {sites.url(path)}"))
+        paths = ("/inward", "/with-key", "/to-file")
+        session = conversation(tmp_path, *(f"read {sites.url(path)}" for path in paths))
+        made = web(tmp_path, session, resolve=inside)
+        for path in paths:
             with pytest.raises(ToolError, match=r"never|only http|fetched from"):
                 await made.fetch(sites.url(path), Asker())
         assert {asked.path for asked in sites.asked} == {"/inward", "/with-key", "/to-file"}
 
     with_sites(PAGES, check)
-
-
-async def _answers(found: list[str]) -> list[str]:
-    return found
 
 
 def test_the_connection_goes_where_the_one_look_up_said(tmp_path: Path) -> None:
@@ -202,8 +210,7 @@ def test_the_connection_goes_where_the_one_look_up_said(tmp_path: Path) -> None:
         async def changing(_host: str, _port: int) -> list[str]:
             return answers.pop(0)
 
-        made = web(tmp_path, sites)
-        made._resolve = changing
+        made = web(tmp_path, resolve=changing)
         assert "flows west" in await made.fetch(sites.url("/article", "site.example"), Asker())
         assert answers == [["10.9.9.9"]]
         assert sites.asked[0].headers["host"] == f"site.example:{sites.port}"
@@ -217,15 +224,15 @@ def test_a_second_fetch_asks_whether_the_page_has_changed(tmp_path: Path, monkey
         await page("" if same else ARTICLE, status=304 if same else 200, etag='"v1"')(asked, writer)
 
     async def check(sites: Sites) -> None:
-        first = await web(tmp_path, sites).fetch(sites.url("/a"), Asker())
-        assert await web(tmp_path, sites).fetch(sites.url("/a"), Asker()) == first
+        first = await web(tmp_path).fetch(sites.url("/a"), Asker())
+        assert await web(tmp_path).fetch(sites.url("/a"), Asker()) == first
         assert len(sites.asked) == 1  # fresh: nobody was asked
         monkeypatch.setattr("agent.web.cache.FRESH_S", 0)
-        assert await web(tmp_path, sites).fetch(sites.url("/a"), Asker()) == first
+        assert await web(tmp_path).fetch(sites.url("/a"), Asker()) == first
         assert sites.asked[1].headers["if-none-match"] == '"v1"'
         monkeypatch.undo()
         with pytest.raises(ToolError, match="excluded"):  # what is kept is under the policy, too
-            await web(tmp_path, sites, domains=Domains(excluded=("127.0.0.1",))).fetch(sites.url("/a"), Asker())
+            await web(tmp_path, domains=Domains(excluded=("127.0.0.1",))).fetch(sites.url("/a"), Asker())
         kept = list((tmp_path / "pages").iterdir())
         assert [file.stat().st_mode & 0o077 for file in kept] == [0]
 
@@ -252,10 +259,9 @@ def test_members_hold_to_robots_and_to_what_was_supplied(tmp_path: Path, path: s
     }
 
     async def check(sites: Sites) -> None:
-        made = web(tmp_path, sites)
         sites.pages = {**pages, "/elsewhere": goes_to(sites.url("/open", "other.example"))}
         words = " ".join(sites.url(each) for each in sites.pages if each != "/unasked")
-        made._session.add(user(f"look at {words}."))
+        made = web(tmp_path, conversation(tmp_path, f"look at {words}."))
         member = Asker("2", Domains(excluded=("other.example",)))
         try:
             text = await made.fetch(sites.url(path), member)
@@ -281,12 +287,13 @@ def test_another_spelling_of_a_known_address_carries_nothing_out(tmp_path: Path,
 
     async def check(sites: Sites) -> None:
         for spelling in spellings:
-            made = web(tmp_path / spelling[1:6], sites)
+            session = conversation(tmp_path / spelling[1:6])
+            made = web(tmp_path / spelling[1:6], session)
             if way == "written":
-                made._session.add(user(f"look at {sites.url('/article')}."))
+                session.add(user(f"look at {sites.url('/article')}."))
             else:
                 data = {"searches": [{"results": [sites.url("/article")]}]}
-                made._session.add_record(Record(kind="sources", data=data), turn="t", iteration=1)
+                session.add_record(Record(kind="sources", data=data), turn="t", iteration=1)
             asker = Asker() if way == "written" else Asker("1")
             assert "flows west" in await made.fetch(sites.url("/article") + spelling, asker)
         assert {asked.path for asked in sites.asked} <= {"/article", "/robots.txt"}
@@ -297,8 +304,7 @@ def test_another_spelling_of_a_known_address_carries_nothing_out(tmp_path: Path,
 
 def test_a_site_whose_rules_cannot_be_had_is_left_alone_by_members(tmp_path: Path) -> None:
     async def check(sites: Sites) -> None:
-        made = web(tmp_path, sites)
-        made._session.add(user(sites.url("/a")))
+        made = web(tmp_path, conversation(tmp_path, sites.url("/a")))
         with pytest.raises(ToolError, match="robots"):
             await made.fetch(sites.url("/a"), Asker("1"))
 
@@ -308,10 +314,11 @@ def test_a_site_whose_rules_cannot_be_had_is_left_alone_by_members(tmp_path: Pat
 def test_a_made_up_address_does_not_lead_on_to_another_site(tmp_path: Path) -> None:
     async def check(sites: Sites) -> None:
         sites.pages = {**PAGES, "/out": goes_to(sites.url("/article", "other.example"))}
-        made = web(tmp_path, sites)
+        session = conversation(tmp_path)
+        made = web(tmp_path, session)
         with pytest.raises(ToolError, match="another site"):
             await made.fetch(sites.url("/out"), Asker())
-        made._session.add(user(f"<{sites.url('/out')}>"))
+        session.add(user(f"<{sites.url('/out')}>"))
         assert "flows west" in await made.fetch(sites.url("/out"), Asker())
 
     with_sites(PAGES, check)
@@ -319,7 +326,7 @@ def test_a_made_up_address_does_not_lead_on_to_another_site(tmp_path: Path) -> N
 
 def test_a_long_page_comes_in_parts(tmp_path: Path) -> None:
     async def check(sites: Sites) -> None:
-        made = web(tmp_path, sites)
+        made = web(tmp_path)
         first = await made.fetch(sites.url("/long"), Asker())
         assert "26,000 characters more: call again with offset 24000" in first
         assert (await made.fetch(sites.url("/long"), Asker(), offset=49_990)).endswith("\n\n" + "y" * 10)

@@ -24,7 +24,7 @@ from agent.session.session import Session
 from agent.web.contamination import copies
 from agent.web.engines.base import Found, Hit
 from agent.web.engines.booked import Booked
-from agent.web.engines.ddgs import _search
+from agent.web.engines.ddgs import Ddgs
 from agent.web.engines.native import Native
 from agent.web.errors import SearchFailed
 from agent.web.fetch_tool import WebFetch
@@ -152,7 +152,7 @@ def test_a_copy_of_the_question_is_told_from_a_page_about_it(question: str, text
 def test_what_is_not_installed_is_named_with_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ddgs", None)
     with pytest.raises(SearchFailed, match=r"pip install 'moa-agent\[web\]'") as failed:
-        _search("q", "auto")
+        asyncio.run(Ddgs().search("q", ANYWHERE))
     assert failed.value.kind == "not_installed"
 
 
@@ -184,15 +184,14 @@ def test_who_reads_what_is_searched_for_is_named(settings: WebSettings, who: tup
     ],
 )
 def test_doctor_says_which_engines_are_asked(
-    tmp_path: Path, section: str, env: dict[str, str], said: str, fine: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, section: str, env: dict[str, str], said: str, fine: bool
 ) -> None:
-    from agent.config.config import load_config
-
     (tmp_path / "config.toml").write_text(section)
-    folders = {f"MOA_{kind}_DIR": str(tmp_path) for kind in ("CONFIG", "STATE", "CACHE")}
-    config = load_config(folders, plugins=frozenset({"web"}))
-    ((what, _engines, state, good),) = doctor._web(config, env)
-    assert what == "web" and said in state and good is fine
+    for kind in ("CONFIG", "STATE", "CACHE"):
+        monkeypatch.setenv(f"MOA_{kind}_DIR", str(tmp_path))
+    report = asyncio.run(doctor.doctor(env=env))
+    (row,) = (row for row in report.data["checks"] if row["what"] == "web")
+    assert said in row["state"] and row["ok"] is fine
 
 
 @pytest.mark.parametrize(
