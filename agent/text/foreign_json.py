@@ -43,14 +43,15 @@ class BeyondBounds(ForeignJsonError):
         return self.msg
 
 
-def loads(text: str | bytes, *, most: int = MOST_CHARACTERS, tolerant: bool = True) -> Any:
+def loads(text: str | bytes, *, most: int = MOST_CHARACTERS, tolerant: bool = True, unique: bool = False) -> Any:
     """The value that the whole text is. Bytes are UTF-8, with or without a byte order mark. Raises ForeignJsonError.
 
-    NaN and Infinity, which some servers write where a number is missing, are read as null, and without `tolerant` refused.
+    NaN and Infinity, which some servers write where a number is missing, are read as null, and without `tolerant` refused. With `unique` so is
+    an object that has a name twice: of those one reader takes the first value, and another one the last.
     """
     text = _decoded(text)
     _check_size(text, most)
-    return _read(text, None, strict=True, tolerant=tolerant)[0]
+    return _read(text, None, strict=True, tolerant=tolerant, unique=unique)[0]
 
 
 def decode_at(text: str, start: int = 0, *, strict: bool = True, tolerant: bool = True) -> tuple[Any, int]:
@@ -106,9 +107,9 @@ def _check_size(text: str, most: int) -> None:
         raise BeyondBounds(f"longer than {most} characters")
 
 
-def _read(text: str, start: int | None, *, strict: bool, tolerant: bool) -> tuple[Any, int]:
+def _read(text: str, start: int | None, *, strict: bool, tolerant: bool, unique: bool = False) -> tuple[Any, int]:
     try:
-        reader = _reader(strict, tolerant, bool(_LARGE.search(text, start or 0)))
+        reader = _reader(strict, tolerant, bool(_LARGE.search(text, start or 0)), unique)
         value, end = (reader.decode(text), len(text)) if start is None else reader.raw_decode(text, start)
     except ForeignJsonError:
         raise
@@ -122,11 +123,14 @@ def _read(text: str, start: int | None, *, strict: bool, tolerant: bool) -> tupl
 
 
 @cache
-def _reader(strict: bool, tolerant: bool, large: bool) -> json.JSONDecoder:
+def _reader(strict: bool, tolerant: bool, large: bool, unique: bool) -> json.JSONDecoder:
     constant = _null if tolerant else _refuse
+    pairs = _unique if unique else None
     if large:
-        return json.JSONDecoder(strict=strict, parse_constant=constant, parse_int=_whole, parse_float=_finite)
-    return json.JSONDecoder(strict=strict, parse_constant=constant)
+        return json.JSONDecoder(
+            strict=strict, parse_constant=constant, object_pairs_hook=pairs, parse_int=_whole, parse_float=_finite
+        )
+    return json.JSONDecoder(strict=strict, parse_constant=constant, object_pairs_hook=pairs)
 
 
 @cache
@@ -161,6 +165,15 @@ def _flattened(text: str) -> str:
             if depth <= 0:
                 return "".join([*parts, text[done : found.end()]])
     return "".join([*parts, text[done:]]) if depth <= MOST_DEPTH else "".join([*parts, text[done:begun]])
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        seen: set[str] = set()
+        twice = next(name for name, _value in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        raise BeyondBounds(f"an object has {twice[:80]!r} twice")
+    return found
 
 
 def _null(_word: str) -> Any:

@@ -204,7 +204,7 @@ def _too_large(most: int) -> BadRequest:
 
 def _object(raw: bytes) -> dict[str, Any]:
     try:
-        body = foreign_json.loads(raw)
+        body = foreign_json.loads(raw, unique=True)  # the endpoint gets these very bytes, and reads them itself
     except ValueError as error:
         raise BadRequest(f"the request is not JSON: {error}", status=400) from None
     if not isinstance(body, dict):

@@ -80,14 +80,14 @@ async def health(_server: Server, _asked: Mapping[str, str], _account: Account) 
 
 async def models(server: Server, _asked: Mapping[str, str], account: Account) -> tuple[int, Any, str]:
     """The names that can be asked for, in the shape of both vendors."""
-    data = [_model(name, owner) for name, owner in server.names.listed(account)]
+    data = [_model(name, owner) for name, owner in server.names.seen_by(account).listed()]
     ends = {"first_id": data[0]["id"], "last_id": data[-1]["id"]} if data else {"first_id": None, "last_id": None}
     return 200, {"object": "list", "data": data, "has_more": False, **ends}, JSON
 
 
 async def model(server: Server, asked: Mapping[str, str], account: Account) -> tuple[int, Any, str]:
     """One of them. Raises UsageError and ModelNotFound."""
-    named = await server.names.find(asked["name"])
+    named = await server.names.seen_by(account).find(asked["name"])
     if named.preset is not None or router_preset(asked["name"]) is None:
         account.check(named.main, named.preset.name if named.preset else None, own=named.own)
     return 200, _model(asked["name"], "moa" if named.preset else named.main.endpoint), JSON

@@ -52,36 +52,60 @@ class Names:
     default: str
     main: str | None = None
     caps: Sequence[Cap] = ()
+    account: Account | None = None
+    """Whose names these are: what is not for that key is neither read nor named (None: everything is)."""
     _checked: set[tuple[Preset, ModelRef]] = field(default_factory=set)
+
+    def seen_by(self, account: Account) -> Names:
+        """The same for one key."""
+        return replace(self, account=account) if account.models or account.presets else self
+
+    def read(self, name: str) -> Preset:
+        """A preset. Raises UsageError, and AuthError for one that is not for this key, whether there is one or not."""
+        if self.account is None:
+            return self.load(name)
+        self.account.check_panel(name, ())
+        try:
+            return self.load(name)
+        except UsageError as error:
+            if error.kind != "unknown_preset":
+                raise
+            raise UsageError(error.message, remedy="GET /v1/models lists what there is", kind=error.kind) from None
+
+    def offered(self) -> list[str]:
+        """The presets that there are for this key."""
+        return [name for name in self.presets() if self._offers(name)]
 
     async def find(self, name: str, preset: str | None = None) -> Named:
         """What a name stands for; `preset` replaces the panel, or adds one. Raises UsageError and ModelNotFound."""
         if name == COUNSEL or name.startswith(f"{COUNSEL}/"):
             chosen, _slash, model = name.removeprefix(COUNSEL).removeprefix("/").partition("/")
-            found = self.load(preset or chosen or self.default)
+            found = self.read(preset or chosen or self.default)
             named = self._with(found, self._ref(model) if model else self._main_of(found))
             return named if model else replace(named, own=True)
         if name.startswith(FUSE):
-            found = self.load(preset or name.removeprefix(FUSE))
+            found = self.read(preset or name.removeprefix(FUSE))
             return replace(self._with(found, self._main_of(found)), fuse=True, own=True)
         ref = await self._plain(name)
-        return Named(ref) if preset is None else self._with(self.load(preset), ref)
+        return Named(ref) if preset is None else self._with(self.read(preset), ref)
 
-    def listed(self, account: Account | None = None) -> Iterator[tuple[str, str]]:
-        """The names that are offered (to a key: those that it may use), each with whose it is."""
+    def listed(self) -> Iterator[tuple[str, str]]:
+        """The names that are offered, each with whose it is."""
         for prefix in (f"{COUNSEL}/", FUSE):
-            for name in self.presets():
-                if account is None or self._offers(account, name):
-                    yield f"{prefix}{name}", "moa"
+            for name in self.offered():
+                yield f"{prefix}{name}", "moa"
         for router, name in ROUTERS.items():
-            if account is None or self._offers(account, name):
+            if self._offers(name):
                 yield router, "moa"
         if (main := self._main()) is not None:
             listed = self.client.catalogue.listed(self.client.endpoint(main.endpoint))
             every = dict.fromkeys((str(main), *(f"{main.endpoint}:{model.id}" for model in listed)))
-            yield from ((name, main.endpoint) for name in every if account is None or account.takes_model(name))
+            yield from ((name, main.endpoint) for name in every if not self.account or self.account.takes_model(name))
 
-    def _offers(self, account: Account, preset: str) -> bool:
+    def _offers(self, preset: str) -> bool:
+        account = self.account
+        if account is None:
+            return True
         if not account.takes_preset(preset):
             return False
         if preset in account.presets or not account.models:
@@ -119,6 +143,12 @@ class Names:
             ref = ModelRef.parse(text)
         except ValueError as error:
             raise UsageError(str(error), remedy="see GET /v1/models", kind="unknown_model") from None
+        if self.account is not None and not self._is_endpoint(
+            ref.endpoint
+        ):  # the client's own words name the nearest one
+            raise UsageError(
+                f"there is no endpoint {ref.endpoint!r}", remedy="see GET /v1/models", kind="unknown_endpoint"
+            )
         self.client.endpoint(ref.endpoint)
         return ref
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -46,6 +47,8 @@ _KEPT = (
 _NOT_KEPT = frozenset({"openai-organization", "openai-project", "anthropic-organization-id"})
 
 _MODEL = re.compile(rb'"model"\s*:\s*("(?:[^"\\]|\\.)*")')
+_ESCAPED_LETTER = re.compile(rb"\\u00[4-7]")
+"""No client needs one: what has it may spell a name in a way that is not found."""
 _LONG = re.compile(rb"[A-Za-z0-9+/=_-]{4000,}")
 
 
@@ -86,7 +89,7 @@ def _bytes(call: Call, body: dict[str, Any]) -> bytes:
 def _spliced(raw: bytes, old: str, name: str) -> bytes | None:
     """The client's very bytes with another model's name; None where it can't be told which one it is."""
     found = list(_MODEL.finditer(raw))
-    if len(found) != 1 or foreign_json.loads(found[0][1]) != old:
+    if len(found) != 1 or _ESCAPED_LETTER.search(raw) or foreign_json.loads(found[0][1]) != old:
         return None
     start, end = found[0].span(1)
     return raw[:start] + json.dumps(name, ensure_ascii=False).encode() + raw[end:]
@@ -133,12 +136,21 @@ def bound_of(call: Call) -> Bound:
     if preset is not None:
         prompt += GUIDANCE + (preset.guidance_tokens or 0)
     # Who names several limits may get the largest, and `n` answers are as many times as dear.
-    named = max((value for key in LIMITS if isinstance(value := call.body.get(key), int) and value > 0), default=None)
-    limits = [limit for limit in (named, facts.max_output, facts.context_window) if limit is not None]
-    answers = call.body.get("n")
-    completion = min(limits, default=UNBOUNDED) * (answers if isinstance(answers, int) and answers > 1 else 1)
+    named = [_whole(call.body[key]) for key in LIMITS if call.body.get(key) is not None]
+    largest = None if None in named else max((limit for limit in named if limit), default=None)
+    limits = [limit for limit in (largest, facts.max_output, facts.context_window) if limit is not None]
+    answers = _whole(call.body.get("n")) or 1
+    completion = min(limits, default=UNBOUNDED) * max(1, answers)
     if facts.context_window is not None:
         prompt = min(prompt, facts.context_window)
     if call.endpoint.free:
         return Bound(prompt, completion, 0)
     return Bound(prompt, completion, None if facts.price is None else bound_nano(prompt, completion, facts.price))
+
+
+def _whole(value: Any) -> int | None:
+    """The number that an endpoint may read in a value: some take 100.0 and "100", too."""
+    try:
+        return math.ceil(float(value))
+    except (TypeError, ValueError, OverflowError):
+        return None

@@ -27,6 +27,7 @@ from moa.serve.counsel.served import Asked, Served, Serving
 from moa.serve.fusion.execute import ServerTools
 from moa.serve.fusion.prepare import Prepared, prepare, router_preset
 from moa.serve.keeping import Keeping
+from moa.serve.keys import stored
 from moa.serve.keys.ring import Ring
 from moa.serve.names import Named, Names
 from moa.serve.seen import spans
@@ -130,12 +131,13 @@ class Server:
         name = body.get("model")
         if not isinstance(name, str) or not name:
             raise BadRequest("the request names no model", status=400, remedy="GET /v1/models lists them")
+        names = self.names.seen_by(account)
         prepared = prepare(
-            wire, body, model=name, load=self.names.load, endpoints=self.config.endpoints, presets=self.names.presets,
+            wire, body, model=name, load=names.read, endpoints=self.config.endpoints, presets=names.offered,
             inside=depth_of(headers) > 0,
         )  # fmt: skip
         panel = headers.get("x-moa-preset")
-        named = await self.names.find(prepared.main or name, panel)
+        named = await names.find(prepared.main or name, panel)
         self._check(account, named, prepared, panel or router_preset(name))
         endpoint = self.client.require_key(named.main.endpoint)
         wanted = headers.get("x-moa-counsel")
@@ -148,6 +150,7 @@ class Server:
                 wire=wire,
                 body=prepared.body,
                 key=account.id,
+                shares=not account.is_own,
                 main=named.main,
                 endpoint=endpoint,
                 preset=named.preset,
@@ -173,7 +176,9 @@ class Server:
         return Call(self, wire, body, raw, headers, query, run, named, endpoint, served, base, prepared, account)
 
     def _check(self, account: Account, named: Named, prepared: Prepared, panel: str | None) -> None:
-        """Raise AuthError where the request names what is not for this key. `panel`: the preset that it names beside its model."""
+        """Raise AuthError where the request names what is not for this key, whoever's it is. `panel`: the preset that it names beside its model."""
+        if not account.is_own:
+            stored.check(prepared.body, account.name)
         if not account.models and not account.presets:
             return
         if named.preset is not None:

@@ -28,6 +28,7 @@ from moa.serve.guidance.path import REFUSED, ROOT, Path, Step, resolve
 from moa.serve.guidance.rows import RETRY_S, Row, Rows, State, new_id, sweep
 from moa.serve.guidance.wire import Wire
 from moa.serve.guidance.wires import wire_of
+from moa.serve.keys import stored
 
 if TYPE_CHECKING:
     from agent.ledger.book import Ledger
@@ -53,7 +54,7 @@ Mythos, 5.5 of the others (platform.claude.com, "Preserved thinking")."""
 class Asked:
     """A request of a client, as the frame has read it.
 
-    `wire` is the client's; `body` is never changed. `key` names the client's key. `main` at `endpoint` answers. `preset`: whose panel is
+    `wire` is the client's; `body` is never changed. `key` names the client's key; `shares`: it is one of several at the endpoint's one account. `main` at `endpoint` answers. `preset`: whose panel is
     asked (None: no `moa/…` model was named). `wanted` is `x-moa-counsel`, `depth` how many panels are around it, `client` its user agent.
     `alternate`: the endpoint insists that roles take turns. `counting`: only its tokens are to be counted.
     `fuse`: the model is `fuse/PRESET`, so the panel answers the question itself, once a turn, and the main model writes from that.
@@ -64,6 +65,7 @@ class Asked:
     key: str
     main: ModelRef
     endpoint: Endpoint
+    shares: bool = False
     preset: Preset | None = None
     wanted: Wanted | None = None
     counsel_for: CounselFor = "auto"
@@ -126,6 +128,8 @@ class Served:
         self.answer = self.wire.answer()
         self.rows = Rows(ledger.database, asked.key, _account(asked.endpoint), ledger.clock)
         self._items = self.wire.items(asked.body)
+        if asked.shares and self.wire.name == "responses":
+            self._check_references()
         if asked.preset is None and not self._keeps_or_kept and not self.rows.any():
             # Nothing was ever given here: the request is passed through unread.
             self.reading, self.path, self.stored, self.again = anchors.NOTHING, Path((), ROOT), None, None
@@ -163,6 +167,16 @@ class Served:
             remedy='send the whole conversation as "input", with "store": false',
             kind="previous_response_not_found",
         )
+
+    def _check_references(self) -> None:
+        """Raise UsageError where an item stands for one that the endpoint keeps, and that this key was not given."""
+        for name in stored.items(self.asked.body):
+            if not self.rows.find([anchors.item(name)]):
+                raise UsageError(
+                    f"input: this server gave no item {name[:80]!r} to this key",
+                    remedy='send the whole item, with "store": false',
+                    kind="item_not_found",
+                )
 
     def _retried(self, rows: list[Row]) -> Row | None:
         """The newest row of this very place, as long as its reply has not ended."""

@@ -71,6 +71,11 @@ def unended(before: str) -> Anchor:
     return Anchor(f"unended {before}")
 
 
+def item(name: str) -> Anchor:
+    """Of a reply that has an item of that name."""
+    return Anchor(f"item {name}", bool(_RANDOM.search(name)))
+
+
 def stored_at(response: str) -> Anchor:
     """Of a reply that the endpoint keeps: its id, which a client names as `previous_response_id`."""
     return Anchor(f"response {response}", True)

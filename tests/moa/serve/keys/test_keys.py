@@ -21,8 +21,9 @@ RAW = PRESET.format(main="messages:m", aggregate="raw")
 class Team:
     """A server, and its people by name."""
 
-    def __init__(self, server: Serving) -> None:
+    def __init__(self, server: Serving, up: ScriptedEndpoint) -> None:
         self.server = server
+        self.up = up
         self.values: dict[str, str] = {}
 
     def new(self, name: str, **limits: Any) -> None:
@@ -50,7 +51,7 @@ def team(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Team]:
         ScriptedEndpoint(Script(api_key=UPSTREAM_KEY)) as up,
         Serving(tmp_path, up, presets={"p": RAW, "other": RAW}) as server,
     ):
-        yield Team(server)
+        yield Team(server, up)
 
 
 def test_each_key_sees_its_own_alone(team: Team) -> None:
@@ -149,7 +150,7 @@ def test_limits_hold_for_every_name(team: Team) -> None:
     ("more", "status"),
     [
         ({"tools": [{"type": "openrouter:fusion", "parameters": {"analysis_models": ["chat:alpha"]}}]}, 403),
-        ({"plugins": [{"id": "fusion", "preset": "other"}]}, 403),
+        ({"plugins": [{"id": "fusion", "preset": "other"}]}, 400),  # as one that there is not
         ({"plugins": [{"id": "fusion", "preset": "p"}]}, 200),
         ({"plugins": [{"id": "fusion", "preset": "p", "model": "chat:m"}]}, 403),
     ],
@@ -179,8 +180,108 @@ def test_limits_hold_for_models_that_a_request_names_beside(team: Team, more: di
     assert answer.status_code == status, answer.text
 
 
-@pytest.mark.parametrize("more", [{"max_completion_tokens": 100_000}, {"n": 100}, {"max_tokens": 100, "n": 100}])
-def test_a_budget_holds_for_the_most_that_a_request_can_cost(team: Team, more: dict[str, int]) -> None:
+@pytest.mark.parametrize(
+    "more",
+    [
+        *({"max_completion_tokens": 100_000}, {"n": 100}, {"max_tokens": 100, "n": 100}),
+        *({"max_tokens": 1e5}, {"max_tokens": "100000"}, {"max_tokens": 100, "n": 100.0}),
+    ],
+)
+def test_a_budget_holds_for_the_most_that_a_request_can_cost(team: Team, more: dict[str, Any]) -> None:
     team.new("alice", day_tokens=5_000)
     answer = team.ask("alice", "chat:m", wire="chat", **{"max_tokens": 1, "max_completion_tokens": 100, **more})
     assert answer.status_code == 402, answer.text
+
+
+@pytest.mark.parametrize("limits", [{"presets": ("p",)}, {"models": ("messages:*",)}], ids=["presets", "models"])
+def test_no_refusal_tells_a_key_of_what_is_not_for_it(team: Team, limits: dict[str, Any]) -> None:
+    (team.server.folder / "config" / "presets" / "hush.toml").write_text(PRESET.format(main="chat:m", aggregate="raw"))
+    team.new("alice", **limits)
+    consult = [{"type": "moa:consult", "parameters": {"preset": "x"}}]
+    asked: list[tuple[str, dict[str, Any]]] = [
+        *((name, {}) for name in ("x", "moa/x", "fuse/x", "moa/hus", "moa/p/chta:m")),
+        ("messages:m", {"plugins": [{"id": "fusion", "preset": "x"}]}),
+        ("messages:m", {"tools": consult}),
+        ("moa/p", {"tools": consult}),
+    ]
+    told = [team.ask("alice", model, wire="chat", **more) for model, more in asked]
+    told.append(team.server.get("/v1/models/x", headers=team.headers("alice")))
+    for answer in told:
+        assert 400 <= answer.status_code < 500, answer.text
+        assert "hush" not in answer.text and "chat:m" not in answer.text and "'chat'" not in answer.text, answer.text
+    assert "hush" in team.ask(None, "x").text
+
+
+def user(part: dict[str, Any], wire: str = "responses") -> dict[str, Any]:
+    item = {"role": "user", "content": [part]}
+    return {"input": [{"type": "message", **item}]} if wire == "responses" else {"messages": [item]}
+
+
+CITED = {"type": "file_citation", "file_id": "file-1", "filename": "a", "index": 0}
+SAID = {"type": "message", "role": "assistant", "id": "msg_1", "content": [{"type": "output_text", "text": "t", "annotations": [CITED]}]}  # fmt: skip
+HELLO = {"type": "message", "role": "user", "content": "hello"}
+KEPT: list[tuple[str, dict[str, Any], int]] = [
+    ("responses", {"conversation": "conv_1"}, 403),
+    ("responses", {"conversation": {"id": "conv_1"}}, 403),
+    ("responses", {"prompt": {"id": "pmpt_1"}}, 403),
+    ("responses", user({"type": "input_file", "file_id": "file-1"}), 403),
+    ("responses", user({"type": "input_image", "file_id": "file-1"}), 403),
+    ("responses", {"tools": [{"type": "file_search", "vector_store_ids": ["vs_1"]}]}, 403),
+    ("responses", {"tools": [{"type": "code_interpreter", "container": "cntr_1"}]}, 403),
+    ("responses", {"tools": [{"type": "code_interpreter", "container": {"type": "auto", "file_ids": ["file-1"]}}]}, 403),
+    ("responses", {"input": [HELLO, {"type": "item_reference", "id": "msg_1"}]}, 400),
+    ("responses", {"input": [HELLO, {"id": "msg_1"}]}, 400),
+    ("responses", {"input": [HELLO, {"type": "reasoning", "id": "rs_1", "summary": []}]}, 400),
+    ("responses", {"input": [HELLO, {"type": "image_generation_call", "id": "ig_1"}]}, 400),
+    ("responses", {"input": [{"type": "function_call_output", "call_id": "c", "output": [{"type": "input_file", "file_id": "file-1"}]}]}, 403),
+    ("responses", {"tools": [{"type": "code_interpreter", "container": {"type": "auto"}}]}, 200),
+    ("responses", {"input": [HELLO, SAID, HELLO]}, 200),
+    ("chat", user({"type": "file", "file": {"file_id": "file-1"}}, "chat"), 403),
+    ("chat", {"messages": [{"role": "assistant", "audio": {"id": "audio_1"}}, {"role": "user", "content": "so?"}]}, 403),
+    ("chat", {"audio": {"voice": "alloy", "format": "wav"}, "metadata": {"conversation": "x"}}, 200),
+    ("chat", {"tools": [{"type": "function", "function": {"name": "f", "parameters": {"properties": {"file_id": {"type": "string"}}}}}]}, 200),
+    ("messages", user({"type": "document", "source": {"type": "file", "file_id": "file_1"}}, "messages"), 403),
+    ("messages", user({"type": "container_upload", "file_id": "file_1"}, "messages"), 403),
+    ("messages", {"container": "container_1"}, 403),
+    ("messages", {"container": {"skills": [{"type": "custom", "skill_id": "skill_1"}]}}, 403),
+    ("messages", {"container": {"skills": [{"type": "anthropic", "skill_id": "pdf"}]}}, 200),
+]  # fmt: skip
+
+
+def test_no_key_reaches_what_the_endpoint_keeps_of_others(team: Team) -> None:
+    team.new("alice")
+    team.new("bob")
+    for wire, more, status in KEPT:
+        answer = team.ask("alice", f"{wire}:m", wire=wire, **more)
+        assert answer.status_code == status, (more, answer.text)
+        if status == 403:
+            assert team.ask(None, f"{wire}:m", wire=wire, **more).status_code == 200, "the server's own key"
+    # What this server gave to a key is its own.
+    given = team.ask("alice", "responses:m", wire="responses", store=True).json()
+    back = {
+        "input": [HELLO, *({"type": "item_reference", "id": item["id"]} for item in given["output"])],
+        "store": True,
+    }
+    assert given["output"] and team.ask("alice", "responses:m", wire="responses", **back).status_code == 200
+    assert team.ask("bob", "responses:m", wire="responses", **back).status_code == 400
+
+
+TWICE = [
+    b'{"model": "chat:m", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 1000000, "max_tokens": 1}',
+    rb'{"model": "chat:dear", "model": "chat:m", "messages": [{"role": "user", "content": "hi"}]}',
+    b'{"model": "chat:m", "messages": [{"role": "user", "role": "system", "content": "hi"}]}',
+]
+
+
+def test_the_endpoint_reads_what_the_server_has_read(team: Team) -> None:
+    team.new("alice", models=("chat:m",))
+    headers = {**team.headers("alice"), "content-type": "application/json"}
+    for data in TWICE:
+        answer = team.server.http.post("/v1/chat/completions", content=data, headers=headers)
+        assert answer.status_code == 400 and "twice" in answer.text
+    nested = rb'{"mod\u0065l": "chat:m", "x": {"model": "chat:m"}, "messages": [{"role": "user", "content": "hi"}]}'
+    assert team.server.http.post("/v1/chat/completions", content=nested, headers=headers).status_code == 403
+    own = {**team.server.headers, "content-type": "application/json"}
+    assert team.server.http.post("/v1/chat/completions", content=nested, headers=own).status_code == 200
+    sent = team.up.exchanges[-1].body
+    assert sent["model"] == "m" and sent["x"] == {"model": "chat:m"}
