@@ -39,7 +39,7 @@ class Result:
     A task's: `steps` are the main model's calls, `counsel` counts what became of the counsels (`moa.counsel.tally`), `given` is what was
     sent of them, `made` which tools the main model called: the number of its reply, the tool, the beginning of the arguments. `blocked`: nobody could judge the answer. A judged one's: `marks` by criterion, quotes that are in no text (`unverified`),
     judges whose preference changed with the order (`swayed`), how many verdicts there were and how many of them are probabilities (`soft`), and
-    what judging cost, which is no part of what answering did.
+    what judging cost, which is no part of what answering did. `tried`: how often it had failed before and was asked again.
     """
 
     item: str
@@ -69,6 +69,25 @@ class Result:
     judge_calls: list[str] = field(default_factory=list)
     judge_nano: int = 0
     judge_unknown: int = 0
+    tried: int = 0
+
+    def supersede(self, failed: Result) -> None:
+        """Stand in the place of an attempt that failed. What that cost is a part of what this one does."""
+        self.go_on(failed)
+        self.judge_calls = failed.judge_calls + self.judge_calls
+        self.judge_nano += failed.judge_nano
+        self.judge_unknown += failed.judge_unknown
+        self.tried = failed.tried + 1
+
+    def go_on(self, earlier: Result) -> None:
+        """Take in what an earlier turn cost, and whom it asked."""
+        self.cost_nano += earlier.cost_nano
+        self.unknown += earlier.unknown
+        self.tokens += earlier.tokens
+        self.stopped += earlier.stopped
+        self.simulated |= earlier.simulated
+        self.calls = earlier.calls + self.calls
+        self.served = [*dict.fromkeys(earlier.served + self.served)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,10 +203,7 @@ async def answer(
         item, other = item.after(result.text), other.after(result.text) if other.turns else other
         further = await _turn(client, arm, item, context, other, lookups)
         further.text = f"{result.text}\n\n[The person then asked: {item.prompt}]\n\n{further.text}"
-        for name in ("cost_nano", "unknown", "tokens", "stopped"):
-            setattr(further, name, getattr(result, name) + getattr(further, name))
-        further.calls, further.served = result.calls + further.calls, [*dict.fromkeys(result.served + further.served)]
-        further.simulated |= result.simulated
+        further.go_on(result)
         result = further
     return result
 
@@ -359,7 +375,7 @@ def _count_failure(result: Result, error: ModelError) -> None:
     if error.call_id:
         result.calls.append(error.call_id)
     if error.usage is not None or error.partial is not None:
-        _spend(result, None, error.usage)
+        _spend(result, error.cost_nano, error.usage)
 
 
 def _count_outcome(result: Result, outcome: Answer | Failure) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from agent.llm.request import ModelRef
 from moa.bench import scorers
-from moa.bench.judge.judge import FAILURES, Bill, Met
+from moa.bench.judge.judge import FAILURES, Bill, Met, together
 
 if TYPE_CHECKING:
     from agent.config.config import Config
@@ -69,8 +68,8 @@ class Marker:
         judges, bill = self._judges, Bill()
         assert judges is not None
         try:
-            found = await asyncio.gather(
-                *(judges.criterion(item.prompt, result.text, each.requirement, context, bill) for each in item.rubric)
+            found = await together(
+                judges.criterion(item.prompt, result.text, each.requirement, context, bill) for each in item.rubric
             )
         finally:
             _charge(result, bill)

@@ -28,7 +28,7 @@ def report(run: Run) -> dict[str, Any]:
     by_arm: dict[str, dict[str, Result]] = {name: {} for name in names}
     for result in run.results():
         if result.arm in by_arm and result.item in order:
-            by_arm[result.arm].setdefault(result.item, result)
+            by_arm[result.arm][result.item] = result  # of what was asked again the last one counts
     for name, results in by_arm.items():
         by_arm[name] = dict(sorted(results.items(), key=lambda entry: order[entry[0]]))
     seed = run.asked["seed"]
@@ -127,6 +127,7 @@ def _arm(name: str, results: Sequence[Result], seed: int, bare: Mapping[str, Res
         "failed": sum(result.status == "failed" for result in results),
         "refused": sum(result.status == "refused" for result in results),
         "blocked": sum(result.status == "blocked" for result in results),
+        "retried": sum(result.tried > 0 for result in results),
         "score": fmean(scores) if scores else None,
         "ci95": list(interval),
         "cost": {"usd": sum(result.cost_nano for result in results) / NANO, "lower_bound": unknown > 0},
@@ -222,6 +223,8 @@ def view(found: Mapping[str, Any]) -> View:
         blocks.insert(0, MarkdownView(text=text))
     if found["simulated"]:
         blocks.append(MarkdownView(text="Stored answers: tokens and times that nobody recorded are simulated."))
+    if (line := retried_line(found)) is not None:
+        blocks.append(MarkdownView(text=line))
     if found["pairs"]:
         blocks.append(
             TableView(
@@ -238,6 +241,16 @@ def view(found: Mapping[str, Any]) -> View:
     if lines := solo_lines(found):
         blocks.append(MarkdownView(text="\n\n".join(lines)))
     return StackView(views=tuple(blocks))
+
+
+def retried_line(found: Mapping[str, Any]) -> str | None:
+    """How many items were asked again because they had failed, by arm; None where none were."""
+    again = [f"{arm['name']} {arm['retried']}" for arm in found["arms"] if arm["retried"]]
+    return (
+        f"Asked again after a failure: {', '.join(again)}. What the failed attempts cost is in these figures."
+        if again
+        else None
+    )
 
 
 def solo_lines(found: Mapping[str, Any]) -> list[str]:

@@ -1,7 +1,7 @@
 """A run on disk: what was asked (`run.json`) and what came of it (`items.jsonl`, an item and arm a line, only ever added to).
 
 A line is written as soon as its item is done. A run that was killed goes on behind the last whole line, so no item is paid twice; what was
-under way then is asked again.
+under way then is asked again. What failed and was asked again has a second line, which counts instead of the first, and has its calls and cost in it.
 """
 
 from __future__ import annotations

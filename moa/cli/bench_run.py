@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from collections.abc import Collection
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,6 +55,12 @@ def run(arguments: argparse.Namespace) -> tuple[Report, int]:
     asked = kept.asked if kept is not None else _asked(arguments, config)
     if kept is None and arguments.go_on and (kept := runs.begun(root(config), asked)) is not None:
         asked = kept.asked
+    if arguments.retry_failed and (asked.get("pilot") or not (kept or arguments.go_on)):
+        raise UsageError(
+            "--retry-failed asks again what failed in a run that was begun"
+            + (", and a pilot counts what failed: it looks at each pair once" if asked.get("pilot") else ""),
+            remedy="name the run with --resume ID (`moa bench list` shows all)",
+        )
     data = Path(asked["data"]) if asked["data"] else None
     suite = suites.load(asked["source"], data=data, limit=asked["limit"], seed=asked["seed"])
     if kept is None:
@@ -153,13 +160,17 @@ async def _go(
             )
             if asked.get("engine") == "ray":
                 stopped = await _on_ray(client, books, suite, chosen, asked, kept, budget)
-                return _reported(kept, stopped)
+                if stopped is not None or not arguments.retry_failed:
+                    return _reported(kept, stopped)
+                say("· what failed is asked again by this machine")
             loops = loops_of(config, books, client, kept, arguments.budget) if suite.tasks else None
             marker = marker_for(suite.items, config, client, asked.get("judges", ()), asked.get("passes", 1))
             lookups = None if suite.tasks else lookups_for([arm.preset for arm in chosen], config, client)
             if asked.get("pilot"):
-                stopped = await pairs(client, suite, chosen, kept, budget, loops, marker, lookups)
+                stopped = await pairs(client, suite, chosen, kept, budget, loops, marker, lookups, books)
             else:
+                if arguments.retry_failed and (failed := _failed(kept)):
+                    agree(client, suite, chosen, arguments, budget, asked, failed)
                 stopped = await engine.run(
                     client,
                     suite,
@@ -169,6 +180,8 @@ async def _go(
                     marker=marker,
                     lookups=lookups,
                     budget_nano=budget,
+                    ledger=books,
+                    retry=arguments.retry_failed,
                     progress=_progress,
                 )
         finally:
@@ -197,6 +210,8 @@ async def _in_inspect(
             _agreed(arguments, quote + ("" if budget is None else f", capped at {show_usd(budget)}"))
             asked["warnings"] = []
             kept = runs.begin(root(config), asked)
+        elif arguments.retry_failed and (failed := _failed(kept)):
+            _agreed(arguments, f"{plural(len(failed), 'failed sample')} asked again")
         try:
             server = inspect_tasks.open_server(config, chosen, kept.id, budget)
         except UsageError:
@@ -213,11 +228,18 @@ async def _in_inspect(
             kept,
             judges=asked.get("judges", ()),
             budget_nano=budget,
+            retry=arguments.retry_failed,
             progress=_progress,
         )
     finally:
         await serving.leave()
     return _reported(kept, stopped)
+
+
+def _failed(kept: Run) -> set[tuple[str, str]]:
+    """Items and arms that have failed so far."""
+    last = {(result.item, result.arm): result.status for result in kept.results()}
+    return {key for key, status in last.items() if status == "failed"}
 
 
 def _reported(kept: Run, stopped: BudgetReached | None) -> tuple[Report, int]:
@@ -306,12 +328,21 @@ async def pairs(
     loops: Loops | None = None,
     marker: Marker | None = None,
     lookups: Lookups | None = None,
+    books: Ledger | None = None,
 ) -> BudgetReached | None:
     """One pair after the other, until the pilot's word is final."""
     for number, item in enumerate(suite.items, 1):
         pair = Suite(suite.name, (item,))
         stopped = await engine.run(
-            client, pair, chosen, kept, loops=loops, marker=marker, lookups=lookups, budget_nano=budget
+            client,
+            pair,
+            chosen,
+            kept,
+            loops=loops,
+            marker=marker,
+            lookups=lookups,
+            ledger=books,
+            budget_nano=budget,
         )
         if stopped is not None or reports.verdict(kept).final:
             return stopped
@@ -326,10 +357,11 @@ def agree(
     arguments: argparse.Namespace,
     budget: int | None,
     asked: dict[str, Any],
+    only: Collection[tuple[str, str]] | None = None,
 ) -> None:
-    """Quote the run before anything is spent. Raises UsageError where nobody agreed."""
+    """Quote the run before anything is spent, or of one that was begun these items and arms. Raises UsageError where nobody agreed."""
     judges = [] if suite.name == judged.VERDICTS else _judges(asked)
-    total = engine.bound(client, suite, chosen, judges, asked.get("passes", 1))
+    total = engine.bound(client, suite, chosen, judges, asked.get("passes", 1), only)
     calls = total.known + total.unknown
     price = (
         show_usd(total.nano)
@@ -338,7 +370,8 @@ def agree(
         if not total.nano
         else f"more than {show_usd(total.nano)}"
     )
-    quote = f"at most {plural(calls, 'call')}, for {'' if total.unknown else 'at most '}{price}"
+    quote = "" if only is None else f"{plural(len(only), 'failed answer')} asked again: "
+    quote += f"at most {plural(calls, 'call')}, for {'' if total.unknown else 'at most '}{price}"
     if budget is not None:
         quote += f", capped at {show_usd(budget)}"
     _agreed(arguments, quote, free=total.nano == 0 and total.unknown == 0)

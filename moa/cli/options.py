@@ -357,6 +357,7 @@ def _bench_options(parser: argparse.ArgumentParser) -> None:
     add("--budget", type=usd, metavar="USD", help="maximum cost of this run, in US dollars")
     add("--data", metavar="DIR", help="where the suite's data is (default: $MOA_DATA)")
     add("--resume", metavar="ID", help="resume a run that was stopped")
+    add("--retry-failed", action="store_true", help="with --resume or --go-on: ask again what failed")
     add("--go-on", action="store_true", help="go on with the newest run that asked for the same, where there is one")
     add("--judge", metavar="REF[,REF]", help="who judges rubrics and pairs; two do not know of each other")
     add("--passes", type=count, default=1, metavar="N", help="how often each criterion is judged (default 1)")
@@ -373,7 +374,7 @@ def _bench_options(parser: argparse.ArgumentParser) -> None:
     add("--budget", type=usd, metavar="USD", help="maximum cost, in US dollars")
     add("--data", metavar="DIR", help="where the suite's data is (default: $MOA_DATA)")
     add("--yes", action="store_true", help="agree to the quoted price")
-    alone: dict[str, Any] = {"passes": 1, "go_on": False, "engine": "local", "store": None}
+    alone: dict[str, Any] = {"passes": 1, "retry_failed": False, "go_on": False, "engine": "local", "store": None}
     sub.set_defaults(arms="solo,counsel:turn", resume=None, judge=None, **alone)
     sub = verb("judge-check", "how far a model as a judge agrees with stored verdicts on stored reports")
     add = sub.add_argument
@@ -383,6 +384,7 @@ def _bench_options(parser: argparse.ArgumentParser) -> None:
     add("--budget", type=usd, metavar="USD", help="maximum cost, in US dollars")
     add("--data", metavar="DIR", help="where the stored verdicts are (default: $MOA_DATA)")
     add("--resume", metavar="ID", help="resume a check that was stopped")
+    add("--retry-failed", action="store_true", help="with --resume: ask again what failed")
     add("--yes", action="store_true", help="agree to the quoted price")
     sub.set_defaults(suite="verdicts", arms="", preset=None, model=None, **alone)
     verb("list", "all runs, newest first")

@@ -113,7 +113,7 @@ class Cluster:
     def _take_up(self) -> None:
         """What this machine has, and what others have written since it last looked."""
         for result in self.kept.results():
-            self._results.setdefault((result.item, result.arm), result)
+            self._results[result.item, result.arm] = result
         self._take(list(self.store.rows()))
         for left in list(self.store.under_way()):
             self._unknown(left)

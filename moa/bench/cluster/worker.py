@@ -101,7 +101,7 @@ async def _work(batch: Batch) -> list[dict[str, Any]]:
             loops = Loops(config, books, client, Path(scratch), batch.run, account) if batch.tasks else None
             marker = marker_for([unit.item for unit in batch.units], config, client, batch.judges, batch.passes)
             lookups = counselled.lookups_for([unit.arm.preset for unit in batch.units], config, client)
-            answering = engine.Answering(client, batch.run, batch.base, loops, marker, None, lookups)
+            answering = engine.Answering(client, batch.run, batch.base, loops, marker, None, lookups, books)
             return await _Doing(batch, store, books, answering).all()
         finally:
             await client.aclose()

@@ -31,7 +31,7 @@ def export(run: Run, items: Mapping[str, Item], report: Mapping[str, Any], folde
     folder.mkdir(parents=True, exist_ok=True)
     by_arm: dict[str, dict[str, Result]] = {}
     for result in run.results():
-        by_arm.setdefault(result.arm, {}).setdefault(result.item, result)
+        by_arm.setdefault(result.arm, {})[result.item] = result
     found = []
     for arm in report["arms"]:
         results = list(by_arm.get(arm["name"], {}).values())

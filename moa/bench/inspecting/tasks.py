@@ -158,11 +158,15 @@ async def run(
     *,
     judges: Sequence[str] = (),
     budget_nano: int | None = None,
+    retry: bool = False,
     progress: Callable[[int, int], None] = lambda _done, _all: None,
 ) -> BudgetReached | None:
-    """Answer what the run has no line for yet. Returns the budget that ended it, where one did. Raises StateError where Inspect gives up."""
+    """Answer what the run has no line for yet, and with `retry` what failed. Returns the budget that ended it, where one did. Raises StateError
+    where Inspect gives up."""
     work = _Work(server, name, kept, judges, budget_nano)
-    work.done = {(result.item, result.arm) for result in kept.results()}
+    last = {(result.item, result.arm): result for result in kept.results()}
+    work.failed = {key: result for key, result in last.items() if retry and result.status == "failed"}
+    work.done = last.keys() - work.failed.keys()
     whole = len(suite.items) * len(chosen)
     ids = [item.id for item in suite.items]
     try:
@@ -184,6 +188,7 @@ class _Work:
 
     def __init__(self, server: Server, name: str, kept: Run, judges: Sequence[str], budget_nano: int | None) -> None:
         self.done: set[tuple[str, str]] = set()
+        self.failed: dict[tuple[str, str], Result] = {}
         self.stopped: BudgetReached | None = None
         self._server, self._task, self._kept = server, _named(name), kept
         self._judges, self._budget = judges, budget_nano
@@ -241,8 +246,11 @@ class _Work:
             sent = sum(word in ("taken", "reused") for word in said)
             result.counsel = {"taken": sent + sum(word in ("silent", "withheld") for word in said), "sent": sent}
         result.steps = sum(row.purpose == "serve" for row in own)
-        if (result.item, result.arm) not in self.done:
-            self.done.add((result.item, result.arm))
+        key = result.item, result.arm
+        if key not in self.done:
+            self.done.add(key)
+            if (earlier := self.failed.get(key)) is not None:
+                result.supersede(earlier)
             self._kept.add(result)
 
 

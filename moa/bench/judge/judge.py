@@ -9,10 +9,10 @@ its word counts by how sure it was (chances.py).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from agent.llm.answers.loose_json import find_object
 from agent.llm.errors import ModelError
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from agent.llm.accounting import CallContext
     from agent.llm.client import ModelClient
     from agent.llm.stream import Reply, StreamEvent
+
+T = TypeVar("T")
 
 MAX_TOKENS = 2_000
 PLACES = ("First", "Second")
@@ -156,7 +158,7 @@ class Judges:
             for model in self.models
             for _pass in range(self.passes)
         ]
-        found = await asyncio.gather(*asked)
+        found = await together(asked)
         return fmean(each.value for each in found), list(found)
 
     async def met(
@@ -194,9 +196,9 @@ class Judges:
             return Preference(0.5)
         words, scores, swayed = set[Better](), [], 0
         for model in self.models:
-            there, back = await asyncio.gather(
-                self._pair(model, question, one, other, context, bill),
-                self._pair(model, question, other, one, context, bill),
+            there, back = await together(
+                self._pair(model, question, first, second, context, bill)
+                for first, second in ((one, other), (other, one))
             )
             holds = there.better == SWAPPED[back.better]
             swayed += not holds
@@ -238,6 +240,17 @@ class Judges:
             on_event=bill.hear,
         )
         return answered.value, answered.reply
+
+
+async def together(asked: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """What all of them come to. Where one fails none goes on: nobody would read what it says, and it would be paid for."""
+    tasks = [asyncio.ensure_future(each) for each in asked]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def stands_in(quote: str, text: str) -> bool:

@@ -224,7 +224,9 @@ def moa(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     shy = Behaviour(
         steps=(Say(analysis={"reason": "", "met": False, "quote": ""}),), refuses=frozenset({"no_logprobs"})
     )
-    models = {"strong": strong, "weak": weak, "judge": judge, "sure": sure, "shy": shy}
+    # Fails the first time.
+    late = Behaviour(first=(Say(status=400),), steps=(Say(text="the word beta is said here"),))
+    models = {"strong": strong, "weak": weak, "judge": judge, "sure": sure, "shy": shy, "late": late}
     with ScriptedEndpoint(Script(models=models, only=True)) as endpoint:  # type: ignore[arg-type]
         (tmp_path / "config").mkdir()
         tells = "".join(f"[endpoints.fake.models.{name}]\nlogprobs = true\n" for name in ("sure", "shy"))
@@ -290,6 +292,23 @@ def test_the_suites_that_are_judged(moa: Moa) -> None:
     ):
         code, problem = moa(*words)
         assert code == 2 and said in problem["error"]
+
+
+def test_what_won_against_nothing_is_compared_once_there_is_something(moa: Moa, tmp_path: Path) -> None:
+    words = ("--arms", "solo:fake:weak,solo", "--model", "fake:late", "--judge", "fake:judge", "--yes")
+    code, found = moa("run", "mt-bench", *words)
+    weak, late = found["arms"]
+    assert code == 0 and (late["failed"], weak["score"], found["judging"]["calls"]) == (1, 1.0, 0)
+    again = ("run", "--resume", found["id"])
+    code, found = moa(*again, "--retry-failed", "--yes")
+    weak, late = found["arms"]
+    assert (late["failed"], late["retried"], weak["score"], found["judging"]["calls"]) == (0, 1, 0.0, 2)
+    # Killed between the two: the comparison is made up for.
+    lines = tmp_path / "state" / "bench" / found["id"] / "items.jsonl"
+    *kept, last = lines.read_bytes().splitlines(keepends=True)
+    assert json.loads(last)["arm"] == "solo:fake:weak"
+    lines.write_bytes(b"".join(kept))
+    assert moa(*again)[1] == found
 
 
 def test_a_report_says_how_many_verdicts_were_soft(moa: Moa, capsys: pytest.CaptureFixture[str]) -> None:
