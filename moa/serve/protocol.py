@@ -6,26 +6,21 @@ from __future__ import annotations
 import asyncio
 import socket
 from contextlib import suppress
-from typing import Any
 
 PROBES = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 """Seconds of silence before the kernel asks whether the other end is there, between two questions, and how many."""
 
 
 def protocol(idle_s: float) -> type[asyncio.Protocol]:
-    """The class for uvicorn: httptools' where that is there, else h11's."""
-    base: Any
-    try:
-        from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol as base
-    except ImportError:
-        from uvicorn.protocols.http.h11_impl import H11Protocol as base
+    """The class for uvicorn."""
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-    class Bounded(base):  # type: ignore[misc]
+    class Bounded(HttpToolsProtocol):
         """One connection. The time runs from its beginning to its first whole head, and is the same for each later one."""
 
         _waits: asyncio.TimerHandle | None = None
 
-        def connection_made(self, transport: asyncio.Transport) -> None:
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
             _ask_after(transport)
             self._wait()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     import ssl
@@ -13,22 +14,27 @@ STAGGER_S = 0.25
 """So long one address has before the next is tried as well: a dead IPv6 route must not eat the connect clock (RFC 8305)."""
 
 
+P = TypeVar("P", bound=asyncio.Protocol)
+
+
 async def dial(
-    host: str, port: int, tls: ssl.SSLContext | None, *, name: str | None = None
-) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """The first connection that stands, with TLS where there is a context. `name` is whom the certificate is for, where `host` is an address.
+    make: Callable[[], P], host: str, port: int, tls: ssl.SSLContext | None, *, name: str | None = None
+) -> P:
+    """What `make` gives, at the first connection that stands, with TLS where there is a context. `name` is whom the certificate is for, where
+    `host` is an address.
 
     Raises OSError.
     """
     secured: dict[str, Any] = {"ssl": tls, "server_hostname": name or host} if tls is not None else {}
     loop = asyncio.get_running_loop()
     if isinstance(loop, asyncio.BaseEventLoop):
-        return await asyncio.open_connection(host, port, happy_eyeballs_delay=STAGGER_S, **secured)
+        _transport, made = await loop.create_connection(make, host, port, happy_eyeballs_delay=STAGGER_S, **secured)
+        return made
     # uvloop tries one address after the other, and does not know the argument.
     found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     if len({family for family, *_rest in found}) < 2:
-        return await asyncio.open_connection(host, port, **secured)
-    return await asyncio.open_connection(sock=await _race(found), **secured)
+        return (await loop.create_connection(make, host, port, **secured))[1]
+    return (await loop.create_connection(make, sock=await _race(found), **secured))[1]
 
 
 async def _race(found: list[Any]) -> socket.socket:
