@@ -349,6 +349,7 @@ def _servers(
     if not settings.running():
         return None
     require_sdk()
+    from agent.config.trust import why_changed
     from agent.mcp.servers import servers_of
 
     return servers_of(
@@ -359,6 +360,7 @@ def _servers(
         start_s=settings.start_s,
         notice=notice,
         redact=config.redact,
+        changed=lambda: why_changed(config, project),
     )
 
 

@@ -6,14 +6,16 @@ model (or, where no model is asked, to the user), anything else is told and pass
 
 from __future__ import annotations
 
+import asyncio
 import json
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agent.approval.rules import Rule, is_simple
+from agent.config import trust
 from agent.config.toml import Table
 from agent.errors import UsageError
 from agent.events import Notice
@@ -57,6 +59,8 @@ class Hook:
     timeout_s: float
     folder: Path
     source: str
+    project: Path | None = None
+    """The `.moa` folder that it is from."""
 
     def __str__(self) -> str:
         on = f" ({self.match})" if self.match else ""
@@ -99,7 +103,7 @@ def project_hooks(project: Path) -> list[Hook]:
     """The hooks of a project's `.moa/config.toml`; they run in the project's folder. Raises UsageError."""
     from agent.config import project_settings
 
-    return read(project_settings.read(project).hooks, project.parent)
+    return [replace(hook, project=project) for hook in read(project_settings.read(project).hooks, project.parent)]
 
 
 class UserHooks(NamedTuple):
@@ -245,6 +249,7 @@ class Runner:
         self._hooks = hooks
         self._config = config
         self._cwd = cwd
+        self._told: set[str] = set()
 
     def of(self, event: str) -> list[Hook]:
         """Those of an event, in the order of the files."""
@@ -252,6 +257,13 @@ class Runner:
 
     async def run(self, hook: Hook, about: Mapping[str, Any], emit: Emit, *, session: str = "") -> Said:
         """Run one to its end. A failure that is no refusal is told. When cancelled, all that it started is ended within a second."""
+        if hook.project is not None and (
+            changed := await asyncio.to_thread(trust.why_changed, self._config, hook.project)
+        ):
+            if changed not in self._told:
+                self._told.add(changed)
+                tell(emit, hook, f"is passed over: {changed}")
+            return Said(0, "", "")
         given = {"schema": 1, "event": hook.event, "session": session or self.session, "cwd": str(self._cwd), **about}
         text = self._config.redact(json.dumps(given, ensure_ascii=False, default=str))
         try:

@@ -98,5 +98,5 @@ def trust(offer: Offer) -> str:
         add_to_list(file, ("trust", "folders"), root)
     return (
         f"{root} is trusted from now on, as it is ({file}); its presets can name only endpoints that you have opened yourself, and after a change of "
-        ".moa or AGENTS.md you are asked again"
+        ".moa, AGENTS.md or a script that they run you are asked again"
     )

@@ -1,21 +1,26 @@
 """Trusting a project: its `.moa` folder and its AGENTS.md take effect only when the user has said so, and only as they were then.
 
 `[trust] folders` in config.toml names the projects. What such a folder had in it when it was trusted is kept in the state folder, as a
-digest a file: after a change (a pull brought a new skill) it has no effect until the user has looked again. A folder that was written into
-config.toml by hand is taken as it is when it is first used.
+digest a file: after a change (a pull brought a new skill) it has no effect until the user has looked again. The files of the project that
+its hooks and MCP servers run are among it. A folder that was written into config.toml by hand is taken as it is when it is first used.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import stat
 from collections.abc import Collection, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from agent.config.named_by_us import scripts_of
 from agent.config.paths import project_folder
+from agent.config.toml import load
+from agent.errors import UsageError
 from agent.text import foreign_json
 from agent.text.cleaning import visible
 
@@ -24,8 +29,9 @@ if TYPE_CHECKING:
 
 MOST_FILES = 2_000
 MOST_BYTES = 64 * 1024 * 1024
+MOST_OF_A_SCRIPT = 8 * 1024 * 1024
 Digests = dict[str, str]
-"""Of the files in a `.moa` folder, by their path in it; the project's AGENTS.md stands beside it."""
+"""Of the files in a `.moa` folder, by their path in it; the project's AGENTS.md, and what hooks and servers run, stand beside it."""
 INSTRUCTIONS = "../AGENTS.md"
 
 
@@ -73,6 +79,14 @@ def why_not(config: Trusting, cwd: Path) -> str:
     """Why the `.moa` folder that governs `cwd` has no effect although its project is named as trusted; empty where it has, or is not."""
     folder = project_folder(cwd)
     return standing(config, folder).problem if folder is not None else ""
+
+
+def why_changed(config: Trusting, folder: Path | None) -> str:
+    """Why nothing of a `.moa` folder may be run any more that was trusted when the program started: a pull, or another branch, has brought
+    other settings or scripts. Empty where it may. Blocking."""
+    if folder is None or (found := standing(config, folder)).folder is not None:
+        return ""
+    return found.problem or f"{folder} is not trusted any more"
 
 
 def speaks(config: Trusting, path: Path) -> bool:
@@ -124,8 +138,8 @@ def changes(before: Digests, now: Digests) -> list[str]:
 
 
 def digests(folder: Path) -> Digests | None:
-    """The digests of all files in a folder, links followed; None where it has too much in it. Blocking."""
-    found: Digests = {}
+    """The digests of all files in a `.moa` folder, links followed, and of what its settings run; None where it has too much in it. Blocking."""
+    found = _scripts(folder)
     left = MOST_BYTES
     for path in _files(folder):
         if len(found) >= MOST_FILES:
@@ -143,6 +157,32 @@ def digests(folder: Path) -> Digests | None:
         except OSError:
             continue  # what we can't read has no effect
         found[path.relative_to(folder).as_posix()] = hasher.hexdigest()
+    return found
+
+
+def _scripts(folder: Path) -> Digests:
+    """Of the files of the project that its hooks and servers run. One that leads out of it is known by where it leads."""
+    try:
+        settings = load(folder / "config.toml")
+    except UsageError:
+        return {}
+    root = folder.parent
+    found: Digests = {}
+    for path in islice(sorted(set(scripts_of(settings, root))), MOST_FILES):
+        if not path.is_relative_to(root) or path.is_relative_to(folder):
+            continue
+        hasher = hashlib.sha256()
+        with contextlib.suppress(OSError):
+            if path.is_symlink():
+                hasher.update(os.fsencode(path.readlink()))
+            else:
+                with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+                    status = os.fstat(file.fileno())
+                    if not stat.S_ISREG(status.st_mode):
+                        continue
+                    hasher.update(b"%d " % status.st_size)
+                    hasher.update(file.read(MOST_OF_A_SCRIPT))
+            found[f"../{path.relative_to(root).as_posix()}"] = hasher.hexdigest()
     return found
 
 

@@ -37,11 +37,13 @@ Tell = Callable[[str, str], None]
 
 
 class Place(NamedTuple):
-    """Where servers work: the user's folder, one of our own for those that are to know no other, and the environment they start from."""
+    """Where servers work: the user's folder, one of our own for those that are to know no other, and the environment they start from.
+    `changed` says why none of the project may be started any more (empty: it may)."""
 
     cwd: Path
     own: Path
     env: Mapping[str, str]
+    changed: Callable[[], str] = str
 
 
 class Connection:
@@ -198,9 +200,12 @@ class Connection:
                     self._relist.set()
 
     def _transport(self, stack: AsyncExitStack) -> tuple[Any, Traffic | None]:
-        """The transport, to be awaited for, and what is known of a child. Raises UsageError for a variable that is not set."""
+        """The transport, to be awaited for, and what is known of a child. Raises UsageError for a variable that is not set, and where the
+        project is another one than the user trusted."""
         settings, place = self.settings, self._place
         where = f"{settings.source}: mcp.servers.{self.name}"
+        if settings.of_project and (changed := place.changed()):
+            raise UsageError(changed, remedy="look at what has changed there", kind="trust")
         fill = partial(self._filled, where=where)
         if settings.kind == "stdio":
             from agent.mcp.stdio import Traffic, stdio

@@ -122,7 +122,8 @@ def servers_of(
     start_s: float,
     notice: Callable[[str, str], None],
     redact: Callable[[str], str],
+    changed: Callable[[], str] = str,
 ) -> Servers:
-    """The servers of a configuration, none of them started."""
-    place = Place(cwd=cwd, own=state / "mcp", env=env)
+    """The servers of a configuration, none of them started. `changed` as in `Place`."""
+    place = Place(cwd, state / "mcp", env, changed)
     return Servers(servers, place, start_s=start_s, notice=notice, redact=redact)

@@ -183,6 +183,24 @@ def test_a_projects_hooks_count_once_it_is_trusted(tmp_path: Path) -> None:
     assert end.error is not None and "from the project" in end.error.message and ".moa" in (end.error.remedy or "")
 
 
+def test_a_projects_hook_is_not_run_with_a_script_that_nobody_trusted(tmp_path: Path) -> None:
+    it = bench(tmp_path)
+    inside, script = it.work / ".moa", it.work / "check.sh"
+    inside.mkdir()
+    (inside / "config.toml").write_text(hook("before_turn", "sh check.sh"))
+    script.write_text("echo trusted >> ran\n")
+    config = tmp_path / "config" / "config.toml"
+    config.write_text(f"{config.read_text()}\n[trust]\nfolders = [{json.dumps(str(it.work))}]\n")
+    again = ChatBench(tmp_path, ("ok", "ok"), config=config.read_text(), options=Options(cwd=it.work))
+
+    async def pull() -> None:
+        script.write_text("echo pulled >> ran\n")
+
+    again.run("Go.", pull, "And on.", "And on.")
+    assert (it.work / "ran").read_text() == "trusted\n"
+    assert len(told(again)) == 1 and "changed: ../check.sh" in told(again)[0]
+
+
 @pytest.fixture
 def unseen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
     """A project that nobody has trusted yet, with this in its `.moa/config.toml`."""

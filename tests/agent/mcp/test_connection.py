@@ -260,6 +260,21 @@ def test_a_projects_server_gets_no_key_of_yours(tmp_path: Path, settings: dict[s
     asyncio.run(run())
 
 
+def test_a_projects_server_is_not_started_once_the_project_has_changed(tmp_path: Path) -> None:
+    async def run() -> None:
+        place = Place(tmp_path, tmp_path / "own", {"PATH": "/usr/bin:/bin"}, lambda: "check.sh has changed")
+        for of_project in (True, False):
+            command = ("/bin/sh", ("-c", f"touch {tmp_path}/{of_project}"))
+            it = Connection(ServerSettings("it", "stdio", *command, of_project=of_project), place)
+            it.start()
+            await it.settled()
+            await it.aclose()
+            assert ("check.sh has changed" in it.problem) is of_project
+
+    asyncio.run(run())
+    assert (tmp_path / "False").exists() and not (tmp_path / "True").exists()
+
+
 def test_no_tool_has_the_name_of_another_servers() -> None:
     for one, other in ((("a", "b__c"), ("a__b", "c")), (("a_", "b"), ("a", "_b")), (("a", "b c"), ("a", "b_c"))):
         assert safe_name(*one) != safe_name(*other)
