@@ -54,11 +54,15 @@ class World:
         self.scripted = scripted
         self.outside: list[tuple[str, str]] = []
 
-    def build(self, options: Options) -> Host:
-        """A real host on the scripted client. What it tells outside of turns is in `outside`, as (code, text)."""
-        host = build(
-            options, env=self.env, makers=self.plugins, notice=lambda code, text: self.outside.append((code, text))
-        )
+    def build(self, options: Options, *, notice: Callable[[str, str], None] | None = None, **more: Any) -> Host:
+        """A real host on the scripted client. What it tells outside of turns is in `outside`, too, as (code, text)."""
+
+        def told(code: str, text: str) -> None:
+            self.outside.append((code, text))
+            if notice is not None:
+                notice(code, text)
+
+        host = build(options, env=self.env, makers=self.plugins, notice=told, **more)
         if self.scripted:
             self.client.catalogue = host.agent.client.catalogue
             host.agent.client = self.client

@@ -7,7 +7,6 @@ import io
 import os
 import re
 import termios
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prompt_toolkit.completion import CompleteEvent
 from prompt_toolkit.document import Document
-from prompt_toolkit.input import create_pipe_input
-from prompt_toolkit.input.base import PipeInput
-from prompt_toolkit.output import DummyOutput
 
 from agent.chat.events import Opened, Queued, Refused
 from agent.commands import Command, CommandContext, CommandTable, Result, Said
@@ -41,7 +37,6 @@ from agent.events import (
     TurnFinished,
     TurnStarted,
 )
-from agent.host import Host, Options
 from agent.llm.messages import ToolCallPart, assistant, user
 from agent.llm.stream import Usage
 from agent.plugin import Disclosure, Plugin
@@ -50,14 +45,14 @@ from agent.ui.columns import flow, of_terminal
 from agent.ui.file_index import FileIndex
 from agent.ui.line.blocks import Blocks, parser
 from agent.ui.line.complete import LineCompleter
-from agent.ui.line.mode import LineMode
 from agent.ui.line.paint import Paint, wants_colour
 from agent.ui.line.printer import Printer
 from agent.ui.line.status import Status, toolbar
 from agent.ui.line.terminal import DumbTerminal, cut
 from agent.views import MarkdownView, TableView, TabsView
-from tests.support.chatbench import ChatBench, calls
-from tests.support.scripted import After
+from tests.support.chatbench import calls
+from tests.support.linebench import LineBench
+from tests.support.scripted import Held
 from tests.support.waiting import until
 
 ANSWER = """# Plan
@@ -403,57 +398,8 @@ def test_commands_their_arguments_and_files_are_completed(tmp_path: Path) -> Non
 # The whole, on a scripted terminal
 
 
-class Screen(DummyOutput):
-    """Keeps what is printed above the prompt."""
-
-    def __init__(self) -> None:
-        self.printed = ""
-
-    def write_raw(self, data: str) -> None:
-        self.printed += data
-
-
-class Bench:
-    """Line mode on a pipe, with a scripted model."""
-
-    def __init__(self, folder: Path, lines: Any = ("ok",), **more: Any) -> None:
-        self.chat = ChatBench(folder, lines, **more)
-        self.screen = Screen()
-        self.mode: LineMode
-        self.pipe: PipeInput
-
-    def build(self, options: Options, **_outside: object) -> Host:
-        return self.chat.build(options)
-
-    @property
-    def typed(self) -> str:
-        return str(self.mode.terminal._session.default_buffer.text)  # type: ignore[attr-defined]
-
-    @property
-    def printed(self) -> str:
-        return self.screen.printed
-
-    def press(self, keys: str) -> None:
-        self.pipe.send_text(keys)
-
-    def run(self, script: Callable[[], Awaitable[None]]) -> int:
-        async def main() -> int:
-            with create_pipe_input() as self.pipe:
-                options = Options(approve="ask", cwd=self.chat.work)
-                env = {"TERM": "xterm-256color", "NO_COLOR": "1"}
-                self.mode = LineMode(self.build, options, env=env, input=self.pipe, output=self.screen)
-                running = asyncio.create_task(self.mode.run())
-                await until(lambda: self.mode.terminal._session.app.is_running)  # type: ignore[attr-defined]
-                await script()
-                if not running.done():
-                    self.mode.leave()
-                return await asyncio.wait_for(running, 5)
-
-        return asyncio.run(main())
-
-
 def test_a_line_is_sent_and_its_answer_printed_once(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, ["First.\n\n- a\n- b\n"])
+    bench = LineBench(tmp_path, ["First.\n\n- a\n- b\n"])
 
     async def script() -> None:
         bench.press("hello\r")
@@ -467,33 +413,33 @@ def test_a_line_is_sent_and_its_answer_printed_once(tmp_path: Path) -> None:
 
 
 def test_nothing_said_nothing_to_go_on_with(tmp_path: Path) -> None:
-    bench = Bench(tmp_path)
+    bench = LineBench(tmp_path)
 
     async def script() -> None:
         bench.press("\x04")  # Ctrl+D
-        await until(lambda: not bench.mode.terminal._session.app.is_running)  # type: ignore[attr-defined]
+        await until(lambda: not bench.prompting)
 
     assert bench.run(script) == 0
     assert "--resume" not in bench.printed
 
 
 def test_new_lines_by_ctrl_j_alt_enter_and_a_backslash(tmp_path: Path) -> None:
-    bench = Bench(tmp_path)
+    bench = LineBench(tmp_path)
 
     async def script() -> None:
         bench.press("a\nb\x1b\rc\\\rd\r")
-        await until(lambda: bench.chat.client.requests)
+        await until(lambda: bench.client.requests)
 
     bench.run(script)
-    assert bench.chat.client.requests[0].messages[-1].text == "a\nb\nc\nd"
+    assert bench.client.requests[0].messages[-1].text == "a\nb\nc\nd"
 
 
 def test_typing_while_busy_queues_and_escape_gives_it_back(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, [After(30, "never")])
+    bench = LineBench(tmp_path, [Held("never")])
 
     async def script() -> None:
         bench.press("first\r")
-        await until(lambda: bench.chat.client.requests)
+        await until(lambda: bench.client.requests)
         bench.press("second\rthird\rhalf")
         await until(lambda: bench.mode.status.queued == 2 and bench.typed == "half")
         bench.press("\x1b")
@@ -501,29 +447,31 @@ def test_typing_while_busy_queues_and_escape_gives_it_back(tmp_path: Path) -> No
         assert bench.typed == "second\nthird\nhalf"
 
     bench.run(script)
-    assert bench.chat.client.cancelled == 1
+    assert bench.client.cancelled == 1
 
 
 def test_ctrl_s_steers_the_running_turn(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, [After(0.1, calls(("glob", {"pattern": "*"}))), "done"])
+    bench = LineBench(tmp_path, [Held(calls(("glob", {"pattern": "*"}))), "done"])
 
     async def script() -> None:
         bench.press("go\r")
-        await until(lambda: bench.chat.client.requests)
+        await until(lambda: bench.client.requests)
         bench.press("in French\x13")
-        await until(lambda: len(bench.chat.client.requests) == 2)
+        await until(lambda: not bench.typed)
+        bench.client.go()
+        await until(lambda: len(bench.client.requests) == 2)
         await until(lambda: "» in French" in bench.printed)
 
     bench.run(script)
-    assert bench.chat.client.requests[1].messages[-1].text == "in French"
+    assert bench.client.requests[1].messages[-1].text == "in French"
 
 
 def test_ctrl_c_clears_then_stops_then_leaves_the_second_time(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, [After(30, "never")])
+    bench = LineBench(tmp_path, [Held("never")])
 
     async def script() -> None:
         bench.press("go\r")
-        await until(lambda: bench.chat.client.requests)
+        await until(lambda: bench.client.requests)
         bench.press("typed")
         await until(lambda: bench.typed == "typed")
         bench.press("\x03")
@@ -541,29 +489,31 @@ def test_ctrl_c_clears_then_stops_then_leaves_the_second_time(tmp_path: Path) ->
 
 def test_a_question_is_asked_in_line_and_what_was_being_typed_comes_back(tmp_path: Path) -> None:
     write = calls(("write", {"path": "a.txt", "content": "new\n"}))
-    bench = Bench(tmp_path, [After(0.1, write), "I see"])
+    bench = LineBench(tmp_path, [Held(write), "I see"])
 
     async def script() -> None:
         bench.press("go\rhalf a li")
+        await until(lambda: bench.typed == "half a li")
+        bench.client.go()
         await until(lambda: "2 and 3 allow" in bench.printed)
         assert bench.typed == ""
         bench.press("sure\r")
         await until(lambda: "1, 2, 3 or 4" in bench.printed)
         bench.press("4 not that file\r")
         await until(lambda: bench.typed == "half a li")
-        await until(lambda: len(bench.chat.client.requests) == 2)
+        await until(lambda: len(bench.client.requests) == 2)
 
     bench.run(script)
     assert "+new" in bench.printed
-    assert not (bench.chat.work / "a.txt").exists()
-    assert "not that file" in bench.chat.client.requests[1].messages[-1].text
+    assert not (bench.work / "a.txt").exists()
+    assert "not that file" in bench.client.requests[1].messages[-1].text
     history = (tmp_path / "state" / "history").read_text()
     assert "go" in history and "not that file" not in history
 
 
 @pytest.mark.parametrize("word", ["y", "yes", "no"])
 def test_a_word_that_comes_too_soon_answers_nothing(tmp_path: Path, word: str) -> None:
-    bench = Bench(tmp_path, [calls(("write", {"path": "a.txt", "content": "new\n"})), "done"])
+    bench = LineBench(tmp_path, [calls(("write", {"path": "a.txt", "content": "new\n"})), "done"])
 
     async def script() -> None:
         bench.press("go\r")
@@ -574,14 +524,16 @@ def test_a_word_that_comes_too_soon_answers_nothing(tmp_path: Path, word: str) -
         await until(lambda: "tokens" in bench.printed)
 
     bench.run(script)
-    assert not (bench.chat.work / "a.txt").exists()
+    assert not (bench.work / "a.txt").exists()
 
 
 def test_a_number_answers_nothing_where_it_may_be_the_rest_of_what_was_being_typed(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, [After(0.1, calls(("write", {"path": "a.txt", "content": "new\n"}))), "done"])
+    bench = LineBench(tmp_path, [Held(calls(("write", {"path": "a.txt", "content": "new\n"}))), "done"])
 
     async def script() -> None:
         bench.press("go\rthen do step ")
+        await until(lambda: bench.typed == "then do step ")
+        bench.client.go()
         await until(lambda: "2 and 3 allow" in bench.printed)
         bench.press("1\r")
         await until(lambda: "too soon" in bench.printed)
@@ -589,11 +541,11 @@ def test_a_number_answers_nothing_where_it_may_be_the_rest_of_what_was_being_typ
         await until(lambda: "tokens" in bench.printed)
 
     bench.run(script)
-    assert not (bench.chat.work / "a.txt").exists()
+    assert not (bench.work / "a.txt").exists()
 
 
 def test_a_yes_lets_it_run(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, [calls(("write", {"path": "a.txt", "content": "new\n"})), "done"])
+    bench = LineBench(tmp_path, [calls(("write", {"path": "a.txt", "content": "new\n"})), "done"])
 
     async def script() -> None:
         bench.press("go\r")
@@ -602,11 +554,11 @@ def test_a_yes_lets_it_run(tmp_path: Path) -> None:
         await until(lambda: "tokens" in bench.printed)
 
     bench.run(script)
-    assert (bench.chat.work / "a.txt").read_text() == "new\n"
+    assert (bench.work / "a.txt").read_text() == "new\n"
 
 
 def test_a_command_answers_and_a_wrong_one_is_one_key_away(tmp_path: Path) -> None:
-    bench = Bench(tmp_path)
+    bench = LineBench(tmp_path)
 
     async def script() -> None:
         bench.press("/approve all\r")
@@ -617,13 +569,13 @@ def test_a_command_answers_and_a_wrong_one_is_one_key_away(tmp_path: Path) -> No
         bench.press("\x1b[A")
         await until(lambda: bench.typed == "/modle")
         bench.press("\x03/quit\r")
-        await until(lambda: bench.mode._leaving)
+        await until(bench.running.done)
 
     assert bench.run(script) == 0
 
 
 def test_keys_lead_to_modes_earlier_messages_the_whole_transcript_and_help(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, ["First."])
+    bench = LineBench(tmp_path, ["First."])
 
     async def script() -> None:
         bench.press("hello\r")
@@ -644,8 +596,8 @@ def test_keys_lead_to_modes_earlier_messages_the_whole_transcript_and_help(tmp_p
 
 
 def test_a_typed_line_for_agents_md_is_asked_about_and_a_pasted_one_is_sent(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, ["First."])
-    file = bench.chat.work / "AGENTS.md"
+    bench = LineBench(tmp_path, ["First."])
+    file = bench.work / "AGENTS.md"
 
     async def script() -> None:
         bench.press("# use tabs\r")
@@ -681,27 +633,27 @@ class Discloses(Plugin):
 
 
 def test_who_receives_the_conversation_is_agreed_to_once(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, ["one", "two"], plugins={"discloses": lambda _host: Discloses()})
+    bench = LineBench(tmp_path, ["one", "two"], plugins={"discloses": lambda _host: Discloses()})
 
     async def script() -> None:
         bench.press("hello\r")
         await until(lambda: "It all goes to example.org." in bench.printed and "3 not now" in bench.printed)
         bench.press("3\r")
         await until(lambda: bench.typed == "hello")
-        assert bench.chat.client.requests == []
+        assert bench.client.requests == []
         bench.press("\r")
         await until(lambda: bench.printed.count("3 not now") == 2)
         bench.press("1\r")
-        await until(lambda: len(bench.chat.client.requests) == 1 and not bench.mode.busy)
+        await until(lambda: len(bench.client.requests) == 1 and not bench.mode.busy)
         bench.press("again\r")
-        await until(lambda: len(bench.chat.client.requests) == 2)
+        await until(lambda: len(bench.client.requests) == 2)
 
     bench.run(script)
     assert bench.printed.count("example.org") == 2
 
 
 def test_help_names_every_command(tmp_path: Path) -> None:
-    bench = Bench(tmp_path)
+    bench = LineBench(tmp_path)
 
     async def script() -> None:
         bench.press("/help\r")

@@ -13,7 +13,9 @@ from agent.commands import Command, CommandContext, Result
 from agent.errors import UsageError
 from agent.host import Options
 from agent.ui.line.mode import LineMode
-from tests.agent.ui.test_line import Bench, Discloses, until
+from tests.agent.ui.test_line import Discloses
+from tests.support.linebench import LineBench
+from tests.support.waiting import until
 
 
 class Broken(Discloses):
@@ -27,11 +29,11 @@ class Broken(Discloses):
 
 
 def test_a_disclosure_that_fails_is_the_turns_to_tell(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, ["one"], plugins={"discloses": lambda _host: Broken()})
+    bench = LineBench(tmp_path, ["one"], plugins={"discloses": lambda _host: Broken()})
 
     async def script() -> None:
         bench.press("hello\r")
-        await until(lambda: len(bench.chat.client.requests) == 1 and not bench.mode.busy)
+        await until(lambda: len(bench.client.requests) == 1 and not bench.mode.busy)
 
     assert bench.run(script) == 0
 
@@ -39,32 +41,30 @@ def test_a_disclosure_that_fails_is_the_turns_to_tell(tmp_path: Path) -> None:
 def test_input_that_ends_at_a_question_ends_a_dumb_terminals_chat(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    bench = Bench(tmp_path, ["one"], plugins={"discloses": lambda _host: Discloses()})
+    bench = LineBench(tmp_path, ["one"], plugins={"discloses": lambda _host: Discloses()})
     source, keyboard = os.pipe()
 
     async def main() -> int:
-        options = Options(approve="ask", cwd=bench.chat.work)
+        options = Options(approve="ask", cwd=bench.work)
         mode = LineMode(bench.build, options, env={"TERM": "dumb"})
-        mode.terminal._source = source  # type: ignore[attr-defined]  # instead of standard input
         os.write(keyboard, b"hello\n")
         os.close(keyboard)
-        return await asyncio.wait_for(mode.run(), 5)
+        return await mode.run()
 
-    with Path(os.devnull).open() as nothing:
-        monkeypatch.setattr("sys.stdin", nothing)
+    with os.fdopen(source) as typed:
+        monkeypatch.setattr("sys.stdin", typed)
         assert asyncio.run(main()) == 0
-    os.close(source)
     assert "not sent: hello" in capsys.readouterr().out
-    assert bench.chat.client.requests == []
+    assert bench.client.requests == []
 
 
 def test_a_dumb_terminal_is_told_what_was_taken_back_and_nothing_it_did_not_type(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bench = Bench(tmp_path)
+    bench = LineBench(tmp_path)
     with Path(os.devnull).open() as nothing:
         monkeypatch.setattr("sys.stdin", nothing)
-        mode = LineMode(bench.build, Options(cwd=bench.chat.work), env={"TERM": "dumb"})
-    mode._act(Action(name="resume", text=""))
-    mode._act(Action(name="compose", text="the \x1b[2Jquestion"))
+        mode = LineMode(bench.build, Options(cwd=bench.work), env={"TERM": "dumb"})
+    mode.listen(Action(name="resume", text=""))
+    mode.listen(Action(name="compose", text="the \x1b[2Jquestion"))
     assert capsys.readouterr().out == "it was: the [2Jquestion\n"

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
 import re
 import tomllib
 from collections.abc import Iterable
@@ -12,20 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prompt_toolkit.input import create_pipe_input
-from prompt_toolkit.output import DummyOutput
 
-from agent.build import build
-from agent.host import Options
+from agent.installed import plugin_makers
 from agent.llm.models.endpoint import WELL_KNOWN, Price, key_variables
 from agent.llm.request import ModelRef
 from agent.local import discover as discovering
-from agent.ui.line.mode import LineMode
 from agent.ui.tui.dialogs.choices import ChoicesScreen
 from agent.ui.tui.dialogs.first_run import FirstRun
 from moa.store.at_hand import Offered, in_order, sensible
 from tests.agent.local.test_discover import OLLAMA, serving
 from tests.support.endpoint import ScriptedEndpoint
+from tests.support.linebench import LineBench
 from tests.support.program import Program, endpoint_config
 from tests.support.script import Behaviour, Script
 from tests.support.stage import Stage
@@ -252,28 +247,12 @@ def test_what_needs_another_key_says_which_way_leads_on(program: Program, line: 
 # In line mode, and where nobody can be asked
 
 
-class Screen(DummyOutput):
-    def __init__(self) -> None:
-        self.printed = ""
-
-    def write_raw(self, data: str) -> None:
-        self.printed += data
-
-
 def test_line_mode_asks_in_numbered_lines(stage: Stage) -> None:
-    screen = Screen()
+    with ScriptedEndpoint(script(("one", "two", "three"))) as endpoint:
+        config = f'model = "mine:one"\n[endpoints.mine]\nbase_url = "{endpoint.base_url}"\n'
+        bench = LineBench(stage.root, config=config, plugins=plugin_makers(), scripted=False)
 
-    async def main() -> str | None:
-        with create_pipe_input() as pipe:
-            mode = LineMode(
-                lambda wanted, **watch: build(wanted, env=os.environ, **watch),
-                Options(cwd=stage.root / "project", approve="ask"),
-                env={"TERM": "xterm", "NO_COLOR": "1"},
-                input=pipe,
-                output=screen,
-            )
-            running = asyncio.create_task(mode.run())
-            await until(lambda: mode.terminal._session.app.is_running)  # type: ignore[attr-defined]
+        async def through() -> None:
             for typed, told in (
                 ("/moa\r", "[ ]  3 main (mine:one)"),
                 ("3\r", "[x]  3 main (mine:one)"),
@@ -281,16 +260,11 @@ def test_line_mode_asks_in_numbered_lines(stage: Stage) -> None:
                 ("\r", "Arm mine?"),
                 ("\r", "Counsel is on"),
             ):
-                pipe.send_text(typed)
-                await until(lambda told=told: told in screen.printed)
-            armed = next(each for each in mode.chat.host.plugins if each.name == "moa").armed  # type: ignore[attr-defined]
-            mode.leave()
-            await asyncio.wait_for(running, 10)
-            return str(armed)
+                bench.press(typed)
+                await until(lambda told=told: told in bench.printed)
+            assert next(each for each in bench.mode.chat.host.plugins if each.name == "moa").armed == "mine"  # type: ignore[attr-defined]
 
-    with ScriptedEndpoint(script(("one", "two", "three"))) as endpoint:
-        stage.config_file.write_text(f'model = "mine:one"\n[endpoints.mine]\nbase_url = "{endpoint.base_url}"\n')
-        assert asyncio.run(main()) == "mine"
+        assert bench.run(through) == 0
     assert [each["model"] for each in members(stage)] == ["mine:two", "mine:three", "main"]
 
 
