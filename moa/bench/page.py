@@ -10,7 +10,7 @@ from agent.llm.money import show_cost
 from agent.text.numbers import plural
 from moa.bench import plot
 from moa.bench.plot import Plot, Point, hidden
-from moa.bench.report import judging_lines, retried_line, solo_lines, tables_of_tasks
+from moa.bench.report import about, judging_lines, no_answer, retried_line, solo_lines, tables_of_tasks
 
 WIDTH, HEIGHT, EDGE = 640, 360, 56
 LINE, LABEL = 14, 90
@@ -19,8 +19,12 @@ LINE, LABEL = 14, 90
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; color: #1b1b1b; background: #fff }
 table { border-collapse: collapse; margin: 1rem 0 } th, td { padding: .25rem .75rem; text-align: right; border-bottom: 1px solid #ddd }
-th:first-child, td:first-child { text-align: left } td { white-space: nowrap } .wide { overflow-x: auto } svg { width: 100%; max-width: 56rem; height: auto } .front { fill: #b4400a } .dot { fill: #666 }
+th:first-child, td:first-child { text-align: left } td { white-space: nowrap } .wide { overflow-x: auto } svg { width: 100%; min-width: 36rem; max-width: 56rem; height: auto } .front { fill: #b4400a } .dot { fill: #666 }
 """
+
+
+HELP = """Help: wrong without, right with. Harm: right without, wrong with. Points: the difference of the scores; where its interval holds 0, no
+difference is shown. What failed, was refused or could not be judged counts as wrong."""
 
 
 def page(found: Mapping[str, Any]) -> str:
@@ -35,7 +39,7 @@ def page(found: Mapping[str, Any]) -> str:
             _percent(arm["score"]),
             " to ".join(_percent(end) for end in arm["ci95"]),
             str(arm["n"]),
-            str(arm["failed"] + arm["refused"] + arm["blocked"]),
+            no_answer(arm),
             show_cost(arm["cost"]["usd"], arm["cost"]["lower_bound"]),
             f"{arm['tokens']:,}",
             *("" if arm[key] is None else f"{arm[key]:.1f} s" for key in ("p50_s", "p95_s")),
@@ -54,13 +58,15 @@ def page(found: Mapping[str, Any]) -> str:
     ]
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style><h1>{title}</h1>'
-        f"<p>{escape(found['date'])}, seed {found['seed']}, items {escape(found['digest'][:16])}</p>{simulated}"
+        f"<p>{escape(found['date'])} · seed {found['seed']} · items {escape(found['digest'][:16])}{escape(about(found))}</p>{simulated}"
         + _table(("arm", "score", "95 %", "items", "failed", "cost", "tokens", "p50", "p95"), arms)
         + (f"<p>{escape(again)}</p>" if (again := retried_line(found)) else "")
         + _table(("pair", "both right", "harm", "help", "both wrong", "points", "95 %", "p"), pairs)
+        + (f"<p>{HELP}</p>" if pairs else "")
         + "".join(_table(each.columns, each.rows) for each in tables_of_tasks(found))
         + "".join(f"<p>{escape(line)}</p>" for line in (*solo_lines(found), *judging_lines(found)))
         + _plot(plot.of(found["arms"]))
+        + f"<p>Every call behind these figures: <code>moa activity --session bench-{escape(found['id'])}</code></p>"
         + "</html>\n"
     )
 
@@ -111,9 +117,10 @@ def _plot(found: Plot) -> str:
     )
     words = f"<p>{escape(hidden(found))}</p>" if found.hidden else ""
     front_line = f'<polyline points="{line}" fill="none" stroke="#b4400a" stroke-dasharray="4 4"/>'
+    beaten = "score and cost" if found.unit == "cost" else "score and tokens"
     return (
-        f'<h2>What quality costs</h2><svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="score over cost">{axes}{front_line}{marks}</svg>'
-        "<p>On the dashed line: arms that no other beats in both score and cost (the Pareto front).</p>" + words
+        f'<h2>What quality costs</h2><div class="wide"><svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="score over cost">{axes}{front_line}{marks}</svg></div>'
+        f"<p>On the dashed line: arms that no other beats in both {beaten} (the Pareto front).</p>{words}"
     )
 
 

@@ -41,6 +41,7 @@ class Plot:
         """The ends of the axis of scores."""
         found = [point.score for point in self.points]
         low, high = min(found), max(found)
+        low = min(low, 1 - LEAST_SPAN)
         return low, max(high, low + LEAST_SPAN)
 
     def cost(self, value: float) -> str:

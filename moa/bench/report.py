@@ -44,6 +44,7 @@ def report(run: Run) -> dict[str, Any]:
         "id": run.id,
         "suite": run.asked["suite"],
         "preset": (run.asked.get("preset") or {}).get("name"),
+        "model": run.asked.get("model"),
         "digest": run.asked["digest"],
         "date": run.asked["date"],
         "seed": seed,
@@ -135,6 +136,7 @@ def _arm(name: str, results: Sequence[Result], seed: int, bare: Mapping[str, Res
         "p50_s": _quantile(seconds, 50),
         "p95_s": _quantile(seconds, 95),
         "calls": sum(len(result.calls) for result in results),
+        "served": sorted({model for result in results for model in result.served}),
         "stopped_early": sum(result.stopped for result in results),
         "loop": _loop(results, bare),
         "agreement": _agreement(results, seed),
@@ -210,7 +212,7 @@ def view(found: Mapping[str, Any]) -> View:
     rows = [_arm_row(arm) for arm in found["arms"]]
     blocks: list[View] = [
         MarkdownView(
-            text=f"**{found['suite']}** · {plural(found['items'], 'item')} · seed {found['seed']} · run `{found['id']}`"
+            text=f"**{found['suite']}** · {plural(found['items'], 'item')} · seed {found['seed']} · run `{found['id']}`{about(found)}"
         ),
         TableView(
             columns=("arm", "score", "95 %", "items", "failed", "cost", "tokens", "p50", "p95"),
@@ -251,6 +253,25 @@ def retried_line(found: Mapping[str, Any]) -> str | None:
         if again
         else None
     )
+
+
+MOST_NAMED = 6
+
+
+def about(found: Mapping[str, Any]) -> str:
+    """The preset, and who answered as their endpoints name them; what follows the name of a run."""
+    text = f" · preset {found['preset']}" if found["preset"] else ""
+    served = sorted({model for arm in found["arms"] for model in arm["served"]})
+    if not served:
+        return text
+    more = len(served) - MOST_NAMED
+    return f"{text} · answered by {', '.join(served[:MOST_NAMED])}" + (f" and {more} more" if more > 0 else "")
+
+
+def no_answer(arm: Mapping[str, Any]) -> str:
+    """How many items of an arm count as wrong because there is no answer, or nobody could judge it: those that failed, and the others by name."""
+    apart = [f"{arm[kind]} {kind}" for kind in ("refused", "blocked") if arm[kind]]
+    return ", ".join([*([str(arm["failed"])] if arm["failed"] or apart else []), *apart])
 
 
 def solo_lines(found: Mapping[str, Any]) -> list[str]:
@@ -332,13 +353,12 @@ def judging_lines(found: Mapping[str, Any]) -> list[str]:
 
 
 def _arm_row(arm: Mapping[str, Any]) -> tuple[str, ...]:
-    missing = arm["failed"] + arm["refused"] + arm["blocked"]
     return (
         arm["name"],
         _percent(arm["score"]),
         f"{_percent(arm['ci95'][0])} to {_percent(arm['ci95'][1])}",
         str(arm["n"]),
-        str(missing) if missing else "",
+        no_answer(arm),
         show_cost(arm["cost"]["usd"], arm["cost"]["lower_bound"]),
         f"{arm['tokens']:,}",
         *("" if arm[key] is None else f"{arm[key]:.1f} s" for key in ("p50_s", "p95_s")),

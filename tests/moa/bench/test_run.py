@@ -75,21 +75,30 @@ def test_a_run_says_what_the_stored_answers_say(moa: Moa, tmp_path: Path) -> Non
         assert sum(cells) == 30 and pair["delta"] == pytest.approx((cells[2] - cells[1]) / 30)
     assert arms["vote"]["calls"] == 150 and arms["vote"]["cost"]["usd"] > arms["solo"]["cost"]["usd"] > 0
 
-    # Every figure can be traced to the ledger.
+    # Every figure can be traced to the ledger: an arm's lines name its calls, and what those cost is what the report says.
     from agent.admin.sessions import configuration, ledger
-    from agent.ledger.activity import activity_json
 
     books = ledger(configuration())
-    calls = json.loads("".join(activity_json(books, session=f"bench-{found['id']}", since=None, by=None)))
+    rows = {row.id: row for row in books.calls(session=f"bench-{found['id']}")}
     books.close()
-    text = json.dumps(calls)
-    items = (tmp_path / "state" / "bench" / found["id"] / "items.jsonl").read_text().splitlines()
-    assert all(call in text for line in items for call in json.loads(line)["calls"])
+    path = tmp_path / "state" / "bench" / found["id"] / "items.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    named = {name: [rows.pop(id) for line in lines if line["arm"] == name for id in line["calls"]] for name in arms}
+    assert not rows, "no call that no line names"
+    for name, arm in arms.items():
+        assert arm["calls"] == len(named[name])
+        assert arm["cost"]["usd"] == pytest.approx(sum(row.cost_nano or 0 for row in named[name]) / 1e9)
+        assert arm["tokens"] == sum((row.prompt_tokens or 0) + (row.completion_tokens or 0) for row in named[name])
 
     assert moa("show", found["id"])[1] == found and moa("list")[1]["runs"][0]["id"] == found["id"]
     target = tmp_path / "report.html"
     moa("report", found["id"], "--html", str(target))
-    assert "<svg" in target.read_text() and "vote" in target.read_text()
+    shown = target.read_text()
+    assert "<svg" in shown and all(name in shown for name in (*arms, *PANEL)) and f"bench-{found['id']}" in shown
+    assert all(
+        f"<td>{100 * arm['score']:.1f} %</td>" in shown and f"<td>{arm['tokens']:,}</td>" in shown
+        for arm in arms.values()
+    )
     card = moa("card", found["id"])[1]
     assert card["report"]["digest"] == found["digest"] and "aggregate" in card["preset"]["text"]
     assert set(card["served"]) == set(PANEL)
@@ -211,6 +220,8 @@ def test_failed_items_are_counted_apart_and_never_dropped(tmp_path: Path) -> Non
     solo, other = found["arms"]
     assert (solo["n"], solo["refused"], other["failed"]) == (2, 1, 1) and solo["score"] == other["score"] == 0.5
     assert other["cost"]["lower_bound"] and "unknown: x" in page(found)
+    # And apart from each other on the page: of the second arm one has failed, of the first one was refused.
+    assert "<td>1</td><td>unknown</td>" in page(found) and "<td>0, 1 refused</td>" in page(found)
 
 
 def test_the_front_is_what_nothing_beats() -> None:
