@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import stat
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +19,10 @@ from agent.tools.base import ToolContext
 MAX_FILES = 200_000
 LIST_S, GIT_S = 15.0, 10.0
 """Seconds that listing may take, and how many of them git gets."""
+SOON_S, LOOK_S = 0.5, 3.0
+"""What takes longer than the one may stand at a pipe; so long one is looked for."""
+READ_BY_SEARCHES = frozenset({".gitignore", ".rgignore"})
+"""What git and ripgrep read in each folder. A pipe of that name, which they open, holds them for ever."""
 
 CLUTTER = frozenset(
     {
@@ -80,6 +85,34 @@ async def walked(context: ToolContext, folder: Path, *, ask_git: bool) -> Walked
     return Walked(found[0], found[1].files if found[1] is not None else [], True)
 
 
+async def at_a_pipe(folder: Path) -> bool:
+    """Whether git or ripgrep may stand at a pipe in a folder: one of the files that they read there is none."""
+    return await asyncio.to_thread(_odd, folder)
+
+
+def _odd(folder: Path) -> bool:
+    deadline = time.monotonic() + LOOK_S
+    if any(_is_endless(parent / name) for parent in folder.parents for name in READ_BY_SEARCHES):
+        return True
+    waiting = [str(folder)]
+    while waiting and time.monotonic() < deadline:
+        with contextlib.suppress(OSError), os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(entry.path)
+                elif entry.name in READ_BY_SEARCHES and _is_endless(Path(entry.path)):
+                    return True
+    return False
+
+
+def _is_endless(path: Path) -> bool:
+    try:
+        mode = path.stat().st_mode  # a link is followed, as ripgrep does: to /dev/zero, say
+    except OSError:
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+
+
 async def _from_git(folder: Path) -> Listing | None:
     """What git tracks and what it would not ignore; None outside a repository, without git, and for an ignored folder."""
     root = await asyncio.to_thread(git.root_of, folder)
@@ -122,7 +155,9 @@ async def _listed(argv: Sequence[str], folder: Path, env: Mapping[str, str]) -> 
     except OSError:
         return None
     try:
-        if (code := await child.wait(GIT_S)) is None:
+        if (code := await child.wait(SOON_S)) is None and not await at_a_pipe(folder):
+            code = await child.wait(GIT_S)
+        if code is None:
             raise TimeoutError
         await child.settle(GIT_S)
     finally:

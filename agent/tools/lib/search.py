@@ -12,7 +12,7 @@ from pathlib import Path
 
 from agent.process.process import Child
 from agent.tools.base import ToolContext, ToolError
-from agent.tools.lib.listing import CLUTTER, in_git, list_files, walked
+from agent.tools.lib.listing import CLUTTER, SOON_S, at_a_pipe, in_git, list_files, walked
 
 MAX_RESULTS = 200
 MAX_COUNTED = 5_000
@@ -69,8 +69,10 @@ async def _walk(context: ToolContext, folder: Path, pattern: str, ripgrep: str, 
         await asyncio.wait((searched, asked), return_when=asyncio.FIRST_COMPLETED)
         if asked.done() and asked.result() is None:  # nothing to hold it against: a pipe for a .gitignore, perhaps
             return False
-        await searched
         files = await asked
+        if not (await asyncio.wait((searched,), timeout=SOON_S))[0] and await at_a_pipe(folder):
+            return False
+        await searched
         if files is None or rows.full:
             return False
         if more := [name for name in files.ignored if not name.startswith("-")]:
