@@ -28,7 +28,7 @@ from agent.llm.accounting import Outcome, Settlement
 from agent.llm.errors import BadAnswer, ModelError, TimedOut
 from agent.llm.net import limits
 from agent.llm.net.alarm import Alarm
-from agent.llm.net.http import IDENTITY, as_model_error, beginning, foreign_encoding, joined, load_httpx
+from agent.llm.net.http import IDENTITY, as_model_error, beginning, foreign_encoding, joined, load_httpx, pieces
 from agent.llm.net.queue import rank
 from agent.llm.stream import CostSource, Usage
 
@@ -108,7 +108,7 @@ class Relay:
         self._chargeable = response.is_success
         if self._chargeable and (encoding := foreign_encoding(response)):
             raise BadAnswer(f"{self.endpoint.name} answers in {encoding}, which was not asked for")
-        self._pieces = response.aiter_bytes()
+        self._pieces = pieces(response)
         return Head(response.status_code, response.headers)
 
     async def refusal(self) -> bytes:
@@ -166,11 +166,11 @@ class Relay:
         ours = {"accept-encoding": "identity", "content-type": "application/json"}
         headers = joined(IDENTITY, outgoing.headers, client.headers("serve"), ours, endpoint.headers)
         try:
-            http = client.http.client(endpoint, url)
-            timeout = httpx.Timeout(None, connect=client.clocks.connect)
-            request = http.build_request("POST", url, content=outgoing.body, headers=headers, timeout=timeout)
             self._chargeable = True
-            return await http.send(request, stream=True)
+            return await client.http.send(endpoint, "POST", url, headers, outgoing.body, client.clocks.connect)
+        except ModelError:  # a proxy that can't be used
+            self._chargeable = False
+            raise
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
             self._chargeable = False
             raise as_model_error(error, endpoint, answered=False) from error

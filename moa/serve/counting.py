@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
+from agent.llm.errors import TimedOut
 from agent.llm.net import limits
 from agent.llm.net.http import IDENTITY, as_model_error, beginning, joined, load_httpx
 from moa.serve.outgoing import kept_headers, outgoing
@@ -36,15 +38,15 @@ async def _asked(call: Call, reply: Reply) -> bool:
         IDENTITY, {"accept-encoding": "identity"}, out.headers, {"content-type": "application/json"}, endpoint.headers
     )
     try:
-        http = client.http.client(endpoint, url)
-        timeout = httpx.Timeout(client.clocks.silence, connect=client.clocks.connect)
-        response = await http.send(
-            http.build_request("POST", url, content=out.body, headers=headers, timeout=timeout), stream=True
-        )
-        try:
-            body = await beginning(response, limits.REFUSAL_BYTES)
-        finally:
-            await response.aclose()
+        async with asyncio.timeout(client.clocks.silence):
+            response = await client.http.send(endpoint, "POST", url, headers, out.body, client.clocks.connect)
+            try:
+                body = await beginning(response, limits.REFUSAL_BYTES)
+            finally:
+                await response.aclose()
+    except TimeoutError as error:
+        what = f"{endpoint.name} counted no tokens within {client.clocks.silence:g} seconds"
+        raise TimedOut(what, clock="silence") from error
     except httpx.HTTPError as error:
         raise as_model_error(error, endpoint, answered=False) from error
     if response.status_code in _UNKNOWN:

@@ -50,16 +50,15 @@ class HttpExchange(Exchange):
         url = endpoint.base_url.rstrip("/") + dialect.path
         httpx = load_httpx()
         try:
-            client = http.client(endpoint, url)
             # A compressed stream would wait in the compressor's buffer.
             ours = {"accept-encoding": "identity", "content-type": "application/json"}
             own = dialect.headers(endpoint)
             headers = joined(IDENTITY, ours, self._headers, own, dialect.betas(self._composed, own))
-            outgoing = client.build_request(
-                "POST", url, content=body, headers=headers, timeout=httpx.Timeout(None, connect=connect_s)
-            )
             self.chargeable = True
-            self._response = await client.send(outgoing, stream=True)
+            self._response = await http.send(endpoint, "POST", url, headers, body, connect_s)
+        except ModelError:  # a proxy that can't be used
+            self.chargeable = False
+            raise
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
             self.chargeable = False
             raise as_model_error(error, endpoint, answered=False) from error

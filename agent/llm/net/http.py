@@ -1,19 +1,21 @@
-"""The HTTP clients, made on first use, and httpx's failures as ours."""
+"""Requests over HTTP, the transports made on first use, and httpx's failures as ours."""
 
 from __future__ import annotations
 
 import asyncio
 import re
 import sys
+from base64 import b64encode
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, cast
 
 from agent.llm.errors import AnswerTooLong, BadAnswer, ConnectionFailed, ModelError, StreamBroken, TimedOut
 from agent.llm.net.limits import LISTING_BYTES
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Mapping
     from types import ModuleType
 
     import httpx
@@ -42,40 +44,78 @@ def load_httpx() -> ModuleType:
 
 
 class Http:
-    """One client for direct connections and one for each proxy of the user's, each made when it is first needed.
+    """One transport for direct connections and one for each proxy of the user's, each made when it is first needed.
 
-    `transport` replaces the network (tests).
+    `transport` replaces the network (tests). There is no client of httpx around them: what that adds to a request (its own headers, cookies,
+    redirects) is not wanted here, and takes longer than the request.
     """
 
     def __init__(self, transport: httpx.AsyncBaseTransport | None = None) -> None:
-        self._transport = transport
-        self._direct: httpx.AsyncClient | None = None
-        self._proxied: dict[str, httpx.AsyncClient] = {}
+        self._given = transport
+        self._direct: httpx.AsyncBaseTransport | None = None
+        self._proxied: dict[str, httpx.AsyncBaseTransport] = {}
 
-    def client(self, endpoint: Endpoint, url: str) -> httpx.AsyncClient:
-        """The client for a URL of an endpoint. Nothing on this machine is ever reached through a proxy."""
-        httpx = load_httpx()
-        if self._transport is None and not endpoint.is_loopback and (proxy := proxy_of(url)):
+    async def send(
+        self, endpoint: Endpoint, method: str, url: str, headers: Mapping[str, str], body: bytes, connect_s: float
+    ) -> httpx.Response:
+        """The head of the answer to a request, whose body is read with `pieces`. Raises httpx.HTTPError, httpx.InvalidURL, and ModelError
+        for a proxy that can't be used."""
+        library = load_httpx()
+        place, named = _place(url)
+        every = {"host": place.netloc.decode("ascii"), "accept": "*/*"}
+        if body:
+            every["content-length"] = str(len(body))
+        raw = [(name.encode("latin-1"), _bytes(value)) for name, value in joined(every, headers, named).items()]
+        waits = {"timeout": {"connect": connect_s, "read": None, "write": None, "pool": None}}
+        stream = library.ByteStream(body)
+        request: httpx.Request = library.Request(method, place, headers=raw, stream=stream, extensions=waits)
+        return await self._transport(endpoint, url).handle_async_request(request)
+
+    def _transport(self, endpoint: Endpoint, url: str) -> httpx.AsyncBaseTransport:
+        """What leads to a URL of an endpoint. Nothing on this machine is ever reached through a proxy."""
+        if self._given is not None:
+            return self._given
+        if not endpoint.is_loopback and (proxy := proxy_of(url)):
             if proxy not in self._proxied:
                 self._proxied[proxy] = _through(proxy)
             return self._proxied[proxy]
         if self._direct is None:
-            transport = self._transport
-            if transport is None:
-                from agent.llm.net.transport import DirectTransport
+            from agent.llm.net.transport import DirectTransport
 
-                transport = DirectTransport(_tls)
-            self._direct = httpx.AsyncClient(transport=transport, trust_env=False, timeout=None)
+            self._direct = DirectTransport(_tls)
         return self._direct
 
     async def aclose(self) -> None:
         """Close all connections, within a second."""
-        clients, self._direct, self._proxied = (self._direct, *self._proxied.values()), None, {}
+        transports, self._direct, self._proxied = (self._given, self._direct, *self._proxied.values()), None, {}
         with suppress(TimeoutError):
             async with asyncio.timeout(1.0):
-                for client in clients:
-                    if client is not None:
-                        await client.aclose()
+                for transport in transports:
+                    if transport is not None:
+                        await transport.aclose()
+
+
+@lru_cache(maxsize=64)
+def _place(url: str) -> tuple[httpx.URL, Mapping[str, str]]:
+    """An address, read once for all its calls, and the header in which a name and a password in it go out."""
+    place = load_httpx().URL(url)
+    if not place.userinfo:
+        return place, {}
+    named = f"{place.username}:{place.password}".encode()
+    return place, {"authorization": f"Basic {b64encode(named).decode()}"}
+
+
+def _bytes(value: str) -> bytes:
+    """A header's value; what the client of a server wrote goes out as it came."""
+    try:
+        return value.encode("latin-1")
+    except UnicodeEncodeError:
+        return value.encode("utf-8", "replace")
+
+
+def pieces(response: httpx.Response) -> AsyncIterator[bytes]:
+    """A body as it comes. It has no encoding (`foreign_encoding`), so nothing has to be undone."""
+    return aiter(cast("httpx.AsyncByteStream", response.stream))
 
 
 def joined(*sets: Mapping[str, str]) -> dict[str, str]:
@@ -91,9 +131,7 @@ async def get(http: Http, endpoint: Endpoint, own: Mapping[str, str], url: str, 
     httpx = load_httpx()
     headers = joined(IDENTITY, {"accept-encoding": "identity"}, own)
     try:
-        client = http.client(endpoint, url)
-        request = client.build_request("GET", url, headers=headers, timeout=httpx.Timeout(None, connect=connect_s))
-        response = await client.send(request, stream=True)
+        response = await http.send(endpoint, "GET", url, headers, b"", connect_s)
         try:
             if response.is_success and (encoding := foreign_encoding(response)):
                 raise BadAnswer(f"{endpoint.name} answers in {encoding}, which was not asked for")
@@ -123,7 +161,7 @@ async def beginning(response: httpx.Response, limit: int, *, broken: bool = True
     if foreign_encoding(response):
         return b""
     try:
-        async for chunk in response.aiter_bytes():
+        async for chunk in pieces(response):
             body += chunk
             if len(body) >= limit:
                 break
@@ -155,14 +193,14 @@ def proxy_of(url: str) -> str | None:
     return f"{scheme}://{rest}"
 
 
-def _through(proxy: str) -> httpx.AsyncClient:
-    """A client that goes through this proxy. Raises ModelError where it can't."""
+def _through(proxy: str) -> httpx.AsyncBaseTransport:
+    """A transport that goes through this proxy. Raises ModelError where it can't."""
     from agent.text.secrets import plain_url
 
     httpx = load_httpx()
     remedy = "correct HTTPS_PROXY or ALL_PROXY in the environment, or name the endpoint's host in NO_PROXY"
     try:
-        return httpx.AsyncClient(proxy=proxy, verify=httpx.create_ssl_context(), trust_env=False, timeout=None)  # type: ignore[no-any-return]
+        return httpx.AsyncHTTPTransport(proxy=proxy, verify=httpx.create_ssl_context(), trust_env=False)  # type: ignore[no-any-return]
     except ImportError:
         problem = "which needs the package socksio"
         remedy = f"pip install socksio, or {remedy}"

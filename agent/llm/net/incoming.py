@@ -6,6 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from agent.llm.net import limits, sse
+from agent.llm.net.http import pieces
 
 if TYPE_CHECKING:
     import httpx
@@ -20,7 +21,7 @@ class Incoming:
     def __init__(self, response: httpx.Response, max_tokens: int) -> None:
         self.is_stream = False
         self._named_stream = "event-stream" in response.headers.get("content-type", "").lower()
-        self._pieces = response.aiter_bytes()
+        self._pieces = pieces(response)
         self._most = limits.answer_bytes(max_tokens)
         self._events_left = limits.answer_events(max_tokens)
         self._size = 0

@@ -18,6 +18,7 @@ import pytest
 from agent.llm.client import Clocks
 from agent.llm.errors import ConnectionFailed, StreamBroken, TimedOut
 from agent.llm.models.endpoint import Endpoint
+from agent.llm.net.http import Http
 from agent.llm.net.retry import RetryPolicy
 from agent.llm.stream import Retrying, TextDelta
 from tests.agent.llm.doors import ASK, GOOD, HEAD, MAIN, chunk, door, server, sse, take_request
@@ -142,6 +143,35 @@ def test_a_connection_is_used_again_after_the_last_words_of_an_answer() -> None:
             assert (answering.connections, answering.requests) == (1, 3)
             await it.client.aclose()
             await asyncio.wait_for(answering.gone, 1)
+
+    run(main())
+
+
+def test_what_stands_in_the_head_of_a_request() -> None:
+    """A name and a password in the address say who asks; a header may have what no ASCII has."""
+
+    async def main() -> None:
+        heads: list[bytes] = []
+
+        async def answering(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            heads.append(await reader.readuntil(b"\r\n\r\n"))
+            writer.write(HEAD + chunk(GOOD) + chunk(b""))
+            await writer.drain()
+            writer.close()
+
+        said = {"x-title": "Café", "X-Other": "日", "Authorization": "Bearer k"}
+        async with server(answering) as endpoint:
+            at = endpoint.base_url.removeprefix("http://")
+            for url in (f"http://{at}/chat", f"http://me:p%40ss@{at}/chat"):
+                http = Http()
+                await http.send(endpoint, "POST", url, said, b"ask", 5)
+                await http.aclose()
+        host = b"host: " + at.partition("/")[0].encode()
+        titles = [b"x-title: Caf\xe9", "x-other: 日".encode()]
+        for head, who in zip(heads, (b"authorization: Bearer k", b"authorization: Basic bWU6cEBzcw=="), strict=True):
+            first, *lines = head.removesuffix(b"\r\n\r\n").split(b"\r\n")
+            assert first == b"POST /v1/chat HTTP/1.1"
+            assert sorted(lines) == sorted([host, b"accept: */*", b"content-length: 3", *titles, who])
 
     run(main())
 
