@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from agent.process.process import Child
 from agent.tools.base import ToolContext, ToolError
@@ -73,7 +73,7 @@ async def _walk(context: ToolContext, folder: Path, pattern: str, ripgrep: str, 
         if not (await asyncio.wait((searched,), timeout=SOON_S))[0] and await at_a_pipe(folder):
             return False
         await searched
-        if files is None or rows.full:
+        if files is None or rows.full or await asyncio.to_thread(_leaves_out, folder, files.listing.files):
             return False
         if more := [name for name in files.ignored if not name.startswith("-")]:
             for batch in _batches(more):
@@ -137,6 +137,13 @@ MOST_ROWS = 50_000
 """Lines that a walk may find; of more than that only the first are wanted, and they are found sooner in order."""
 BATCH_BYTES = 96_000
 """Bytes of file names on one command line, well below every system's limit."""
+
+
+def _leaves_out(folder: Path, names: list[str]) -> bool:
+    """Whether there is a .rgignore, which some versions of ripgrep go by whatever they are told: it would hide files."""
+    inner = {name.rpartition("/")[0] for name in names}
+    inner |= {str(parent) for name in inner for parent in PurePath(name).parents} | {""}
+    return any((folder / place / ".rgignore").exists() for place in (*inner, *folder.parents))
 
 
 def _batches(names: list[str]) -> list[list[str]]:

@@ -200,7 +200,9 @@ def test_git_says_which_files_count_whatever_ripgrep_reads(tmp_path: Path) -> No
     (tmp_path / ".git" / "info" / "exclude").write_text("excluded.txt\n")
     (tmp_path / "link.txt").symlink_to("kept.txt")
     os.mkfifo(tmp_path / "pipe.txt")
-    for place in (".", "deep"):
+    for place, hiding in ((".", None), ("deep", None), (".", "deep/.rgignore"), ("deep", ".rgignore")):
+        if hiding:
+            (tmp_path / hiding).write_text("*.txt\n")
         own = call(make_context(tmp_path), Grep(ripgrep=""), pattern="needle", path=place).text
         assert call(make_context(tmp_path), Grep(ripgrep=shutil.which("rg")), pattern="needle", path=place).text == own
     found = {
