@@ -89,12 +89,17 @@ _PRIVATE_NAMES = re.compile(
     r"|service[-_]account.*\.json|\.secrets?|\.credentials"
 )
 _SHELL_FILES = re.compile(
-    r"\.(?:bashrc|bash_profile|bash_login|profile|zshrc|zshenv|zprofile|zlogin|kshrc|xprofile|pam_environment)"
+    r"\.(?:bashrc|bash_profile|bash_login|profile|zshrc|zshenv|zprofile|zlogin|kshrc|xprofile|pam_environment|gitconfig|hgrc)"
 )
+_GIT_SETTINGS = ("config", "config.worktree")
+_HG_SETTINGS = "hgrc"
+"""Addresses stand in there, now and then with a token: https://me:ghp_…@host."""
 
 
 # The end of a path that may be one of them; `.` is for names that go over a line's end.
-_MAYBE_PRIVATE = re.compile(rf"(?:^|/)(?:{_PRIVATE_NAMES.pattern}|{_SHELL_FILES.pattern})\Z", re.DOTALL)
+_MAYBE_PRIVATE = re.compile(
+    rf"(?:^|/)(?:{_PRIVATE_NAMES.pattern}|{_SHELL_FILES.pattern}|config(?:\.worktree)?|hgrc)\Z", re.DOTALL
+)
 
 
 class OwnFolders(Protocol):
@@ -188,6 +193,10 @@ class Fence:
         folder = _spelled(path.parent)
         if _SHELL_FILES.fullmatch(name) and (folder in self._homes or not self._in_project(folder)):
             return "files of this name hold keys as often as not"
+        if (name in _GIT_SETTINGS and any(part.endswith(".git") for part in folder)) or (
+            name == _HG_SETTINGS and folder[-1:] == (".hg",)
+        ):
+            return "an address in it may have a password"
         return None
 
     def private_among(self, folder: Path, names: Iterable[str]) -> list[str]:

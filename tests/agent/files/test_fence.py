@@ -183,6 +183,11 @@ PRIVATE = [
     "secrets.yaml",
     "~/.bashrc",
     "terraform.tfstate",
+    ".git/config",
+    "deep/.git/modules/a/config",
+    "mirror.git/config",
+    ".hg/hgrc",
+    "~/.gitconfig",
 ]
 
 
@@ -206,10 +211,12 @@ def test_a_change_of_one_is_asked_about_too_since_a_failed_edit_tells_of_it(home
 
 def test_a_search_leaves_out_what_holds_keys_as_often_as_not(home: Path) -> None:
     world = World(home)
-    for name in (".env", "a.py", "id_rsa", "server.key"):
+    for name in (".env", "a.py", "id_rsa", "server.key", "config", "mirror.git/config"):
+        (world.cwd / name).parent.mkdir(exist_ok=True)
         (world.cwd / name).write_text("TOKEN=1\n")
     text = call(world.context, "grep", pattern="TOKEN").text
-    assert text.splitlines()[0] == "a.py:1:TOKEN=1" and "2 files that may hold keys were left out" in text
+    assert text.splitlines()[:2] == ["a.py:1:TOKEN=1", "config:1:TOKEN=1"]
+    assert "3 files that may hold keys were left out" in text
     assert ".env:1:" not in text and "id_rsa" not in text
     assert "TOKEN" in call(world.context, "grep", pattern="TOKEN", path=".env").text
 
