@@ -34,6 +34,7 @@ RUNS = frozenset(
 )
 ADDED = ("hooks", "info", "worktrees", "modules")
 """Folders that git does not mind if they are empty: made where there is none, so that they can be mounted."""
+MOST_OF_A_TODO = 1_000_000
 TODO = ("rebase-merge/git-rebase-todo", "rebase-apply/git-rebase-todo")
 
 PLAIN_NAMES = frozenset(
@@ -256,16 +257,23 @@ def _in_repository(top: Path, parts: tuple[str, ...]) -> Iterator[Hit]:
         if hit := _hit(top, (*parts, name)):
             yield hit
     for name in TODO:
-        with contextlib.suppress(OSError):
-            if re.search(rb"^[ \t]*(exec|x)\b", _head(folder / name), re.MULTILINE) and (
-                hit := _hit(top, (*parts, *name.split("/")))
-            ):
-                yield hit
+        at, todo = name.split("/")
+        if (around := _hit(top, (*parts, at))) and around.link:
+            yield around
+        elif (hit := _hit(top, (*parts, at, todo))) and _has_a_command(folder / name):
+            yield hit
 
 
-def _head(path: Path) -> bytes:
-    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
-        return file.read(1_000_000)
+def _has_a_command(todo: Path) -> bool:
+    """Whether the list of a rebase runs something; one that can't be told so does, too."""
+    try:
+        with os.fdopen(os.open(todo, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                return True
+            text = file.read(MOST_OF_A_TODO + 1)
+    except OSError:
+        return True
+    return len(text) > MOST_OF_A_TODO or re.search(rb"^[ \t]*(exec|x)\b", text, re.MULTILINE) is not None
 
 
 def _hit(top: Path, parts: tuple[str, ...]) -> Hit | None:

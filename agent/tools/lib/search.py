@@ -143,7 +143,8 @@ def _leaves_out(folder: Path, names: list[str]) -> bool:
     """Whether there is a .rgignore, which some versions of ripgrep go by whatever they are told: it would hide files."""
     inner = {name.rpartition("/")[0] for name in names}
     inner |= {str(parent) for name in inner for parent in PurePath(name).parents} | {""}
-    return any((folder / place / ".rgignore").exists() for place in (*inner, *folder.parents))
+    places = [*(folder / name for name in inner), *folder.parents]
+    return any((place / ".rgignore").exists() for place in places)
 
 
 def _batches(names: list[str]) -> list[list[str]]:

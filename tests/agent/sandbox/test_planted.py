@@ -103,6 +103,9 @@ PLANTS = {
     "a repository that was taken away already": "git init -q sub; " + MONITOR.format("sub/.git/config") + "; mv sub/.git sub/.git.taken-away",
     "a repository of odd letters": "git init -q sub; " + MONITOR.format("sub/.git/config") + "; mv sub $'sub\\n\\xff'",
     "a rebase that goes on": "mkdir .git/rebase-merge; echo \"exec $EVIL\" > .git/rebase-merge/git-rebase-todo",
+    "a rebase with a long list": "mkdir .git/rebase-merge; (yes noop | head -c 1100000; echo \"exec $EVIL\") > .git/rebase-merge/git-rebase-todo",
+    "a rebase with a list elsewhere": "mkdir .git/rebase-merge; echo \"exec $EVIL\" > todo; ln -s ../../todo .git/rebase-merge/git-rebase-todo",
+    "a rebase elsewhere": "mkdir evil; echo \"exec $EVIL\" > evil/git-rebase-todo; ln -s ../evil .git/rebase-merge",
 }  # fmt: skip
 
 
