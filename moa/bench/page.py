@@ -10,7 +10,7 @@ from agent.llm.money import show_cost
 from agent.text.numbers import plural
 from moa.bench import plot
 from moa.bench.plot import Plot, Point, hidden
-from moa.bench.report import about, judging_lines, no_answer, retried_line, solo_lines, tables_of_tasks
+from moa.bench.report import about, card_line, judging_lines, no_answer, retried_line, solo_lines, tables_of_tasks
 
 WIDTH, HEIGHT, EDGE = 640, 360, 56
 LINE, LABEL = 14, 90
@@ -60,7 +60,7 @@ def page(found: Mapping[str, Any]) -> str:
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style><h1>{title}</h1>'
         f"<p>{escape(found['date'])} · seed {found['seed']} · items {escape(found['digest'][:16])}{escape(about(found))}</p>{simulated}"
         + _table(("arm", "score", "95 %", "items", "failed", "cost", "tokens", "p50", "p95"), arms)
-        + (f"<p>{escape(again)}</p>" if (again := retried_line(found)) else "")
+        + "".join(f"<p>{escape(line)}</p>" for line in (card_line(found), retried_line(found)) if line)
         + _table(("pair", "both right", "harm", "help", "both wrong", "points", "95 %", "p"), pairs)
         + (f"<p>{HELP}</p>" if pairs else "")
         + "".join(_table(each.columns, each.rows) for each in tables_of_tasks(found))

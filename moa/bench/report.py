@@ -59,6 +59,7 @@ def report(run: Run) -> dict[str, Any]:
         "alone": _alone({name: scores[name] for name in solos}),
         "disagree": _disagree([scores[name] for name in solos]),
         "judging": _judging([result for results in by_arm.values() for result in results.values()], run.asked),
+        "card": run.asked.get("card"),
         "groups": _groups(by_arm, run.asked.get("groups") or {}),
     }
 
@@ -225,8 +226,7 @@ def view(found: Mapping[str, Any]) -> View:
         blocks.insert(0, MarkdownView(text=text))
     if found["simulated"]:
         blocks.append(MarkdownView(text="Stored answers: tokens and times that nobody recorded are simulated."))
-    if (line := retried_line(found)) is not None:
-        blocks.append(MarkdownView(text=line))
+    blocks += [MarkdownView(text=line) for line in (card_line(found), retried_line(found)) if line]
     if found["pairs"]:
         blocks.append(
             TableView(
@@ -243,6 +243,16 @@ def view(found: Mapping[str, Any]) -> View:
     if lines := solo_lines(found):
         blocks.append(MarkdownView(text="\n\n".join(lines)))
     return StackView(views=tuple(blocks))
+
+
+def card_line(found: Mapping[str, Any]) -> str | None:
+    """What the card says of which this is a repetition; None where it is none."""
+    if (card := found["card"]) is None:
+        return None
+    arms = (
+        f"{arm['name']} {_percent(arm['score'])} ({' to '.join(map(_percent, arm['ci95']))})" for arm in card["arms"]
+    )
+    return f"The same items as in run {card['id']} of {card['date']}, which had: {'; '.join(arms)}."
 
 
 def retried_line(found: Mapping[str, Any]) -> str | None:
@@ -344,7 +354,9 @@ def judging_lines(found: Mapping[str, Any]) -> list[str]:
     if (judging := found["judging"]) is None:
         return []
     cost = show_cost(judging["cost"]["usd"], judging["cost"]["lower_bound"])
-    text = f"Judged by {', '.join(judging['judges'])}: {plural(judging['calls'], 'call')}, {cost}"
+    text = f"Judged by {', '.join(judging['judges'])}"
+    # Where judges are what is compared, their calls are the arms'.
+    text += f": {plural(judging['calls'], 'call')}, {cost}" if judging["calls"] else ""
     text += f" · quotes not in the text: {judging['unverified']}" if judging["unverified"] else ""
     if judging["verdicts"]:
         text += f" · weighed by log-probabilities: {judging['soft']} of {plural(judging['verdicts'], 'verdict')}"

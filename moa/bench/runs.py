@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TextIO
@@ -132,6 +132,41 @@ def all_runs(root: Path) -> list[Run]:
         except UsageError:
             continue
     return found
+
+
+CARD = ("preset", "model", "wanted", "limit", "seed", "judges", "passes")
+"""What a card says of how a run was asked for, beside its items and what came of it."""
+
+
+def card(run: Run, report: Mapping[str, Any]) -> dict[str, Any]:
+    """One file by which another person can run it again: what was asked, with the preset's text but no path of this machine, and what came
+    of it."""
+    asked = {"judges": [], "passes": 1, **run.asked}
+    preset = asked["preset"] and {key: asked["preset"][key] for key in ("name", "text")}
+    served = sorted({model for arm in report["arms"] for model in arm["served"]})
+    return {"card": 1, **{key: asked[key] for key in CARD}, "preset": preset, "served": served, "report": dict(report)}
+
+
+def read_card(path: Path) -> dict[str, Any]:
+    """A card as it was printed. Raises UsageError for what is none."""
+    try:
+        found = foreign_json.loads(path.read_bytes())
+        wanted, preset, report = [str(name) for name in found["wanted"]], found["preset"], found["report"]
+        kept = None if preset is None else {"name": str(preset["name"]), "path": str(path), "text": str(preset["text"])}
+        said = {key: report[key] for key in ("id", "date")}
+        arms = [{key: arm[key] for key in ("name", "score", "ci95")} for arm in report["arms"]]
+        made = {key: found[key] for key in CARD if key not in ("wanted", "preset")}
+        return {
+            **made,
+            "wanted": wanted,
+            "preset": kept,
+            "suite": str(report["suite"]),
+            "card": {**said, "digest": str(report["digest"]), "arms": arms},
+        }
+    except OSError as error:
+        raise UsageError(f"{path} can't be read: {error.strerror}", remedy="name a file that has a card") from error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UsageError(f"{path} is not a card", remedy="`moa bench card ID > FILE` makes one") from error
 
 
 def _read(line: bytes) -> Result | None:

@@ -13,7 +13,7 @@ from agent.admin.sessions import configuration, ledger
 from agent.errors import UsageError
 from agent.llm.money import nano_from_usd
 from agent.text.numbers import plural
-from agent.views import MarkdownView, TableView
+from agent.views import MarkdownView, TableView, TreeView
 from moa.bench import arms, runs, stored, suites
 from moa.bench import report as reports
 from moa.bench.arms import Arm
@@ -60,19 +60,10 @@ def _report(arguments: argparse.Namespace) -> tuple[Report, int]:
 
 
 def _card(arguments: argparse.Namespace) -> tuple[Report, int]:
-    """One file that another person can run again: what was asked, with the preset's text, and what came of it."""
+    """One file that another person can run again."""
     run = runs.resume(bench_run.root(configuration()), arguments.id)
-    found = reports.report(run)
-    served = sorted({model for result in run.results() for model in result.served})
-    card = {
-        "card": 1,
-        **{key: run.asked[key] for key in ("preset", "model", "wanted", "limit")},
-        "judges": run.asked.get("judges", []),
-        "passes": run.asked.get("passes", 1),
-        "served": served,
-        "report": found,
-    }
-    return Report(MarkdownView(text=f"```json\n{json.dumps(card, indent=1, ensure_ascii=False)}\n```"), card), 0
+    card = runs.card(run, reports.report(run))
+    return Report(TreeView(label="", text=json.dumps(card)), card), 0
 
 
 def _whatif(arguments: argparse.Namespace) -> tuple[Report, int]:

@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> tuple[Report, int]:
     """Begin a run, or go on with one; the report, and the exit code. Raises UsageError."""
     config = configuration()
     kept = runs.resume(root(config), arguments.resume) if arguments.resume else None
-    if kept is None and not arguments.suite:
+    if kept is None and not (arguments.suite or arguments.card):
         raise UsageError(
             "which suite?", remedy=f"name one of {', '.join(suites.NAMES)}, or the path of a JSON Lines file"
         )
@@ -67,6 +67,11 @@ def run(arguments: argparse.Namespace) -> tuple[Report, int]:
         asked |= {"digest": suite.digest, "suite": suite.name, "items": [item.id for item in suite.items]}
         asked["pairwise"] = suite.pairwise
         asked["groups"] = {item.id: item.group for item in suite.items if item.group}
+        if asked.get("card") and suite.digest != asked["card"]["digest"]:
+            raise UsageError(
+                f"the items of {suite.name} here are not those of the card",
+                remedy="take the same data; for a suite in a file name the file: moa bench run FILE --card CARD",
+            )
     elif suite.digest != asked["digest"]:
         raise UsageError("the suite's items are others than when this run began", remedy="begin a new run")
     preset = _preset(asked)
@@ -90,13 +95,15 @@ def run(arguments: argparse.Namespace) -> tuple[Report, int]:
 
 def _asked(arguments: argparse.Namespace, config: Config) -> dict[str, Any]:
     """What a run is, so that it can be gone on with: nothing of the command line or of a preset's file is asked again."""
+    if arguments.card:
+        return _as_card(arguments, runs.read_card(Path(arguments.card).expanduser()))
     text = path = None
     if arguments.preset:
         path, text = store.text_of(arguments.preset, config_dir=config.paths.config)
     asked: dict[str, Any] = {
         "schema": 1,
         "source": _source(arguments.suite),
-        "data": str(Path(arguments.data).expanduser().absolute()) if arguments.data else None,
+        "data": _data(arguments),
         "limit": arguments.limit,
         "seed": arguments.seed,
         "wanted": [name for name in arguments.arms.split(",") if name.strip()],
@@ -106,18 +113,47 @@ def _asked(arguments: argparse.Namespace, config: Config) -> dict[str, Any]:
         "passes": arguments.passes,
         "date": time.strftime("%Y-%m-%d"),
     }
+    preset = _preset(asked)
+    asked["model"] = arguments.model or (preset.main if preset is not None else None) or config.single_model
+    return _placed(arguments, asked)
+
+
+def _as_card(arguments: argparse.Namespace, card: dict[str, Any]) -> dict[str, Any]:
+    """The same as a card says it; its suite may be a file that is elsewhere here, and its model may have another name."""
+    said = {"--preset": arguments.preset, "--limit": arguments.limit, "--judge": arguments.judge}
+    said |= {"--arms": arguments.arms != "solo", "--seed": arguments.seed != 7, "--passes": arguments.passes != 1}
+    if beside := [name for name, value in said.items() if value]:
+        raise UsageError(
+            f"{', '.join(beside)} is what a card says", remedy="leave it out, or run without --card: it is another run"
+        )
+    asked = {
+        "schema": 1,
+        "source": _source(arguments.suite or card.pop("suite")),
+        "data": _data(arguments),
+        "pilot": False,
+        "date": time.strftime("%Y-%m-%d"),
+        **{key: value for key, value in card.items() if key != "suite"},
+    }
+    asked["model"] = arguments.model or asked["model"]
+    return _placed(arguments, asked)
+
+
+def _placed(arguments: argparse.Namespace, asked: dict[str, Any]) -> dict[str, Any]:
+    """With the engine that does it. Raises UsageError for what is no model."""
     if arguments.engine == "ray":
         asked |= {"engine": "ray", "store": arguments.store}
     elif arguments.store:
         raise UsageError("--store is where the machines of a cluster write", remedy="add --engine ray, or leave it out")
-    preset = _preset(asked)
-    asked["model"] = arguments.model or (preset.main if preset is not None else None) or config.single_model
     if asked["model"] is not None:
         try:
             ModelRef.parse(asked["model"])
         except ValueError as error:
             raise UsageError(str(error), remedy="write --model ENDPOINT:MODEL") from error
     return asked
+
+
+def _data(arguments: argparse.Namespace) -> str | None:
+    return str(Path(arguments.data).expanduser().absolute()) if arguments.data else None
 
 
 def _source(name: str) -> str:

@@ -290,7 +290,8 @@ def _bench(arguments: argparse.Namespace) -> int:
     from moa.cli import bench
 
     report, code = bench.answer(arguments)
-    _report(report, arguments.output_format == "json")
+    # A card is a file: it is JSON in any case.
+    _report(report, arguments.output_format == "json" or arguments.verb == "card")
     return code
 
 

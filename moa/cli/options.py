@@ -328,16 +328,8 @@ def _demo_options(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(handler="demo")
 
 
-def _bench_options(parser: argparse.ArgumentParser) -> None:
-    verbs = parser.add_subparsers(metavar="VERB", required=True)
-
-    def verb(name: str, summary: str) -> argparse.ArgumentParser:
-        sub = verbs.add_parser(name, help=summary, description=summary)
-        sub.add_argument("--output-format", choices=("text", "json"), default="text")
-        sub.set_defaults(handler="bench", verb=name)
-        return sub
-
-    add = verb("run", "answer a suite in several ways and compare them, item by item").add_argument
+def _bench_run_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
     add(
         "suite",
         nargs="?",
@@ -359,11 +351,24 @@ def _bench_options(parser: argparse.ArgumentParser) -> None:
     add("--resume", metavar="ID", help="resume a run that was stopped")
     add("--retry-failed", action="store_true", help="with --resume or --go-on: ask again what failed")
     add("--go-on", action="store_true", help="go on with the newest run that asked for the same, where there is one")
+    add("--card", metavar="FILE", help="run again what a card says (moa bench card ID > FILE)")
     add("--judge", metavar="REF[,REF]", help="who judges rubrics and pairs; two do not know of each other")
     add("--passes", type=count, default=1, metavar="N", help="how often each criterion is judged (default 1)")
     add("--engine", choices=("local", "ray"), default="local", help="on this machine, or on a Ray cluster (extra: ray)")
     add("--store", metavar="URL", help="where the machines of a cluster write, for fsspec: a shared folder, s3://…")
     add("--yes", action="store_true", help="agree to the quoted price")
+
+
+def _bench_options(parser: argparse.ArgumentParser) -> None:
+    verbs = parser.add_subparsers(metavar="VERB", required=True)
+
+    def verb(name: str, summary: str) -> argparse.ArgumentParser:
+        sub = verbs.add_parser(name, help=summary, description=summary)
+        sub.add_argument("--output-format", choices=("text", "json"), default="text")
+        sub.set_defaults(handler="bench", verb=name)
+        return sub
+
+    _bench_run_options(verb("run", "answer a suite in several ways and compare them, item by item"))
     sub = verb("pilot", "up to 50 pairs with and without counsel: leave it off, signal, or iteration")
     add = sub.add_argument
     add("suite", nargs="?", metavar="SUITE", help="as for run")
@@ -374,7 +379,14 @@ def _bench_options(parser: argparse.ArgumentParser) -> None:
     add("--budget", type=usd, metavar="USD", help="maximum cost, in US dollars")
     add("--data", metavar="DIR", help="where the suite's data is (default: $MOA_DATA)")
     add("--yes", action="store_true", help="agree to the quoted price")
-    alone: dict[str, Any] = {"passes": 1, "retry_failed": False, "go_on": False, "engine": "local", "store": None}
+    alone: dict[str, Any] = {
+        "passes": 1,
+        "retry_failed": False,
+        "card": None,
+        "go_on": False,
+        "engine": "local",
+        "store": None,
+    }
     sub.set_defaults(arms="solo,counsel:turn", resume=None, judge=None, **alone)
     sub = verb("judge-check", "how far a model as a judge agrees with stored verdicts on stored reports")
     add = sub.add_argument

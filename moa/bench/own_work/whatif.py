@@ -24,7 +24,7 @@ from agent.session.file import read_lines
 from agent.session.session import Session
 from agent.session.snapshots import Snapshots
 from agent.text.cleaning import visible
-from agent.views import MarkdownView, StackView, TableView, View
+from agent.views import MarkdownView, StackView, TableView, TreeView, View
 from moa.bench.arms import Arm, Result
 from moa.bench.check import Checker
 from moa.bench.items import Item
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from moa.preset.preset import Preset
 
 MOST_FILES, MOST_BYTES = 20_000, 300_000_000
+MOST_SHOWN = 1_000
+"""Characters of an answer that are shown; the whole of it is in the conversation."""
 """A folder with more is not copied."""
 LEFT_OUT = frozenset({".git", ".venv", "venv", "node_modules", "__pycache__", ".mypy_cache", ".pytest_cache", "target"})
 
@@ -262,20 +264,30 @@ def view(found: Sequence[Compared], gates: Sequence[str], folder: Path) -> View:
                     ", ".join(way.changed[:6]),
                 )
             )
-    parted = [f"turn {each.turn}: " + ("both do the same" if each.turned is None else _where(each)) for each in found]
+    parted = tuple((f"turn {each.turn}", _where(each)) for each in found)
     columns = ("turn", "way", "ended", "calls", "counsels sent", "gates passed", "cost", "files changed")
     told = "" if gates else "No gate judges these turns: give one with --gate COMMAND.\n\n"
     return StackView(
         views=(
             TableView(columns=columns, rows=tuple(rows), align="lllrrrrl"),
-            TableView(title="Differences", columns=("at",), rows=tuple((line,) for line in parted)),
+            TableView(columns=("turn", "the difference"), rows=parted),
+            *(_answers(each) for each in found if not any(way.calls for way in each.ways)),
             MarkdownView(text=f"{told}The conversations: `{folder / 'sessions'}`"),
         )
     )
 
 
+def _answers(found: Compared) -> TreeView:
+    """What a turn without tool calls comes to: its answers."""
+    said = tuple(TreeView(label=way.name, text=way.text.strip()[:MOST_SHOWN]) for way in found.ways)
+    return TreeView(label=f"turn {found.turn}: {visible(' '.join(found.prompt.split()))[:80]}", children=said)
+
+
 def _where(found: Compared) -> str:
-    assert found.turned is not None
+    if found.turned is None:
+        same = len({way.text.strip() for way in found.ways}) == 1
+        called = "the same tool calls" if found.ways[0].calls else "no tool is called"
+        return f"{called}, {'and the same answer' if same else 'and another answer'}"
     steps = []
     for way in found.ways:
         at = found.turned - 1

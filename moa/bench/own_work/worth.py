@@ -192,12 +192,21 @@ def view(found: Sequence[Worth]) -> View:
         return MarkdownView(text=NOTHING)
     rows = []
     for each in found:
-        ends = f"{each.interval.lo:+.2f} to {each.interval.hi:+.2f}"
+        ends = f"{100 * each.interval.lo:+.0f} to {100 * each.interval.hi:+.0f} points"
         turns = f"{each.sent} and {each.withheld}"
         rows.append(
             (each.preset, each.work, each.word, turns, str(each.helped), str(each.harmed), str(each.same), ends)
         )
-    columns = ("preset", "work", "counsel", "turns with and without", "helped", "harmed", "alike", "95 %")
+    columns = (
+        "preset",
+        "work",
+        "counsel",
+        "turns with and without",
+        "helped",
+        "harmed",
+        "alike",
+        "helped less harmed, 95 %",
+    )
     detail = [
         (
             f"{each.preset}, {each.work}",

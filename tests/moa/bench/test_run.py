@@ -26,6 +26,7 @@ from moa.cli.main import main
 SAMPLE = Path(__file__).parents[2] / "data" / "votes"
 PANEL = ("gemma-2-2b-it", "command-r", "Mixtral-8x7B-Instruct-v0.1", "Yi-1.5-9B-Chat", "gpt-3.5-turbo-0125")
 ARMS = "solo,best,vote"
+SOME = list(stored.rows(SAMPLE, "zeroeval/gsm_questions.jsonl"))[:8]
 
 Moa = Callable[..., tuple[int, dict[str, Any]]]
 
@@ -102,6 +103,39 @@ def test_a_run_says_what_the_stored_answers_say(moa: Moa, tmp_path: Path) -> Non
     card = moa("card", found["id"])[1]
     assert card["report"]["digest"] == found["digest"] and "aggregate" in card["preset"]["text"]
     assert set(card["served"]) == set(PANEL)
+
+
+def test_a_card_is_a_file_that_another_person_runs_again(
+    moa: Moa, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "mine.jsonl"
+    rows = [{"id": n, "prompt": question["question"], "expected": "1"} for n, question in enumerate(SOME)]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    words = ("--preset", "five", "--arms", ARMS, "--limit", "5", "--seed", "3", "--yes")
+    first = [moa("run", suite, *words)[1] for suite in ("gsm8k", str(path))]
+    cards = []
+    for found in first:
+        capsys.readouterr()
+        assert main(["bench", "card", found["id"]]) == 0
+        cards.append(tmp_path / f"{found['id']}.json")
+        cards[-1].write_text(capsys.readouterr().out)
+        assert str(tmp_path) not in cards[-1].read_text(), "no path of this machine"
+    (tmp_path / "config" / "presets" / "five.toml").unlink()
+    again = [moa("run", "--card", str(cards[0]), "--yes"), moa("run", str(path), "--card", str(cards[1]), "--yes")]
+    for before, (code, after) in zip(first, again, strict=True):
+        assert code == 0 and {**after, "id": "", "card": None, "date": before["date"]} == {**before, "id": ""}
+        assert [arm["score"] for arm in after["card"]["arms"]] == [arm["score"] for arm in before["arms"]]
+        capsys.readouterr()
+        main(["bench", "show", after["id"]])
+        assert f"The same items as in run {before['id']}" in capsys.readouterr().out
+    path.write_text(json.dumps(rows[0]))
+    for words, said in (
+        (("run", str(path), "--card", str(cards[1])), "not those of the card"),
+        (("run", "--card", str(cards[0]), "--arms", "solo,vote"), "--arms is what a card says"),
+        (("run", "--card", str(path)), "is not a card"),
+    ):
+        assert main(["bench", *words]) == 2
+        assert said in capsys.readouterr().err
 
 
 def test_a_run_that_was_killed_anywhere_ends_as_if_it_had_not(moa: Moa, tmp_path: Path) -> None:
