@@ -6,11 +6,12 @@ import asyncio
 import os
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from agent.errors import UsageError
+from agent.errors import StateError, UsageError
 from agent.ledger import caps, days
 from agent.ledger.database import BUSY_S, Database
 from agent.ledger.owner import lives, this_process
@@ -63,6 +64,7 @@ class Ledger:
         messages; `clock` gives Unix seconds."""
         self.path = path
         self._database = _open(path)
+        self._closed = False
         self._redact = redact
         self.clock = self._clock = clock
         self._owner = this_process()
@@ -74,6 +76,7 @@ class Ledger:
 
     def close(self) -> None:
         """Close the file."""
+        self._closed = True
         self._database.close()
 
     # Before and after a call
@@ -97,7 +100,8 @@ class Ledger:
             self._database.write(
                 "INSERT INTO calls (id, purpose, slot, share, session, run, turn, iteration, day, endpoint, model_requested,"
                 " reserved_tokens, counts_tokens, reserved_nano, counts_nano, cost_source, outcome, retries, started, owner, account, preset)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'unknown', 'reserved', 0, ?, ?, ?, ?)",
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'unknown', 'reserved', 0, ?, ?, ?, ?)"
+                " ON CONFLICT DO NOTHING",  # a try whose end was not learned may be under way even now
                 (
                     *(call_id, context.purpose, context.slot, context.share),
                     *(context.session, context.run, context.turn, context.iteration, day, model.endpoint, model.model),
@@ -107,9 +111,12 @@ class Ledger:
             )
         return call_id
 
-    def told(self, calls: Sequence[tuple[ModelRef, CallContext, Settlement]]) -> list[str]:
-        """Calls that were answered from a file, all in one transaction; returns their ids. Nothing was set aside: nothing was sent."""
-        now, ids = self._clock(), [new_id() for _call in calls]
+    def told(
+        self, calls: Sequence[tuple[ModelRef, CallContext, Settlement]], ids: Sequence[str] | None = None
+    ) -> list[str]:
+        """Calls that were answered from a file, all in one transaction; returns their ids (`ids`, where they are given: those that are there
+        already stay as they are). Nothing was set aside: nothing was sent."""
+        now, ids = self._clock(), list(ids) if ids is not None else [new_id() for _call in calls]
         with self._database.transaction(alone=False):
             day = days.enter(self._database, now)
             for call_id, (model, context, settled) in zip(ids, calls, strict=True):
@@ -120,7 +127,8 @@ class Ledger:
                     " reserved_tokens, counts_tokens, reserved_nano, counts_nano, cost_nano, cost_source, outcome, retries, started, owner,"
                     " sent, ended, duration_s, model_served, provider, prompt_tokens, cached_tokens, cache_write_tokens, completion_tokens,"
                     " reasoning_tokens, account, preset)"
-                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                    " ON CONFLICT DO NOTHING",
                     (
                         *(call_id, context.purpose, context.slot, context.share),
                         *(
@@ -254,7 +262,9 @@ class Ledger:
         Returns how many calls it could close or price. Meant to run beside the first turn: a lookup that fails is tried again at
         the next start.
         """
-        count = await self.patiently(self.sweep)
+        count = 0
+        with suppress(Locked):
+            count = await self.patiently(self._sweep)
         if lookup is None:
             return count
         unknown = partial(
@@ -283,22 +293,21 @@ class Ledger:
         Where the database may wait for a network it is done in the database's thread. A work that is done again was perhaps done before.
         Raises Locked after `wait_s` seconds.
         """
-        deadline, pause = self._now() + wait_s, 0.001
+        loop, pause = asyncio.get_running_loop(), 0.001
+        deadline = loop.time() + wait_s
         while True:
+            if self._closed:
+                raise StateError("the ledger is closed")
             try:
                 if (thread := self._database.thread) is not None:
-                    return await asyncio.get_running_loop().run_in_executor(thread, work)
+                    return await loop.run_in_executor(thread, work)
                 with self._database.waiting(0):
                     return work()
             except Locked:
-                if self._now() >= deadline:
+                if loop.time() >= deadline:
                     raise
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_S)
-
-    @staticmethod
-    def _now() -> float:
-        return time.monotonic()
 
     # What it says. A reservation that was not sent is no call yet, and is in none of these.
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from agent.errors import StateError
 from agent.ledger.book import new_id
+from agent.ledger.store import Locked
 
 if TYPE_CHECKING:
     from agent.ledger.book import Ledger
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 AFTER_S = 60.0
 """How long to wait with what has happened already, seconds: an answer that was paid for is not to be lost for a lock."""
+LATER_S = 5.0
+"""So often what could not be written by then is tried again, seconds."""
 
 
 class PatientLedger:
@@ -28,7 +31,7 @@ class PatientLedger:
         self._late: set[asyncio.Task[None]] = set()
 
     async def reserve(self, model: ModelRef, context: CallContext, bound: Bound) -> str:
-        """As `Ledger.reserve`. Whoever is cancelled meanwhile leaves no reservation behind."""
+        """As `Ledger.reserve`. Whoever is cancelled meanwhile, or gives up, leaves no reservation behind."""
         call_id, tries = new_id(), 0
 
         def reserve() -> str:
@@ -38,7 +41,7 @@ class PatientLedger:
 
         try:
             return await self._ledger.patiently(reserve)
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, Locked):  # a try may have done it, and its end was not learned
             self._later(partial(self._ledger.release, call_id))
             raise
 
@@ -47,19 +50,27 @@ class PatientLedger:
         await self._ledger.patiently(partial(self._ledger.adjust, call_id, context, bound))
 
     async def sent(self, call_id: str, *, generation_id: str | None = None) -> None:
-        """As `Ledger.sent`."""
-        await self._ledger.patiently(partial(self._ledger.sent, call_id, generation_id=generation_id))
+        """As `Ledger.sent`. An answer that comes does not wait until the provider's id for it is written."""
+        work = partial(self._ledger.sent, call_id, generation_id=generation_id)
+        if generation_id is None:
+            await self._ledger.patiently(work)
+            return
+        try:
+            await self._ledger.patiently(work, 0.0)
+        except Locked:
+            self._later(work)
 
     async def told(self, calls: Sequence[tuple[ModelRef, CallContext, Settlement]]) -> list[str]:
         """As `Ledger.told`."""
-        return await self._ledger.patiently(partial(self._ledger.told, calls))
+        ids = [new_id() for _call in calls]
+        return await self._ledger.patiently(partial(self._ledger.told, calls, ids))
 
     async def settle(self, call_id: str, settlement: Settlement) -> None:
-        """As `Ledger.settle`. Whoever is cancelled while this waits leaves it to go on by itself."""
+        """As `Ledger.settle`. Where it takes too long, or whoever waits is cancelled, it goes on by itself; until then the bound counts."""
         await self._even_if_cancelled(partial(self._ledger.settle, call_id, settlement))
 
     async def release(self, call_id: str) -> None:
-        """As `Ledger.release`. Whoever is cancelled while this waits leaves it to go on by itself."""
+        """As `Ledger.release`. It goes on by itself as `settle` does."""
         await self._even_if_cancelled(partial(self._ledger.release, call_id))
 
     async def _even_if_cancelled(self, work: Callable[[], None]) -> None:
@@ -68,6 +79,8 @@ class PatientLedger:
         except asyncio.CancelledError:
             self._later(work)
             raise
+        except Locked:
+            self._later(work)
 
     def _later(self, work: Callable[[], None]) -> None:
         task = asyncio.get_running_loop().create_task(self._on_its_own(work))
@@ -75,5 +88,10 @@ class PatientLedger:
         task.add_done_callback(self._late.discard)
 
     async def _on_its_own(self, work: Callable[[], None]) -> None:
-        with suppress(StateError):  # the reservation stays, and with it its bound; the next start closes it
-            await self._ledger.patiently(work, AFTER_S)
+        """Until it is done or can't be. Where the program ends before that the reservation stays, and with it its bound; the next start closes it."""
+        with suppress(StateError):
+            while True:
+                try:
+                    return await self._ledger.patiently(work, AFTER_S)
+                except Locked:
+                    await asyncio.sleep(LATER_S)

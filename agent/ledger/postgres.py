@@ -8,6 +8,7 @@ whoever waits patiently, for it may have been done: all writes of ours can be do
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 _LOCK = 0x6D6F616C
 """The number of our advisory lock, under which caps are checked: "moal"."""
 _CONNECT_S = 5
+_APART_S = 1.0
 _SETTINGS = "SET lock_timeout = '5s'; SET statement_timeout = '60s'; SET client_min_messages = error"
 _NETWORK = {"keepalives_idle": "10", "keepalives_interval": "5", "keepalives_count": "3", "tcp_user_timeout": "15000"}
 """So a machine that is gone without a word is noticed (https://www.postgresql.org/docs/current/libpq-connect.html)."""
@@ -68,6 +70,7 @@ class Postgres:
         self._of = threading.local()
         self._every: list[psycopg.Connection[tuple[Any, ...]]] = []
         self._thread: ThreadPoolExecutor | None = None
+        self._not_before, self._why = 0.0, ""
         self._prepare()
 
     @property
@@ -142,12 +145,28 @@ class Postgres:
     def _connection(self) -> psycopg.Connection[tuple[Any, ...]]:
         found: psycopg.Connection[tuple[Any, ...]] | None = getattr(self._of, "connection", None)
         if found is None:
-            found = self._driver.connect(autocommit=True, **self._given)
-            found.adapters.register_loader("numeric", _number(self._driver))
-            found.execute(_SETTINGS)
+            found = self._connect()
+            try:
+                found.adapters.register_loader("numeric", _number(self._driver))
+                found.execute(_SETTINGS)
+            except BaseException:
+                found.close()
+                raise
             self._of.connection = found
             self._every.append(found)
         return found
+
+    def _connect(self) -> psycopg.Connection[tuple[Any, ...]]:
+        """A machine that is gone without a word is asked once in a while: the others who wait in the same thread are told at once."""
+        began = time.monotonic()
+        if began < self._not_before:
+            raise self._driver.OperationalError(self._why)
+        try:
+            return self._driver.connect(autocommit=True, **self._given)
+        except self._driver.Error as error:
+            now = time.monotonic()
+            self._not_before, self._why = now + min(now - began, _APART_S), _first_line(error)
+            raise
 
     def _execute(self, sql: str, values: Sequence[object] = ()) -> psycopg.Cursor[tuple[Any, ...]]:
         with self._explained():

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from agent.errors import StateError
 from agent.llm.errors import BadRequest, ModelError
 from agent.text import foreign_json
 from moa.serve.passing import broken, pass_on
@@ -125,8 +126,8 @@ class Calls:
     async def _fail(self, reply: Reply, error: Exception, seen: Request, *, close: bool = False) -> None:
         """Say it in the client's own shape."""
         seen.error = str(getattr(error, "kind", None) or type(error).__name__)
-        if not isinstance(error, ModelError) and wire_named(self.wire).error(error)[0] == 500:
-            self._log(error)
+        if not isinstance(error, ModelError) and wire_named(self.wire).error(error)[0] in (500, 503):
+            log_fault(self.server, error)
         with suppress(OSError, TimeoutError):
             if reply.begun:
                 await reply.end(self._redacted(broken(self.wire, error, None)))
@@ -140,10 +141,14 @@ class Calls:
     def _redacted(self, data: bytes) -> bytes:
         return self.server.config.redact(data.decode("utf-8", "replace")).encode("utf-8", "replace")
 
-    def _log(self, error: Exception) -> None:
-        """What is a fault of ours goes to standard error, without any key."""
+
+def log_fault(server: Server, error: Exception) -> None:
+    """What is a fault of ours, or of what the server stands on, goes to standard error, without any key."""
+    if isinstance(error, StateError):
+        text = f"· {error.message}" + (f" ({error.remedy})" if error.remedy else "")
+    else:
         text = "".join(traceback.format_exception(error))
-        print(self.server.config.redact(text), file=sys.stderr, flush=True)
+    print(server.config.redact(text), file=sys.stderr, flush=True)
 
 
 def headers_of(scope: Scope) -> dict[str, str]:

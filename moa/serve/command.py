@@ -200,9 +200,10 @@ async def _serve(server: Server, listener: socket.socket, ready: Callable[[], No
 
 
 async def _sweep(server: Server) -> None:
-    """Hourly: guidance that is too old, or too much, goes."""
+    """Hourly: guidance that is too old, or too much, goes, and calls of machines that are gone are closed."""
     while True:
         await asyncio.sleep(SWEEP_S)
         with suppress(Exception):  # a lock that somebody holds: the next hour will do
             await server.ledger.patiently(partial(server.serving.sweep, server.settings.guidance_mb))
             await server.ledger.patiently(server.keeping.sweep)
+            await server.ledger.patiently(server.ledger.sweep)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from agent.ledger.patient import AFTER_S
 from agent.llm.money import NANO, Total
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ async def costs(call: Call, own: int | None, call_id: str) -> dict[str, Any]:
     """What joins the `usage` of an answer: `cost` in US dollars, and whose it was. `own` is what the answer itself costs, nano-dollars
     (None: unknown). Unknown is never zero: what is known of a sum is a lower bound, and said to be."""
     ledger = call.server.ledger
-    rows = await ledger.patiently(partial(ledger.calls, run=call.run))
+    rows = await ledger.patiently(partial(ledger.calls, run=call.run), AFTER_S)
     others = Total.of(row.cost_nano for row in rows if row.id != call_id)
     total = others.plus(own)
     return {

@@ -14,7 +14,7 @@ from agent.ledger.activity import parse_since
 from agent.llm.errors import AuthError
 from agent.llm.money import Total
 from moa import __version__
-from moa.serve.calls import Receive, Scope, Send, headers_of
+from moa.serve.calls import Receive, Scope, Send, headers_of, log_fault
 from moa.serve.fusion.prepare import router_preset
 from moa.serve.guidance.rows import receipts
 from moa.serve.reply import Reply
@@ -46,7 +46,8 @@ class Info:
         reply = Reply(send)
         reply.extra = self.server.door.cors(headers)
         try:
-            await self.server.door.refresh()
+            if not self.free:
+                await self.server.door.refresh()
             account = self.server.door.check(headers, free=self.free)
             asked = {name: values[-1] for name, values in parse_qs(scope["query_string"].decode("latin-1")).items()}
             asked |= scope.get("path_params", {})
@@ -55,7 +56,9 @@ class Info:
             wire = "messages" if "anthropic-version" in headers else "chat"
             status, body, _more = wire_named(wire).error(error)
             kind = JSON
-            if status == 500 and not isinstance(error, StateError):
+            if isinstance(error, StateError):
+                log_fault(self.server, error)
+            elif status == 500:
                 raise
         data = (
             body.encode() if isinstance(body, str) else json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")

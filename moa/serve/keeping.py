@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from agent.ledger.patient import AFTER_S
 from agent.text import foreign_json
 from moa.serve.wires.kept import Kept, marks_of
 
@@ -45,7 +46,7 @@ class Keeping:
         if kept is None:
             return
         text = json.dumps(kept.plain(), ensure_ascii=False, separators=(",", ":"))
-        await self.ledger.patiently(partial(self._write, key, marks_of(message, mark), text))
+        await self.ledger.patiently(partial(self._write, key, marks_of(message, mark), text), AFTER_S)
 
     def sweep(self) -> int:
         """Let go of what is too old. Returns how many there were."""

@@ -44,9 +44,9 @@ async def pass_on(call: Call, reply: Reply) -> None:
         if passing.relay is None:
             await client.release(hold)
         else:
+            await passing.relay.aclose()  # the books may have to wait
             await passing.relay.fail(error, passing.meter.heard)
-        if served.row is not None and served.row.state == "open":
-            await served.ended("cut")
+        await served.broke_off()
         if not reply.begun or not isinstance(error, ModelError):
             raise
         await reply.end(call.server.config.redact(broken(call.wire, error, passing.meter).decode()).encode())

@@ -9,6 +9,8 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from agent.ledger.database import BUSY_S
+from agent.ledger.patient import AFTER_S
 from agent.llm.errors import ModelError
 from agent.llm.stream import Finished
 from agent.llm.stream import Reply as ModelReply
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
 async def translate(call: Call, reply: Reply) -> None:
     """Take counsel, call, answer. Raises what `pass_on` raises, and Unsayable."""
     client, served = call.server.client, call.served
-    first = await read(call, served.body())
+    first = await read(call, served.body(), BUSY_S)
     preset = call.named.preset
     headroom = 0 if preset is None else GUIDANCE
     if call.prepared.is_served:
@@ -62,20 +64,19 @@ async def translate(call: Call, reply: Reply) -> None:
     except BaseException as error:
         if not used:
             await client.release(hold)
-        if served.row is not None and served.row.state != "done":
-            await served.ended("cut")
+        await served.broke_off()
         if not isinstance(error, ModelError) or not await translating.ended_with(error):
             raise
     finally:
         await translating.aclose()
 
 
-async def read(call: Call, body: dict[str, Any]) -> Asked:
-    """The body as a request of ours. Raises Unsayable."""
+async def read(call: Call, body: dict[str, Any], wait_s: float = BUSY_S) -> Asked:
+    """The body as a request of ours. `wait_s`: so long for the database. Raises Unsayable and StateError."""
     wire = wire_named(call.wire)
     config = call.server.config
     keeping, key = call.server.keeping, call.served.asked.key
-    kept = await keeping.ledger.patiently(partial(keeping.find, key, wire.marks(body)))
+    kept = await keeping.ledger.patiently(partial(keeping.find, key, wire.marks(body)), wait_s)
     quirks = call.server.client.quirks(call.endpoint, call.named.main.model)
     return wire.read(body, Target(call.named.main, call.endpoint.dialect, config.max_tokens, kept, quirks))
 
@@ -98,7 +99,7 @@ class _Translating:
     async def first(self, hold: Hold) -> None:
         """Make the call, and wait until something comes; a refusal of thoughts is the client of models' own to answer."""
         call = self.call
-        asked = await read(call, call.served.body())
+        asked = await read(call, call.served.body(), AFTER_S)
         self._stream = aclosing(self._answers(asked.request, hold))
         self._events = await self._stream.__aenter__()
         while not self._held:

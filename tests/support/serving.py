@@ -72,12 +72,13 @@ def config_toml(base_url: str, *, price: bool = True, more: str = "") -> str:
 
 
 class Serving:
-    """The server, on a thread of its own. `config` is more of config.toml, `presets` are texts of preset files by name."""
+    """The server, on a thread of its own. `config` is more of config.toml, `presets` are texts of preset files by name, `database` is where the
+    ledger is (None: where this run has it, see databases.py)."""
 
     def __init__(
         self, folder: Path, up: ScriptedEndpoint, *, config: str = "", presets: Mapping[str, str] | None = None,
         key: str | None = KEY, price: bool = True, uvloop: bool = False, idle_s: float = 30,
-        save: bool = False,
+        save: bool = False, database: str | None = None,
     ) -> None:  # fmt: skip
         self.folder = folder
         self.env = {
@@ -94,6 +95,7 @@ class Serving:
         self.server: Server
         self._uvloop = uvloop
         self._save = save
+        self._database = database
         self._idle_s = idle_s
         self._ready = threading.Event()
         self._failed: BaseException | None = None
@@ -166,7 +168,7 @@ class Serving:
         self.port = listener.getsockname()[1]
         key = None if self.key is None else ServeKey(self.key, "the test")
         door = Door(key, "127.0.0.1", self.port, own.hosts, own.origins)
-        where = place(self.folder / "state" / "ledger.db")
+        where = self._database or place(self.folder / "state" / "ledger.db")
         self.server = build(config, door, own, save=self._save, database=where if isinstance(where, str) else None)
         # No signal handlers: this is no main thread.
         options = uvicorn.Config(

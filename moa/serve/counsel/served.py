@@ -12,11 +12,14 @@ What the frame says of it: `served.said` (for `x-moa-counsel`) and `served.left`
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from agent.errors import UsageError
+from agent.errors import StateError, UsageError
+from agent.ledger.database import BUSY_S
+from agent.ledger.patient import AFTER_S
 from agent.llm.binding import key_digest
 from agent.llm.models.families import family_of
 from agent.llm.refusals import wordings
@@ -315,7 +318,9 @@ class Served:
             form, host = placing.place_of(self.wire, self._items, alternate=asked.alternate)
             where = {"entry": row.id, "after": host, "place": 0, "turn": str(now.turn), "iteration": now.step}
             row = replace(row, host=host, guidance=Guidance(plugin="moa", text=text, form=form, **where))  # type: ignore[arg-type]
-        await self.serving.ledger.patiently(partial(self.rows.begin, row, self._kept))
+        # A panel's work is not to be lost; where nothing was paid for yet, the client may as well ask again.
+        wait_s = AFTER_S if taken else BUSY_S
+        await self.serving.ledger.patiently(partial(self.rows.begin, row, self._kept), wait_s)
         self.row = row
 
     async def ended(self, state: State) -> None:
@@ -326,12 +331,19 @@ class Served:
         found = list(anchors.anchors_of_answer(self.wire, self.answer, row.lead))
         if name := self.answer.response:
             found.append(anchors.stored_at(name))
-        await self.serving.ledger.patiently(partial(self.rows.ended, row, found, state, bare=self._bare))
+        await self.serving.ledger.patiently(partial(self.rows.ended, row, found, state, bare=self._bare), AFTER_S)
         self.row = replace(row, state=state, bare=self._bare)
         if state != "done":
             await self.serving.panels.drop(row.taken)
         elif not any(piece.kind == "call" for piece in self.wire.pieces(self.answer.items())):  # the turn is over
             await self.serving.panels.drop(row.taken, *(each.taken for each in self.path.rows))
+
+    async def broke_off(self) -> None:
+        """The request has failed, or its client has left. What is in force then is what an open row says, too: nothing is raised."""
+        if self.row is None or self.row.state != "open":
+            return
+        with suppress(StateError):
+            await self.ended("cut")
 
 
 def _account(endpoint: Endpoint) -> str:

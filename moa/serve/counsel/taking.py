@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from agent.ledger.patient import AFTER_S
 from agent.session.clean import clean_value
 from moa.counsel import delivery, guidance, keep
 from moa.counsel.cadence import WITHHELD, Decision, decide
@@ -144,7 +145,7 @@ async def _look_ahead(served: Served, preset: Preset, decision: Decision, contex
         if (running := advice.claim()) is not None:
             panels.keep(taken, running)
         kept = {**advice.facts, "text": advice.text}
-        await ledger.patiently(partial(served.rows.came_ahead, taken, kept))
+        await ledger.patiently(partial(served.rows.came_ahead, taken, kept), AFTER_S)
 
     panels.look_ahead(taken, ahead)
 

@@ -109,14 +109,11 @@ class Rows:
         now = self.clock()
         with self.database.transaction(alone=False):
             self.database.write(
-                "INSERT INTO served_conversations VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
-                " used = CASE WHEN excluded.used > served_conversations.used THEN excluded.used ELSE served_conversations.used END,"
-                # Written twice (the answer to the first time was lost), it is counted once.
-                " bytes = served_conversations.bytes"
-                " + CASE WHEN EXISTS (SELECT 1 FROM served_replies WHERE id = ?) THEN 0 ELSE excluded.bytes END",
-                (row.conversation, self.key, self.upstream, now, row.size, row.id),
+                "INSERT INTO served_conversations VALUES (?, ?, ?, ?, 0) ON CONFLICT (id) DO UPDATE SET"
+                " used = CASE WHEN excluded.used > served_conversations.used THEN excluded.used ELSE served_conversations.used END",
+                (row.conversation, self.key, self.upstream, now),
             )
-            self.database.write(
+            new = self.database.write(
                 f"INSERT INTO served_replies ({_COLUMNS}) VALUES ({', '.join('?' * 17)}) ON CONFLICT DO NOTHING",
                 (
                     *(row.id, row.conversation, row.path, row.place, row.lead),
@@ -125,6 +122,9 @@ class Rows:
                     *(row.turn, row.step, row.bare, row.tools, row.client, row.state, row.made or now),
                 ),
             )
+            if new:  # written twice (the answer to the first time was lost), it is counted once
+                grown = "UPDATE served_conversations SET bytes = bytes + ? WHERE id = ?"
+                self.database.write(grown, (row.size, row.conversation))
             self._name(row.id, [newest(row.place), unended(row.place)])
             for earlier, anchors in kept:
                 self._name(earlier.id, anchors)

@@ -81,6 +81,7 @@ _TABLE: tuple[tuple[type[BaseException], int, str, str, str | None], ...] = (
     (Locked, 503, "overloaded_error", "server_error", "server_is_overloaded"),
     (StateError, 500, "api_error", "server_error", "state"),
 )
+_INSIDE = "the server failed inside; its log says how"
 _OF_STATUS = {403: "permission_error", 404: "not_found_error", 413: "request_too_large", 500: "api_error"}
 
 
@@ -92,7 +93,7 @@ def fault_of(error: BaseException) -> Fault:
         return Fault(error.status, words, kind, kind, code="unsupported_parameter", param=error.param)
     row = next((row for row in _TABLE if isinstance(error, row[0])), None)
     if row is None:
-        return Fault(500, "the server failed inside; its log says how", "api_error", "server_error", "internal_error")
+        return Fault(500, _INSIDE, "api_error", "server_error", "internal_error")
     _class, default, kind, type, code = row
     given = error.status if isinstance(error, ModelError) else None
     status = given if given is not None and given >= 400 else default
@@ -113,6 +114,8 @@ def fault_of(error: BaseException) -> Fault:
 
 
 def _words(error: BaseException) -> str:
+    if isinstance(error, StateError):  # where its database and its files are is nobody's business who has a key
+        return "the server can't reach its database now; ask again" if isinstance(error, Locked) else _INSIDE
     words = str(getattr(error, "message", "")) or type(error).__name__
     if isinstance(error, ContextOverflow) and "prompt is too long" not in words.lower():
         words = f"prompt is too long: {words}"

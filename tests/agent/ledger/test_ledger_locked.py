@@ -13,10 +13,11 @@ import pytest
 from agent.errors import StateError
 from agent.ledger.book import Ledger
 from agent.ledger.database import Locked
-from agent.ledger.patient import PatientLedger
+from agent.ledger.patient import AFTER_S, PatientLedger
 from agent.llm.accounting import Bound, CallContext, Settlement
 from agent.llm.request import ModelRef
 from agent.llm.stream import Usage
+from tests.support import clock
 
 MODEL = ModelRef("fake", "m")
 CONTEXT = CallContext("main", session="s", run="r", turn="t")
@@ -50,6 +51,11 @@ async def turns_of_the_loop(waiting: asyncio.Task[object]) -> None:
         assert not waiting.done()
 
 
+async def others() -> None:
+    """What goes on by itself comes to its end."""
+    await asyncio.wait(asyncio.all_tasks() - {asyncio.current_task()})
+
+
 def test_every_step_of_a_call_waits_off_the_loop(ledger: Ledger) -> None:
     async def main() -> None:
         books = PatientLedger(ledger)
@@ -60,7 +66,7 @@ def test_every_step_of_a_call_waits_off_the_loop(ledger: Ledger) -> None:
         call = await reserving
         for step in (
             lambda: books.adjust(call, CONTEXT, BOUND),
-            lambda: books.sent(call, generation_id="g"),
+            lambda: books.sent(call),
             lambda: books.settle(call, DONE),
         ):
             with locked(ledger):
@@ -72,11 +78,40 @@ def test_every_step_of_a_call_waits_off_the_loop(ledger: Ledger) -> None:
             waiting = asyncio.create_task(books.release(unused))
             await turns_of_the_loop(waiting)
         await waiting
-        assert [(row.id, row.outcome, row.cost_nano, row.generation_id) for row in ledger.calls()] == [
-            (call, "done", 44, "g")
-        ]
+        assert [(row.id, row.outcome, row.cost_nano) for row in ledger.calls()] == [(call, "done", 44)]
 
     asyncio.run(main())
+
+
+def test_an_answer_does_not_wait_until_its_id_is_written(ledger: Ledger) -> None:
+    async def main() -> None:
+        books = PatientLedger(ledger)
+        call = await books.reserve(MODEL, CONTEXT, BOUND)
+        with locked(ledger):
+            await books.sent(call, generation_id="g")
+            assert ledger.calls() == []
+        await others()
+        assert [row.generation_id for row in ledger.calls()] == ["g"]
+
+    clock.run(main())
+
+
+def test_what_happened_is_written_however_long_that_takes(ledger: Ledger) -> None:
+    """Whoever waits for it gets on after a minute: the answer was paid for, and its bound counts until then."""
+
+    async def main() -> None:
+        books = PatientLedger(ledger)
+        call = await books.reserve(MODEL, CONTEXT, BOUND)
+        await books.sent(call)
+        with locked(ledger):
+            await books.settle(call, DONE)
+            assert AFTER_S <= clock.now() < 2 * AFTER_S
+            await asyncio.sleep(3600)
+            assert [row.outcome for row in ledger.calls()] == ["reserved"]
+        await others()
+        assert [(row.outcome, row.cost_nano) for row in ledger.calls()] == [("done", 44)]
+
+    clock.run(main())
 
 
 def test_what_happened_is_written_though_nobody_waits_for_it_any_more(ledger: Ledger) -> None:
@@ -90,7 +125,7 @@ def test_what_happened_is_written_though_nobody_waits_for_it_any_more(ledger: Le
             settling.cancel()
             await asyncio.wait([settling])
             assert settling.cancelled()
-        await asyncio.wait(asyncio.all_tasks() - {asyncio.current_task()})
+        await others()
         assert [(row.outcome, row.cost_nano) for row in ledger.calls()] == [("done", 44)]
 
     asyncio.run(main())
