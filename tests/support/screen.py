@@ -6,15 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from textual.app import App
+    from textual.strip import Strip
 
 
 def dump(app: App[Any]) -> str:
     """The screen's lines, trailing spaces and empty lines at the end left out."""
-    # The one private name: Textual has no public way to the composed lines but an SVG.
-    strips = app.screen._compositor.render_strips()
-    return "\n".join(strip.text.rstrip() for strip in strips).rstrip("\n")
+    return "\n".join(strip.text.rstrip() for strip in strips(app)).rstrip("\n")
 
 
 def widths(app: App[Any]) -> set[int]:
     """The widths of the screen's lines in cells: anything but the screen's own width is a broken frame."""
-    return {strip.cell_length for strip in app.screen._compositor.render_strips()}
+    return {strip.cell_length for strip in strips(app)}
+
+
+def strips(app: App[Any]) -> list[Strip]:
+    """The screen's lines with their styles. The one private name: Textual has no public way to the composed lines but an SVG."""
+    return app.screen._compositor.render_strips()

@@ -92,7 +92,7 @@ class Stage:
         """Everything that is to be drawn is drawn."""
         await self.pilot.pause()
         self.app.query_one(Transcript).flush()
-        self.app.query_one(StatusLine)._paint()  # at most four times a second by itself
+        self.app.query_one(StatusLine).paint()  # at most four times a second by itself
         await self.pilot.pause()
 
     async def shows(self, *texts: str) -> None:
@@ -103,6 +103,11 @@ class Stage:
             return all(text in screen or text in " ".join(screen.split()) for text in texts)
 
         await self.until(shown)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the app is to end."""
+        return self.app.return_code is not None
 
     @property
     def text(self) -> str:

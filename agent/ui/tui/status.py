@@ -77,9 +77,9 @@ class StatusLine(Widget):
         if self.is_mounted and self._timer is None:
             wait = self._painted + 1 / RATE - time.monotonic()
             if wait > 0:
-                self._timer = self.set_timer(wait, self._paint)
+                self._timer = self.set_timer(wait, self.paint)
             else:
-                self._paint()
+                self.paint()
 
     def apply(self, event: object) -> None:
         """What an event says about the parts of this line."""
@@ -140,7 +140,8 @@ class StatusLine(Widget):
         total = max(0.0, (before.usd or 0.0) - told) + cost.usd
         self.show(cost=Cost(usd=total, lower_bound=before.lower_bound or cost.lower_bound))
 
-    def _paint(self) -> None:
+    def paint(self) -> None:
+        """Show it as it is now, without waiting for the next repaint."""
         if self._timer is not None:
             self._timer.stop()
             self._timer = None

@@ -83,14 +83,14 @@ class PanelView(Widget, can_focus=True):
         if not self.work.apply(event) or self._timer is not None or not self.is_mounted:
             return
         if self._roster():
-            self._timer = self.set_interval(1 / self._rate, self._tick)
-            self._tick()
+            self._timer = self.set_interval(1 / self._rate, self.tick)
+            self.tick()
 
     def on_mount(self) -> None:
         """What was told before there was a screen."""
         if self._roster():
-            self._timer = self.set_interval(1 / self._rate, self._tick)
-            self._tick()
+            self._timer = self.set_interval(1 / self._rate, self.tick)
+            self.tick()
 
     @property
     def _still(self) -> bool:
@@ -103,7 +103,8 @@ class PanelView(Widget, can_focus=True):
 
     # What is shown
 
-    def _tick(self) -> None:
+    def tick(self) -> None:
+        """Paint what has changed. A timer calls it while somebody works."""
         roster = self._roster()
         if not roster:
             self._sleep()
@@ -145,7 +146,7 @@ class PanelView(Widget, can_focus=True):
 
     def _now(self) -> None:
         if self._timer is not None:
-            self._tick()
+            self.tick()
 
     def _roster(self) -> list[tuple[Group, Side]]:
         """The newest group first, whole while it is open; of older ones what still runs or has just ended late."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from textual import events
+from textual.drivers.headless_driver import HeadlessDriver
 
 from agent.chat.events import Action
 from agent.errors import UsageError
@@ -177,7 +178,7 @@ def test_ctrl_c_clears_then_asks_and_only_then_quits(stage: Stage) -> None:
         await stage.shows("Again to quit")
         assert stage.app.is_running
         await stage.pilot.press("ctrl+c")
-        await stage.until(lambda: stage.app.return_code is not None or stage.app._exit)
+        await stage.until(lambda: stage.ended)
 
     stage.run(drive)
 
@@ -187,7 +188,7 @@ def test_no_key_quits_by_one_press(stage: Stage, key: str) -> None:
     async def drive(stage: Stage) -> None:
         await stage.pilot.press(key)
         await stage.shows("Again to quit")
-        assert not stage.app._exit
+        assert not stage.ended
 
     stage.run(drive)
 
@@ -270,7 +271,7 @@ def test_a_wrong_setting_ends_the_start_with_its_name(stage: Stage, line: str) -
         file.write(f"[ui]\n{line}\n")
 
     async def drive(stage: Stage) -> None:
-        await stage.until(lambda: stage.app._exit)
+        await stage.until(lambda: stage.ended)
 
     app = stage.run(drive)
     assert isinstance(app.problem, UsageError)
@@ -303,8 +304,7 @@ def test_copying_goes_to_the_terminal(stage: Stage, monkeypatch: pytest.MonkeyPa
     written: list[str] = []
 
     async def drive(stage: Stage) -> None:
-        assert stage.app._driver is not None
-        monkeypatch.setattr(stage.app._driver, "write", written.append)
+        monkeypatch.setattr(HeadlessDriver, "write", lambda _driver, data: written.append(data))
         stage.app.listen(Action(name="copy", text="two\nlines"))
         await stage.shows("copied (terminal)")
 
@@ -316,8 +316,7 @@ def test_only_a_long_turn_rings(stage: Stage, monkeypatch: pytest.MonkeyPatch) -
     written: list[str] = []
 
     async def drive(stage: Stage) -> None:
-        assert stage.app._driver is not None
-        monkeypatch.setattr(stage.app._driver, "write", written.append)
+        monkeypatch.setattr(HeadlessDriver, "write", lambda _driver, data: written.append(data))
         finished = read()[-1]
         assert isinstance(finished, TurnFinished)
         stage.app.listen(finished)

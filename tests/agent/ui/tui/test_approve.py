@@ -1,12 +1,10 @@
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from textual.app import App, ComposeResult
 from textual.pilot import Pilot
 from textual.widgets import Input
 
@@ -17,38 +15,23 @@ from agent.ui.asking import MOST_CHARS
 from agent.ui.tui.dialogs.approve import GRACE_S, ApprovalBar
 from tests.agent.ui.tui.counsel import HOSTILE
 from tests.support.screen import dump, widths
+from tests.support.widgets import Clock, WidgetStage
 
 DIFF = "--- a/x.py\n+++ b/x.py\n@@ -1,3 +1,4 @@\n a = 1\n-b = '[/red]'\n+b = '[bold]層'\n+d = 4\n c = 3\n"
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-class Stage(App[None]):
-    CSS = "Screen { align: left bottom; }"
+class Stage(WidgetStage):
+    """The bar alone, where it stands in the chat, and what it says."""
 
     def __init__(self) -> None:
-        super().__init__()
         self.clock = Clock()
         self.bar = ApprovalBar(clock=self.clock)
-        self.heard: list[Any] = []
-
-    def compose(self) -> ComposeResult:
-        yield self.bar
-
-    def on_approval_bar_answered(self, message: ApprovalBar.Answered) -> None:
-        self.heard.append((message.id, message.answer))
-
-    def on_approval_bar_strayed(self, message: ApprovalBar.Strayed) -> None:
-        self.heard.append(message.text)
-
-    def on_approval_bar_emptied(self) -> None:
-        self.heard.append("emptied")
+        hears = {
+            ApprovalBar.Answered: lambda message: (message.id, message.answer),
+            ApprovalBar.Strayed: lambda message: message.text,
+            ApprovalBar.Emptied: lambda _message: "emptied",
+        }
+        super().__init__(self.bar, hears=hears, css="Screen { align: left bottom; }")
 
 
 def question(id: str = "q1", *, diff: str | None = None, rule: str = "shell(make *)", **arguments: Any) -> Asked:
@@ -58,12 +41,7 @@ def question(id: str = "q1", *, diff: str | None = None, rule: str = "shell(make
 
 
 def play(scene: Callable[[Stage, Pilot[None]], Any], size: tuple[int, int] = (90, 24)) -> None:
-    async def main() -> None:
-        app = Stage()
-        async with app.run_test(size=size) as pilot:
-            await scene(app, pilot)
-
-    asyncio.run(main())
+    Stage().play(scene, size)
 
 
 def patience(app: Stage) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import sys
 import threading
@@ -14,9 +13,8 @@ from typing import Any
 import pytest
 from textual import events
 from textual._xterm_parser import XTermParser
-from textual.app import App, ComposeResult
 from textual.containers import VerticalScroll
-from textual.message import Message
+from textual.drivers.headless_driver import HeadlessDriver
 from textual.pilot import Pilot
 from textual.widgets import Static
 
@@ -31,7 +29,8 @@ from agent.ui.tui.composer.editor import Editor
 from agent.ui.tui.composer.field import Field
 from agent.ui.tui.composer.paste import Pastes
 from agent.ui.tui.keyboard import XTERM_SHIFT_ENTER
-from tests.support.screen import dump
+from tests.support.screen import dump, widths
+from tests.support.widgets import WidgetStage
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 30
 VERBS = ("on", "off", "status", "ask @budget", "ask @quality", "tool force")
@@ -60,64 +59,38 @@ TABLE = CommandTable(
 )
 
 
-class Bench(App[None]):
-    """A screen with something above the composer; keeps what the composer says."""
-
-    CSS = "VerticalScroll { height: 1fr; }"
+class Bench(WidgetStage):
+    """A composer with something above it; `heard` is what it says."""
 
     def __init__(self, root: Path, clipboard: Callable[[], ImagePart | str | None] | None = None) -> None:
-        super().__init__()
         self.root = root
-        self.clipboard_reader = clipboard
-        self.said: list[Message] = []
-        self.notes: list[str] = []
-
-    def compose(self) -> ComposeResult:
-        with VerticalScroll(can_focus=False):
-            yield Static("\n".join(f"said before {number}" for number in range(40)))
-        files = FileIndex(self.root, DenyPaths((".env",), self.root))
-        yield Composer(TABLE, files, History(self.root / ".git" / "history"), clipboard=self.clipboard_reader)
-
-    def on_mount(self) -> None:
-        self.query_one(Composer).focus()
-
-    def notify(self, message: str, **_options: object) -> None:  # type: ignore[override]
-        self.notes.append(message)
-
-    def on_composer_submitted(self, message: Composer.Submitted) -> None:
-        self.said.append(message)
-
-    def on_composer_stop_requested(self, message: Composer.StopRequested) -> None:
-        self.said.append(message)
-
-    def on_composer_quit_requested(self, message: Composer.QuitRequested) -> None:
-        self.said.append(message)
-
-    def on_composer_page_requested(self, message: Composer.PageRequested) -> None:
-        self.said.append(message)
-
-    def on_composer_recall_requested(self, message: Composer.RecallRequested) -> None:
-        self.said.append(message)
-
-    @property
-    def composer(self) -> Composer:
-        return self.query_one(Composer)
+        above = VerticalScroll(Static("\n".join(f"said before {number}" for number in range(40))), can_focus=False)
+        files = FileIndex(root, DenyPaths((".env",), root))
+        self.composer = Composer(TABLE, files, History(root / ".git" / "history"), clipboard=clipboard)
+        kinds = (
+            Composer.Submitted,
+            Composer.StopRequested,
+            Composer.QuitRequested,
+            Composer.PageRequested,
+            Composer.RecallRequested,
+        )
+        hears = dict.fromkeys(kinds, lambda message: message)
+        super().__init__(above, self.composer, hears=hears, css="VerticalScroll { height: 1fr; }", focus="Composer *")
 
     @property
     def sent(self) -> list[str]:
-        return [message.text for message in self.said if isinstance(message, Composer.Submitted)]
+        return [message.text for message in self.heard if isinstance(message, Composer.Submitted)]
 
 
 Script = Callable[[Bench, Pilot[None]], Awaitable[None]]
 
 
 def drive(app: Bench, script: Script, size: tuple[int, int] = (70, 16)) -> None:
-    async def run() -> None:
-        async with app.run_test(size=size) as pilot:
-            await app.workers.wait_for_complete()
-            await script(app, pilot)
+    async def scene(app: Bench, pilot: Pilot[None]) -> None:
+        await app.workers.wait_for_complete()
+        await script(app, pilot)
 
-    asyncio.run(run())
+    app.play(scene, size)
 
 
 async def settle(app: Bench, pilot: Pilot[None]) -> None:
@@ -156,13 +129,13 @@ def test_one_key_steers(bench: Bench) -> None:
     async def script(app: Bench, pilot: Pilot[None]) -> None:
         app.composer.editor.insert("no, the other file")
         await pilot.press("ctrl+s")
-        (message,) = app.said
+        (message,) = app.heard
         assert isinstance(message, Composer.Submitted)
         assert (message.text, message.steer) == ("no, the other file", True)
         for text, steers in [("/etc/hosts is it", True), ("/moa go", False), ("/nonsense", False), ("!ls", False)]:
             app.composer.set_text(text)
             await pilot.press("ctrl+s")
-            assert isinstance(message := app.said[-1], Composer.Submitted)
+            assert isinstance(message := app.heard[-1], Composer.Submitted)
             assert (message.text, message.steer) == (text, steers)
 
     drive(bench, script)
@@ -235,15 +208,15 @@ def test_escape_asks_to_stop_and_ctrl_c_clears_before_it_asks_to_quit(bench: Ben
     async def script(app: Bench, pilot: Pilot[None]) -> None:
         app.composer.editor.insert("half a thought")
         await pilot.press("escape")
-        assert [type(message) for message in app.said] == [Composer.StopRequested]
+        assert [type(message) for message in app.heard] == [Composer.StopRequested]
         assert app.composer.text == "half a thought"
         await pilot.press("ctrl+c")
         assert app.composer.text == ""
-        assert len(app.said) == 1
+        assert len(app.heard) == 1
         await pilot.press("ctrl+z")
         assert app.composer.text == "half a thought"
         await pilot.press("ctrl+c", "ctrl+c", "ctrl+d")
-        assert [type(message) for message in app.said[1:]] == [Composer.QuitRequested] * 2
+        assert [type(message) for message in app.heard[1:]] == [Composer.QuitRequested] * 2
 
     drive(bench, script)
 
@@ -253,7 +226,7 @@ def test_ctrl_c_copies_a_selection(bench: Bench) -> None:
         app.composer.editor.insert("copy me")
         app.composer.editor.select_all()
         await pilot.press("ctrl+c")
-        assert (app.clipboard, app.composer.text, app.said) == ("copy me", "copy me", [])
+        assert (app.clipboard, app.composer.text, app.heard) == ("copy me", "copy me", [])
 
     drive(bench, script)
 
@@ -352,11 +325,11 @@ def test_enter_takes_nothing_of_a_menu_that_keys_have_overtaken(bench: Bench, mo
 def test_page_keys_are_the_transcripts_until_the_text_is_longer_than_its_field(bench: Bench) -> None:
     async def script(app: Bench, pilot: Pilot[None]) -> None:
         await pilot.press("pageup", "pagedown")
-        assert [m.direction for m in app.said if isinstance(m, Composer.PageRequested)] == [-1, 1]
+        assert [m.direction for m in app.heard if isinstance(m, Composer.PageRequested)] == [-1, 1]
         app.composer.set_text("\n".join(f"line {number}" for number in range(40)))
         await pilot.pause()
         await pilot.press("pageup")
-        assert len(app.said) == 2 and app.composer.editor.cursor_location[0] < 39
+        assert len(app.heard) == 2 and app.composer.editor.cursor_location[0] < 39
 
     drive(bench, script)
 
@@ -387,7 +360,7 @@ def test_escape_closes_the_menu_until_another_word_is_begun(bench: Bench) -> Non
         app.composer.editor.insert("/m")
         await pilot.press("escape", "o")
         assert not app.composer.menu.is_open
-        assert app.said == []
+        assert app.heard == []
         await pilot.press("ctrl+c", "/")
         assert app.composer.menu.is_open
 
@@ -439,7 +412,7 @@ def test_a_mentioned_image_is_attached_and_nothing_overtakes_it(bench: Bench) ->
         await pilot.press("enter")
         await settle(app, pilot)
         assert app.sent == ["what is @shot.png", "and then?"]
-        first, second = (message for message in app.said if isinstance(message, Composer.Submitted))
+        first, second = (message for message in app.heard if isinstance(message, Composer.Submitted))
         assert [base64.b64decode(image.data) for image in first.images] == [PNG]
         assert second.images == ()
         # Refused by the model: the app gives both back, and the image is in the text already.
@@ -473,7 +446,7 @@ def test_an_image_from_the_clipboard_goes_with_its_token(tmp_path: Path) -> None
         assert app.composer.text == "[image 1] "
         app.composer.editor.insert("what is it?")
         await pilot.press("enter")
-        (message,) = app.said
+        (message,) = app.heard
         assert isinstance(message, Composer.Submitted)
         assert (message.text, message.images) == ("[image 1] what is it?", (image,))
 
@@ -493,7 +466,7 @@ def test_a_paste_is_literal(bench: Bench) -> None:
         paste(app, "one\r\ntwo\rthree \x1b[31m[bold]red\x07")
         await pilot.pause()
         assert app.composer.text == "one\ntwo\nthree [31m[bold]red"
-        assert app.said == []
+        assert app.heard == []
 
     drive(bench, script)
 
@@ -650,7 +623,7 @@ def test_the_queue_is_shown_and_its_last_text_can_be_had_back(bench: Bench) -> N
         await pilot.press("up")
         app.composer.editor.insert("x")
         await pilot.press("up", "alt+up")
-        assert [type(message) for message in app.said] == [Composer.RecallRequested] * 2
+        assert [type(message) for message in app.heard] == [Composer.RecallRequested] * 2
         app.composer.take_back(["d"])
         assert app.composer.text == "d\nx"
         app.composer.show_queue([])
@@ -697,8 +670,7 @@ def test_wide_and_combining_characters_keep_the_frame_whole(bench: Bench, width:
         await pilot.pause()
         app.composer.editor.insert("@")
         await settle(app, pilot)
-        lines = app.screen._compositor.render_strips()
-        assert {line.cell_length for line in lines} == {width}
+        assert widths(app) == {width}
 
     drive(bench, script, (width, 14))
 
@@ -743,10 +715,10 @@ def test_every_key_says_what_it_does(bench: Bench) -> None:
 
 def test_a_long_prompt_can_be_written_in_an_editor(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     program = "import pathlib, sys; p = pathlib.Path(sys.argv[1]); p.write_text(p.read_text().upper() + 'end\\n')"
+    monkeypatch.setattr(HeadlessDriver, "can_suspend", True)
     monkeypatch.setenv("VISUAL", f'{sys.executable} -c "{program}"')
 
     async def script(app: Bench, pilot: Pilot[None]) -> None:
-        app._driver.__class__.can_suspend = property(lambda _self: True)  # type: ignore[union-attr,method-assign,assignment]
         app.composer.editor.insert("draft ")
         app.composer.editor.insert_pasted("z\n" * 30)
         await pilot.press("ctrl+x", "ctrl+e")
@@ -760,10 +732,10 @@ def test_a_long_prompt_can_be_written_in_an_editor(bench: Bench, monkeypatch: py
 def test_an_editor_that_fails_costs_nothing(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, command: str, words: str
 ) -> None:
+    monkeypatch.setattr(HeadlessDriver, "can_suspend", True)
     monkeypatch.setenv("VISUAL", command)
 
     async def script(app: Bench, pilot: Pilot[None]) -> None:
-        app._driver.__class__.can_suspend = property(lambda _self: True)  # type: ignore[union-attr,method-assign,assignment]
         app.composer.editor.insert("draft")
         await pilot.press("ctrl+g")
         await settle(app, pilot)

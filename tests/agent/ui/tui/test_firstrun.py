@@ -65,26 +65,26 @@ class Bench:
         await until(condition, lambda: f"{what}; on the screen: {self.text()}")
 
     async def asked(self) -> None:
-        await self.until(lambda: bool(self.app.screen.query(Form)) and self.form._answer is not None, "a question")
+        await self.until(
+            lambda: self.form_there() and "empty" not in self.form.query_one(".keys").classes, "a question"
+        )
 
     async def choose(self, id: str) -> None:
         await self.asked()
-        question = self.form._answer
         options = self.form.query_one(OptionList)
         options.highlighted = options.get_option_index(id)
         options.action_select()
-        await self.until(lambda: self.form._answer is not question if self.form_there() else True, "the next step")
+        await self.until(lambda: not options.is_attached, "the next step")
 
     def form_there(self) -> bool:
         return bool(self.app.screen.query(Form))
 
     async def type(self, text: str) -> None:
         await self.asked()
-        question = self.form._answer
         entry = self.form.query_one(Input)
         entry.value = text
         await entry.action_submit()
-        await self.until(lambda: self.form._answer is not question if self.form_there() else True, "the next step")
+        await self.until(lambda: not entry.is_attached, "the next step")
 
     async def done(self) -> str | None:
         await self.until(lambda: bool(self.result), "the end")

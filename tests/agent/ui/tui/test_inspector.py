@@ -11,6 +11,7 @@ from textual.pilot import Pilot
 
 from agent.events import ErrorInfo, ModelStarted, Record
 from agent.session.tree import PlacedRecord
+from agent.ui.tui.counsel import inspector
 from agent.ui.tui.counsel.inspector import Inspector
 from agent.ui.tui.counsel.side_log import MOST_GROUPS, SideLog
 from agent.ui.tui.text.tab_line import TabLine
@@ -18,6 +19,7 @@ from agent.views import View
 from moa.counsel.view import counsel_view
 from tests.agent.ui.tui import counsel
 from tests.support.screen import dump, widths
+from tests.support.waiting import until
 
 
 def told() -> SideLog:
@@ -130,7 +132,8 @@ def test_the_arrows_go_through_all_counsel_and_stop_at_the_ends() -> None:
     play(log, scene)
 
 
-def test_it_looks_on_while_the_panel_is_at_work() -> None:
+def test_it_looks_on_while_the_panel_is_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inspector, "LOOK_S", 0.01)
     log = SideLog()
     log.apply(counsel.started(1))
     log.apply(counsel.progress(1, words="thinking of [/x]"))
@@ -138,11 +141,7 @@ def test_it_looks_on_while_the_panel_is_at_work() -> None:
     async def scene(app: App[None], pilot: Pilot[None]) -> None:
         assert "0 of 1 ended · working" in dump(app) and "… thinking of [/x]" in dump(app)
         log.apply(counsel.finished(1, text="Here it is."))
-        screen = app.screen
-        assert isinstance(screen, Inspector)
-        await screen._look()
-        await pilot.pause()
-        assert "Here it is." in dump(app) and "1 of 1 ended" in dump(app)
+        await until(lambda: "Here it is." in dump(app) and "1 of 1 ended" in dump(app))
 
     play(log, scene)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from textual.widgets import Static
 
 from agent.ui.tui.composer.composer import Composer
 from agent.ui.tui.dialogs.full_text import FullText, Pages
@@ -60,7 +61,7 @@ def test_a_question_mark_is_help_only_where_nothing_is_typed(stage: Stage) -> No
             "back to an earlier message",
             "Help, when empty",
         ):
-            assert words in str(stage.app.screen._page)
+            assert words in str(stage.app.screen.query_one(Static).render())
         await stage.pilot.press("question_mark")
         assert not isinstance(stage.app.screen, Help) and composer(stage).text == ""
 

@@ -1,11 +1,9 @@
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from textual.app import App, ComposeResult
 from textual.pilot import Pilot
 
 from agent.events import ErrorInfo, ModelStarted, SideStarted, TurnFinished
@@ -13,54 +11,33 @@ from agent.ui.tui.counsel.panel import LINGER_S, PanelView
 from agent.ui.tui.counsel.side_log import SideLog
 from tests.agent.ui.tui import counsel
 from tests.support.screen import dump, widths
+from tests.support.widgets import Beats, Clock, WidgetStage
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-class Stage(App[None]):
-    """The panel alone, and what it asks for."""
-
-    AUTO_FOCUS = None
+class Stage(WidgetStage):
+    """The panel alone, what it asks for, and its timer."""
 
     def __init__(self, clock: Clock) -> None:
-        super().__init__()
         self.panel = PanelView(SideLog(clock))
-        self.asked: list[Any] = []
-
-    def compose(self) -> ComposeResult:
-        yield self.panel
-
-    def on_panel_view_command(self, message: PanelView.Command) -> None:
-        self.asked.append(message.line)
-
-    def on_panel_view_emptied(self) -> None:
-        self.asked.append("emptied")
-
-    def on_panel_view_inspect_requested(self, message: PanelView.InspectRequested) -> None:
-        self.asked.append(("inspect", message.group))
+        self.beats = Beats(self.panel)
+        hears = {
+            PanelView.Command: lambda message: message.line,
+            PanelView.Emptied: lambda _message: "emptied",
+            PanelView.InspectRequested: lambda message: ("inspect", message.group),
+        }
+        super().__init__(self.panel, hears=hears, focus=None)
+        self.animation_level = "none"
 
 
 def play(scene: Callable[[Stage, Clock, Pilot[None]], Any], size: tuple[int, int] = (120, 30)) -> None:
-    async def main() -> None:
-        clock = Clock()
-        app = Stage(clock)
-        app.animation_level = "none"
-        async with app.run_test(size=size) as pilot:
-            await scene(app, clock, pilot)
-
-    asyncio.run(main())
+    clock = Clock()
+    Stage(clock).play(lambda stage, pilot: scene(stage, clock, pilot), size)
 
 
 def tick(app: Stage) -> str:
     """What the next tick paints."""
-    app.panel._tick()
-    return app.panel._shown.plain
+    app.panel.tick()
+    return app.panel.render().plain
 
 
 def four(app: Stage) -> None:
@@ -111,9 +88,9 @@ def test_the_counsel_s_record_ends_its_lines_and_a_late_member_stays_until_it_is
         app.panel.apply(counsel.finished(4, "late"))
         assert " late " in tick(app).splitlines()[1]
         clock.now += LINGER_S + 0.1
-        app.panel._tick()
+        app.beats.go_off()
         await pilot.pause()
-        assert not app.panel.display and app.panel._timer is None
+        assert not app.panel.display and not app.beats
         assert dump(app) == ""
 
     play(scene)
@@ -125,13 +102,13 @@ def test_side_work_that_nobody_sums_up_is_seen_to_its_end_and_goes() -> None:
         app.panel.apply(judge)
         assert "judge opus" in tick(app) and "goal · 0 of 1 answered" in tick(app)
         await pilot.press("1", "g")
-        assert app.asked == [], "it offers neither key"
+        assert app.heard == [], "it offers neither key"
         app.panel.focus()
         await pilot.press("1", "g")
-        assert app.asked == []
+        assert app.heard == []
         app.panel.apply(counsel.finished("1", group="j1"))  # an id that is unknown
         app.panel.apply(TurnFinished(turn="t1", status="interrupted", text=""))
-        assert app.panel._roster() == []
+        assert tick(app) == "" and not app.panel.display
 
     play(scene)
 
@@ -140,17 +117,17 @@ def test_keys_stop_one_go_on_and_look_into_it() -> None:
     async def scene(app: Stage, clock: Clock, pilot: Pilot[None]) -> None:
         four(app)
         app.panel.apply(counsel.finished(3))
-        app.panel._tick()
+        app.beats.go_off()
         app.panel.focus()
         await pilot.press("2", "3", "g", "enter")
-        assert app.asked == ["/moa cancel 2", "/moa go", ("inspect", counsel.GROUP)], "3 has ended already"
-        app.asked.clear()
+        assert app.heard == ["/moa cancel 2", "/moa go", ("inspect", counsel.GROUP)], "3 has ended already"
+        app.heard.clear()
         assert app.panel.stop(4) and not app.panel.stop(8) and app.panel.go_on()
         await pilot.pause()
-        assert app.asked == ["/moa cancel 4", "/moa go"]
-        app.asked.clear()
+        assert app.heard == ["/moa cancel 4", "/moa go"]
+        app.heard.clear()
         await pilot.click(PanelView, offset=(10, 2))
-        assert app.asked == [("inspect", counsel.GROUP)]
+        assert app.heard == [("inspect", counsel.GROUP)]
 
     play(scene)
 
@@ -168,13 +145,13 @@ def test_counsel_that_looks_ahead_stays_through_the_call_beside_it() -> None:
 def test_the_keys_go_back_when_there_is_nobody_left_to_steer() -> None:
     async def scene(app: Stage, clock: Clock, pilot: Pilot[None]) -> None:
         four(app)
-        app.panel._tick()
+        app.beats.go_off()
         app.panel.focus()
         await pilot.pause()
         app.panel.apply(TurnFinished(turn="t1", status="done", text=""))
-        app.panel._tick()
+        app.beats.go_off()
         await pilot.pause()
-        assert app.asked == ["emptied"] and app.focused is not app.panel
+        assert app.heard == ["emptied"] and app.focused is not app.panel
 
     play(scene)
 
@@ -198,7 +175,7 @@ def _fields(event: SideStarted) -> dict[str, Any]:
 def test_nothing_is_repainted_where_nothing_that_is_shown_has_changed() -> None:
     async def scene(app: Stage, clock: Clock, pilot: Pilot[None]) -> None:
         four(app)
-        app.panel._tick()
+        app.beats.go_off()
         painted: list[bool] = []
         refresh = app.panel.refresh
 
@@ -208,11 +185,11 @@ def test_nothing_is_repainted_where_nothing_that_is_shown_has_changed() -> None:
 
         app.panel.refresh = counted  # type: ignore[method-assign]
         for _ in range(20):
-            app.panel._tick()
+            app.beats.go_off()
         assert painted == []
         app.panel.apply(counsel.progress(1, words="news"))
         assert painted == [], "an event paints nothing by itself"
-        app.panel._tick()
+        app.beats.go_off()
         assert painted == [False], "and a tick never lays the screen out anew"
 
     play(scene)
@@ -225,7 +202,7 @@ def test_hostile_words_and_any_width_leave_the_frame_whole(size: tuple[int, int]
             app.panel.apply(counsel.started(slot, f"x/[bold]{'層' * slot}", role=counsel.HOSTILE))
             app.panel.apply(counsel.progress(slot, words=counsel.HOSTILE * 9))
         app.panel.apply(counsel.finished(8, text=counsel.HOSTILE))
-        app.panel._tick()
+        app.beats.go_off()
         await pilot.pause()
         text = dump(app)
         assert "\x1b" not in text

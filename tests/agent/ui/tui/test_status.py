@@ -1,11 +1,10 @@
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Any
 
 import pytest
-from textual.app import App, ComposeResult
+from textual.pilot import Pilot
 
 from agent.chat.events import Opened, Queued
 from agent.events import Cost, ModelFinished, ModelStarted, TurnFinished, TurnStarted
@@ -14,6 +13,8 @@ from agent.llm.stream import Usage
 from agent.ui.tui.status import Status, StatusLine, status_content
 from tests.agent.ui.tui import counsel
 from tests.support.screen import dump, widths
+from tests.support.waiting import until
+from tests.support.widgets import Beats, Clock, WidgetStage
 
 FULL = Status(
     model="openrouter:anthropic/claude-opus-4.8",
@@ -25,15 +26,6 @@ FULL = Status(
     mode="edits",
     cwd=str(Path.home() / "src" / "project"),
 )
-
-
-class Stage(App[None]):
-    def __init__(self) -> None:
-        super().__init__()
-        self.line = StatusLine(Status(model="x:main", mode="ask"))
-
-    def compose(self) -> ComposeResult:
-        yield self.line
 
 
 def test_with_room_enough_it_says_everything() -> None:
@@ -67,29 +59,27 @@ def test_a_context_of_unknown_size_is_a_bare_number() -> None:
 
 
 def test_events_keep_it_up_to_date() -> None:
-    async def main() -> None:
-        app = Stage()
-        async with app.run_test(size=(80, 12)) as pilot:
-            line = app.line
-            line.apply(Opened(session="s", history=()))
-            line.apply(Queued(texts=("a", "b")))
-            line.apply(ModelStarted(iteration=1, model="x:other"))
-            line.apply(ModelStarted(iteration=1, model="x:nested", source="delegate"))
-            line.apply(counsel.finished(1, usd=0.25))
-            line.apply(_model_finished(1.0))
-            assert line.status.model == "x:other" and line.status.queue == 2
-            assert line.status.cost == Cost(usd=1.25) and line.status.used == 1_020
-            line.apply(counsel.finished(2, usd=None))
-            assert line.status.cost == Cost(usd=1.25, lower_bound=True)
-            line.apply(TurnFinished(turn="t", status="done", text="", cost=Cost(usd=1.75)))
-            assert line.status.cost.usd == pytest.approx(1.75), "the ledger's sum counts what no event told"
-            line.apply(_model_finished(0.5))
-            line.apply(Queued(texts=()))
-            await pilot.pause(0.3)
-            assert "≥ $2.25" in dump(app) and "queued" not in dump(app)
-            assert widths(app) == {80}
+    line = StatusLine(Status(model="x:main", mode="ask"))
 
-    asyncio.run(main())
+    async def scene(app: WidgetStage, pilot: Pilot[None]) -> None:
+        line.apply(Opened(session="s", history=()))
+        line.apply(Queued(texts=("a", "b")))
+        line.apply(ModelStarted(iteration=1, model="x:other"))
+        line.apply(ModelStarted(iteration=1, model="x:nested", source="delegate"))
+        line.apply(counsel.finished(1, usd=0.25))
+        line.apply(_model_finished(1.0))
+        assert line.status.model == "x:other" and line.status.queue == 2
+        assert line.status.cost == Cost(usd=1.25) and line.status.used == 1_020
+        line.apply(counsel.finished(2, usd=None))
+        assert line.status.cost == Cost(usd=1.25, lower_bound=True)
+        line.apply(TurnFinished(turn="t", status="done", text="", cost=Cost(usd=1.75)))
+        assert line.status.cost.usd == pytest.approx(1.75), "the ledger's sum counts what no event told"
+        line.apply(_model_finished(0.5))
+        line.apply(Queued(texts=()))
+        await until(lambda: "≥ $2.25" in dump(app) and "queued" not in dump(app))
+        assert widths(app) == {80}
+
+    WidgetStage(line).play(scene, (80, 12))
 
 
 def _model_finished(usd: float) -> ModelFinished:
@@ -104,41 +94,47 @@ def _model_finished(usd: float) -> ModelFinished:
 
 
 def test_it_is_painted_at_most_four_times_a_second_and_without_a_layout() -> None:
-    async def main() -> None:
-        app = Stage()
-        async with app.run_test(size=(80, 12)) as pilot:
-            painted: list[Any] = []
-            refresh = app.line.refresh
+    line = StatusLine(Status(model="x:main", mode="ask"))
+    beats = Beats(line)
 
-            def counted(*args: Any, **kwargs: Any) -> Any:
-                painted.append(kwargs.get("layout"))
-                return refresh(*args, **kwargs)
+    async def scene(app: WidgetStage, pilot: Pilot[None]) -> None:
+        painted: list[Any] = []
+        refresh = line.refresh
 
-            app.line.refresh = counted  # type: ignore[method-assign]
-            for number in range(500):
-                app.line.show(used=number)
-            assert len(painted) <= 1
-            await pilot.pause(0.3)
-            assert len(painted) <= 2 and not any(painted)
-            assert "499 tokens" in dump(app)
-            app.line.show(used=499)
-            assert app.line._timer is None, "nothing changed, nothing is due"
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            painted.append(kwargs.get("layout"))
+            return refresh(*args, **kwargs)
 
-    asyncio.run(main())
+        line.refresh = counted  # type: ignore[method-assign]
+        for number in range(500):
+            line.show(used=number)
+        assert len(painted) == 1 and len(beats) == 1
+        assert 0 < beats.seconds[0] <= 0.25
+        beats.go_off()
+        await pilot.pause()
+        assert painted == [False, False]
+        assert "499 tokens" in dump(app)
+        line.show(used=499)
+        assert len(painted) == 2 and not beats, "nothing changed, nothing is due"
+
+    WidgetStage(line).play(scene, (80, 12))
 
 
 def test_a_turn_has_a_sign_of_life_and_its_time() -> None:
-    async def main() -> None:
-        app, now = Stage(), [5.0]
-        app.line = StatusLine(Status(model="x:main"), clock=lambda: now[0])
-        async with app.run_test(size=(80, 3)) as pilot:
-            app.line.apply(TurnStarted(source="main", session="s", turn="t", prompt=user("hi")))
-            now[0] = 17.0
-            await pilot.pause(0.6)
-            assert "12 s · x:main" in dump(app)
-            app.line.apply(finished)
-            await pilot.pause(0.6)
-            assert dump(app).strip() == "x:main · $0"
+    clock = Clock()
+    line = StatusLine(Status(model="x:main"), clock=clock)
+    beats = Beats(line)
 
-    finished = TurnFinished(source="main", turn="t", status="done", text="")
-    asyncio.run(main())
+    async def scene(app: WidgetStage, pilot: Pilot[None]) -> None:
+        line.apply(TurnStarted(source="main", session="s", turn="t", prompt=user("hi")))
+        clock.now += 12
+        beats.go_off()
+        beats.go_off()
+        await pilot.pause()
+        assert "12 s · x:main" in dump(app)
+        line.apply(TurnFinished(source="main", turn="t", status="done", text=""))
+        beats.go_off()
+        await pilot.pause()
+        assert dump(app).strip() == "x:main · $0" and not beats
+
+    WidgetStage(line).play(scene, (80, 3))

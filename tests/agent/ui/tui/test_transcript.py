@@ -1,10 +1,8 @@
-import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from textual.app import App, ComposeResult
 from textual.geometry import Offset
 from textual.pilot import Pilot
 from textual.selection import SELECT_ALL, Selection
@@ -37,25 +35,19 @@ from agent.ui.tui.dialogs.full_text import FullText
 from agent.ui.tui.transcript.transcript import FIRST_SHOWN, MORE, MOST, Transcript
 from agent.ui.tui.transcript.widgets import Entry
 from agent.views import TableView
-from tests.support.screen import dump, widths
+from tests.support.screen import dump, strips, widths
+from tests.support.widgets import WidgetStage
 
 DIFF = "--- a/x.py\n+++ b/x.py\n@@ -8,2 +8,2 @@\n def f():\n-    return 1\n+    return [/2]\n"
 COUNSEL = Record(source="moa", kind="counsel", data={"id": "c1"}, line="counsel budget: 3 of 4 answered", group="c1")
 
 
-class Face(App[None]):
-    """A transcript with something below it, as in the chat."""
+class Face(WidgetStage):
+    """A transcript with something below it, as in the chat; `heard` are the records that somebody wants to look into."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.inspected: list[Record] = []
-
-    def compose(self) -> ComposeResult:
-        yield Transcript()
-        yield Static("below\nbelow", markup=False)
-
-    def on_transcript_inspect_requested(self, event: Transcript.InspectRequested) -> None:
-        self.inspected.append(event.record)
+        hears = {Transcript.InspectRequested: lambda message: message.record}
+        super().__init__(Transcript(), Static("below\nbelow", markup=False), hears=hears)
 
 
 Check = Callable[[Face, Transcript, Pilot[None]], Awaitable[None]]
@@ -64,17 +56,15 @@ Check = Callable[[Face, Transcript, Pilot[None]], Awaitable[None]]
 def drive(events: Iterable[ChatEvent], check: Check, *, size: tuple[int, int] = (100, 30)) -> None:
     """Feed events to a transcript, and look at it when they are drawn."""
 
-    async def main() -> None:
-        app = Face()
-        async with app.run_test(size=size) as pilot:
-            transcript = app.query_one(Transcript)
-            for event in events:
-                transcript.apply(event)
-            transcript.flush()
-            await pilot.pause()
-            await check(app, transcript, pilot)
+    async def scene(app: Face, pilot: Pilot[None]) -> None:
+        transcript = app.query_one(Transcript)
+        for event in events:
+            transcript.apply(event)
+        transcript.flush()
+        await pilot.pause()
+        await check(app, transcript, pilot)
 
-    asyncio.run(main())
+    Face().play(scene, size)
 
 
 def shown(events: Iterable[ChatEvent], *, size: tuple[int, int] = (100, 30)) -> str:
@@ -290,7 +280,7 @@ def test_enter_on_a_counsel_asks_for_the_inspector() -> None:
     async def check(app: Face, transcript: Transcript, pilot: Pilot[None]) -> None:
         transcript.focus_last()
         await pilot.press("enter")
-        assert app.inspected == [COUNSEL]
+        assert app.heard == [COUNSEL]
 
     drive([COUNSEL], check)
 
@@ -341,23 +331,20 @@ def test_no_text_breaks_the_frame(text: str, size: tuple[int, int]) -> None:
 
 
 def test_resizing_in_mid_stream() -> None:
-    async def main() -> None:
-        app = Face()
-        async with app.run_test(size=(100, 30)) as pilot:
-            transcript = app.query_one(Transcript)
-            for number, (width, height) in enumerate([(40, 12), (250, 60), (41, 13), (120, 12)]):
-                for word in range(40):
-                    transcript.apply(TextDeltaEvent(text=f"- item **{number}.{word}** with words\n"))
-                transcript.flush()
-                await pilot.resize_terminal(width, height)
-                transcript.apply(TextDeltaEvent(text="- and\n"))
-                transcript.flush()
-                await pilot.pause()
-                assert widths(app) == {width}
-                assert "• and" in dump(app)
-                assert transcript.at_bottom
+    async def check(app: Face, transcript: Transcript, pilot: Pilot[None]) -> None:
+        for number, (width, height) in enumerate([(40, 12), (250, 60), (41, 13), (120, 12)]):
+            for word in range(40):
+                transcript.apply(TextDeltaEvent(text=f"- item **{number}.{word}** with words\n"))
+            transcript.flush()
+            await pilot.resize_terminal(width, height)
+            transcript.apply(TextDeltaEvent(text="- and\n"))
+            transcript.flush()
+            await pilot.pause()
+            assert widths(app) == {width}
+            assert "• and" in dump(app)
+            assert transcript.at_bottom
 
-    asyncio.run(main())
+    drive([], check)
 
 
 def test_it_stays_where_the_user_reads() -> None:
@@ -496,8 +483,7 @@ def test_a_megabyte_is_cut_and_can_be_seen_in_full() -> None:
 @pytest.mark.slow
 def test_it_wears_every_theme() -> None:
     def colours(app: Face) -> set[str]:
-        strips = app.screen._compositor.render_strips()
-        return {str(part.style.color) for strip in strips for part in strip if part.style and part.text.strip()}
+        return {str(part.style.color) for strip in strips(app) for part in strip if part.style and part.text.strip()}
 
     async def check(app: Face, transcript: Transcript, pilot: Pilot[None]) -> None:
         before = dump(app)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
-from textual.app import App, ComposeResult
 from textual.containers import VerticalScroll
 from textual.pilot import Pilot
 
@@ -25,6 +23,7 @@ from agent.ui.tui.text.views import table_content, view_widget
 from agent.views import MarkdownView, PlotView, TableView, TabsView, TreeView, View
 from tests.agent.ui.tui.counsel import HOSTILE
 from tests.support.screen import dump, widths
+from tests.support.widgets import WidgetStage
 
 TABLE = TableView(
     title="spent",
@@ -44,24 +43,8 @@ TREE = TreeView(
 PLOT = PlotView(title="by day", unit="US$", bars=(("mon", 1.5), ("tue [/b]", 0.75), ("wed", 0.0), ("thu", math.nan)))
 
 
-class Stage(App[None]):
-    def __init__(self, view: View) -> None:
-        super().__init__()
-        self.view = view
-
-    def compose(self) -> ComposeResult:
-        with VerticalScroll(can_focus=False):
-            yield view_widget(self.view)
-
-
-def play(view: View, scene: Callable[[Stage, Pilot[None]], Any], size: tuple[int, int] = (80, 30)) -> None:
-    async def main() -> None:
-        app = Stage(view)
-        async with app.run_test(size=size) as pilot:
-            await pilot.pause()
-            await scene(app, pilot)
-
-    asyncio.run(main())
+def play(view: View, scene: Callable[[WidgetStage, Pilot[None]], Any], size: tuple[int, int] = (80, 30)) -> None:
+    WidgetStage(VerticalScroll(view_widget(view), can_focus=False)).play(scene, size)
 
 
 def test_a_table_is_aligned_by_cells_and_literal() -> None:
@@ -73,7 +56,7 @@ def test_a_table_is_aligned_by_cells_and_literal() -> None:
 
 
 def test_a_wide_table_wraps_in_its_cells() -> None:
-    async def scene(app: Stage, pilot: Pilot[None]) -> None:
+    async def scene(app: WidgetStage, pilot: Pilot[None]) -> None:
         assert "$12.00" in dump(app) and "spent" in dump(app)
         assert "[not] all of it" in dump(app).splitlines()[-1], "what is prose wraps"
         assert max(map(cell_len, dump(app).splitlines())) <= 40
@@ -98,7 +81,7 @@ def test_a_table_without_rows_says_so() -> None:
 
 
 def test_a_tree_folds_and_unfolds() -> None:
-    async def scene(app: Stage, pilot: Pilot[None]) -> None:
+    async def scene(app: WidgetStage, pilot: Pilot[None]) -> None:
         text = dump(app)
         assert "▾ counsel [/x]" in text and "· nothing" in text and "    down here" not in text.splitlines()[0]
         assert "second [/red][@click=app.quit]x[/] [31m 層層" in text and "down here" in text
@@ -120,7 +103,7 @@ def test_a_tree_folds_and_unfolds() -> None:
 def test_a_long_tree_begins_folded() -> None:
     long = TreeView(label="all", children=tuple(TreeView(label=f"m{n}", text="line\n" * 30) for n in range(4)))
 
-    async def scene(app: Stage, pilot: Pilot[None]) -> None:
+    async def scene(app: WidgetStage, pilot: Pilot[None]) -> None:
         assert [line.strip() for line in dump(app).splitlines() if line.strip()][1:5] == [
             f"▸ m{n}  (30 lines)" for n in range(4)
         ]
@@ -132,7 +115,7 @@ def test_tabs_show_one_view_at_a_time_by_key_and_by_click() -> None:
     inner = TabsView(tabs=(("in1", MarkdownView(text="# inner one")), ("in2", MarkdownView(text="inner two"))))
     view = TabsView(tabs=(("table", TABLE), ("tree", TREE), ("plot", PLOT), ("in", inner)))
 
-    async def scene(app: Stage, pilot: Pilot[None]) -> None:
+    async def scene(app: WidgetStage, pilot: Pilot[None]) -> None:
         line = app.query_one(TabLine)
         line.focus()
         assert "$12.00" in dump(app)
@@ -154,7 +137,7 @@ def test_tabs_show_one_view_at_a_time_by_key_and_by_click() -> None:
 
 
 def test_a_plot_has_bars_in_proportion() -> None:
-    async def scene(app: Stage, pilot: Pilot[None]) -> None:
+    async def scene(app: WidgetStage, pilot: Pilot[None]) -> None:
         lines = dump(app).splitlines()
         assert lines[0].strip() == "by day (US$)"
         assert lines[1].count("█") == pytest.approx(2 * lines[2].count("█"), abs=1)
@@ -169,7 +152,7 @@ def test_a_plot_has_bars_in_proportion() -> None:
     "view", [TABLE, TREE, PLOT, MarkdownView(text=f"# {HOSTILE}\n\n- a")], ids=lambda view: view.type
 )
 def test_the_frame_holds_at_any_width(view: View, size: tuple[int, int]) -> None:
-    async def scene(app: Stage, pilot: Pilot[None]) -> None:
+    async def scene(app: WidgetStage, pilot: Pilot[None]) -> None:
         assert widths(app) == {size[0]} and "\x1b" not in dump(app)
         await pilot.resize_terminal(45, 15)
         await pilot.pause()
