@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 from agent.ui.settings import read_section
-from moa.cli import config_keys, reference
+from moa.cli import config_keys, reference, walk
 from moa.cli.options import COMMANDS, whole_parser
 
 ROOT = Path(__file__).parent.parent
@@ -44,16 +43,14 @@ PATHS = {
 STATUSES = ("done", "failed", "usage", "budget", "limit", "unmet", "retryable", "interrupted")
 
 
-def parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
-    yield parser
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            for each in dict.fromkeys(action.choices.values()):
-                yield from parsers(each)
-
-
-WHOLE = list(parsers(whole_parser()))
-OPTIONS = {option for parser in WHOLE for option in parser._option_string_actions if option.startswith("--")}
+WHOLE = list(walk.whole(whole_parser()))
+OPTIONS = {
+    option
+    for parser in WHOLE
+    for action in walk.arguments(parser)
+    for option in action.option_strings
+    if option.startswith("--")
+}
 
 
 def slash_commands() -> set[str]:
@@ -64,9 +61,7 @@ def slash_commands() -> set[str]:
 
 
 def test_every_command_and_option_is_in_the_docs() -> None:
-    commands = {
-        parser.prog for parser in WHOLE if not any(isinstance(a, argparse._SubParsersAction) for a in parser._actions)
-    }
+    commands = {parser.prog for parser in WHOLE if not walk.verbs(parser)}
     flat = re.sub(r"\s+", " ", DOCS)
     unsaid = {prog for prog in commands if not _named(prog, flat)}
     assert not unsaid, sorted(unsaid)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from agent.config.config import Config, load_config
 from agent.errors import UsageError
 from agent.process.folder import here
+from moa.cli import walk
 
 _BY_METAVAR = {"REF": "models", "REF[,REF]": "models", "SUITE": "suites", "ENDPOINT": "endpoints"}
 SHELLS = ("bash", "zsh", "fish")
@@ -24,21 +25,13 @@ def script(shell: str, parser: argparse.ArgumentParser) -> str:
     """The completion script of one shell."""
     import shtab
 
-    for each in _parsers(parser):
-        for action in each._actions:
+    for each in walk.whole(parser):
+        for action in walk.arguments(each):
             if (how := _completer(each.prog, action)) is not None:
                 action.complete = how  # type: ignore[attr-defined]
     text: str = shtab.complete(parser, shell)
     # A model is ENDPOINT:MODEL, which bash takes for two words.
     return f"{text}\nCOMP_WORDBREAKS=${{COMP_WORDBREAKS//:/}}\n" if shell == "bash" else text
-
-
-def _parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
-    yield parser
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            for each in action.choices.values():
-                yield from _parsers(each)
 
 
 def _completer(prog: str, action: argparse.Action) -> Mapping[str, object] | None:

@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Iterator
 
+from moa.cli import walk
 from moa.cli.options import whole_parser
 
 HEAD = """\
@@ -21,18 +22,16 @@ def document() -> str:
 
 
 def _parts(parser: argparse.ArgumentParser, summary: str) -> Iterator[str]:
-    subs = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
-    rows = [row for action in parser._actions if action not in subs and (row := _row(action))]
-    if rows or not subs:
+    rows = [row for action in walk.arguments(parser) if (row := _row(action))]
+    verbs, helps = walk.verbs(parser), walk.helps(parser)
+    if rows or not verbs:
         yield f"## `{parser.prog}`\n"
         if summary:
             yield f"{summary[:1].upper()}{summary[1:]}.\n"
         if rows:
             yield "| | |\n| --- | --- |\n" + "".join(rows)
-    for sub in subs:
-        helps = {choice.dest: choice.help or "" for choice in sub._choices_actions}
-        for name, each in sub.choices.items():
-            yield from _parts(each, helps.get(name, ""))
+    for name, each in verbs.items():
+        yield from _parts(each, helps.get(name, ""))
 
 
 def _row(action: argparse.Action) -> str:

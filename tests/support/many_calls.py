@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
-from agent.ledger.activity import _call_row, _sum_row, _usage_json
 from agent.ledger.book import Ledger
 from agent.ledger.database import Database
 from agent.ledger.rows import COLUMNS, CallRow, Sum
@@ -82,14 +82,12 @@ def activity_of_old(path: Path) -> int:
         )
         return [CallRow(*row) for row in rows]
 
-    shown = [
-        [_sum_row(group.key, group) for group in (*sums(by), *sums(""))] for by in ("model", "role", "session", "day")
-    ]
-    shown.append([_call_row(row) for row in calls()[-30:]])
+    shown = [[str(group) for group in (*sums(by), *sums(""))] for by in ("model", "role", "session", "day")]
+    shown.append([list(row.as_json().items()) for row in calls()[-30:]])
     sums("")
     data = {
-        "by": {by: [_usage_json(group.usage) for group in sums(by)] for by in ("session", "model", "role", "day")},
-        "total": [_usage_json(group.usage) for group in sums("")],
+        "by": {by: [asdict(group.usage) for group in sums(by)] for by in ("session", "model", "role", "day")},
+        "total": [asdict(group.usage) for group in sums("")],
         "calls": [row.as_json() for row in calls()],
     }
     print(json.dumps(shown))

@@ -93,10 +93,10 @@ class Subject:
         self._closed = threading.Event()
         self.stuck = False
         """While it is true, nothing is read from the terminal."""
-        self._readers = [threading.Thread(target=self._read_terminal, daemon=True)]
+        self.readers = [threading.Thread(target=self._read_terminal, daemon=True)]
         if piped:
-            self._readers.append(threading.Thread(target=self._read_pipe, daemon=True))
-        for reader in self._readers:
+            self.readers.append(threading.Thread(target=self._read_pipe, daemon=True))
+        for reader in self.readers:
             reader.start()
 
     def __enter__(self) -> Subject:
@@ -107,7 +107,7 @@ class Subject:
             self.process.kill()
         self.process.wait(10)
         self._closed.set()
-        for reader in self._readers:
+        for reader in self.readers:
             reader.join(5)
         with suppress(OSError):
             os.close(self._slave)
@@ -120,7 +120,7 @@ class Subject:
     def close_terminal(self) -> None:
         """As a closed window or a dropped connection does."""
         self._closed.set()
-        self._readers[0].join(5)
+        self.readers[0].join(5)
         if self._master >= 0:
             os.close(self._master)
             self._master = -1
@@ -146,7 +146,7 @@ class Subject:
         if self._master < 0:
             return []
         self._closed.set()
-        self._readers[0].join(5)
+        self.readers[0].join(5)
         wrong = []
         if self._modes() != self.before:
             wrong.append("the terminal's modes are others than before")
@@ -215,7 +215,7 @@ def one_round(
             subject.process.wait(10)
         done.seconds = time.monotonic() - began
         subject.stuck = False
-        for reader in subject._readers[1:]:
+        for reader in subject.readers[1:]:
             reader.join(5)
         if how != "KILL":
             done.problems += subject.terminal_problems(took_all=how != "STUCK")

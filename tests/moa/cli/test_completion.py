@@ -6,15 +6,13 @@ import os
 import shutil
 import subprocess
 import sys
-from argparse import SUPPRESS, ArgumentParser
-from argparse import _SubParsersAction as SubParsers
-from collections.abc import Iterator
+from argparse import SUPPRESS
 from pathlib import Path
 
 import pytest
 
 from agent.errors import UsageError
-from moa.cli import completion
+from moa.cli import completion, walk
 from moa.cli.main import main
 from moa.cli.options import parse, whole_parser
 
@@ -78,9 +76,9 @@ def test_bash_completes_every_command_and_option_that_there_is(env: dict[str, st
     script = tmp_path / "moa.bash"
     script.write_text(completion.script("bash", whole_parser()))
     typed, expected = [], []
-    for words, parser in every(whole_parser()):
-        commands = [name for action in parser._actions if isinstance(action, SubParsers) for name in action.choices]
-        shown = [action for action in parser._actions if action.help != SUPPRESS]
+    for parser in walk.whole(whole_parser()):
+        words, commands = parser.prog, walk.verbs(parser)
+        shown = [action for action in walk.arguments(parser) if action.help != SUPPRESS]
         options = {name for action in shown for name in action.option_strings if name.startswith("--")}
         typed += [f"{words} _" if commands else f"{words} --", f"{words} --"]
         expected += [set(commands) or options, options]
@@ -90,15 +88,6 @@ def test_bash_completes_every_command_and_option_that_there_is(env: dict[str, st
     offered = [set(line.split()) for line in said.stdout.splitlines()]
     missing = {words: wanted - found for words, wanted, found in zip(typed, expected, offered, strict=True)}
     assert not {words: names for words, names in missing.items() if names}
-
-
-def every(parser: ArgumentParser) -> Iterator[tuple[str, ArgumentParser]]:
-    """Each command as it is typed, with its parser."""
-    yield parser.prog, parser
-    for action in parser._actions:
-        if isinstance(action, SubParsers):
-            for inner in action.choices.values():
-                yield from every(inner)
 
 
 @pytest.mark.slow

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +13,8 @@ from agent.llm.stream import Finished, Reply
 from moa.serve.fusion.encoders import encoder_for, whole
 from moa.serve.fusion.lower import lower
 from moa.serve.wires.registry import wire_named
-from tests.moa.serve.fusion.test_loop import ADVISOR, ASKS, FUSION, Bench, calls
+from tests.support.chatbench import calls
+from tests.support.fusion import ADVISOR, ASKS, FUSION, FusionBench
 from tests.support.script import ANALYSIS
 from tests.support.scripted import Line
 
@@ -23,7 +23,7 @@ FIVE = {
 }
 
 
-def streamed(bench: Bench, wire: str, *tools: dict[str, Any]) -> list[dict[str, Any]]:
+def streamed(bench: FusionBench, wire: str, *tools: dict[str, Any]) -> list[dict[str, Any]]:
     """The events that a client of this wire gets."""
     body = {"model": "x", "stream_options": {"include_usage": True}}
     encoder = encoder_for(wire, wire_named(wire).encoder("x", body), bench.served)
@@ -46,8 +46,8 @@ def asked_in_words() -> Reply:
     return calls(("openrouter_fusion", {"prompt": "Why?"}), text="Let me ask. ")
 
 
-def test_responses_has_fusions_events_in_their_order(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, [ASKS, "Yes."], {"fake:two": [Overloaded("busy", status=529)], "fake:three": "Three says."})
+def test_responses_has_fusions_events_in_their_order() -> None:
+    bench = FusionBench([ASKS, "Yes."], {"fake:two": [Overloaded("busy", status=529)], "fake:three": "Three says."})
     members = {**FUSION["parameters"], "analysis_models": ["fake:one", "fake:two", "fake:three"]}
     events = streamed(bench, "responses", {**FUSION, "parameters": members})
     assert [event["sequence_number"] for event in events] == list(range(len(events)))
@@ -56,7 +56,7 @@ def test_responses_has_fusions_events_in_their_order(tmp_path: Path) -> None:
     assert names[:4] == ["in_progress", "panel.added", "panel.added", "panel.added"]
     assert sorted(names[4:-3]) == ["panel.completed"] * 2 + ["panel.delta"] * 2 + ["panel.failed"]
     assert names[-3:] == ["analysis.in_progress", "analysis.completed", "completed"]
-    assert {(event["item_id"], event["output_index"]) for event in fusion} == {("k0-openrouter_fusion", 0)}
+    assert {(event["item_id"], event["output_index"]) for event in fusion} == {("t0", 0)}
     by_name = dict(zip(names, fusion, strict=True))
     failed = by_name["panel.failed"]
     assert (failed["model"], failed["status_code"]) == ("fake:two", 529) and "busy" in failed["error"]
@@ -80,8 +80,8 @@ def test_responses_has_fusions_events_in_their_order(tmp_path: Path) -> None:
     assert usage["cost"] == 0.5 and usage["server_tool_use_details"]["tool_calls_executed"] == 1
 
 
-def test_responses_without_analysis(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, [ASKS, "Yes."], {"fake:judge": [Overloaded("busy")]})
+def test_responses_without_analysis() -> None:
+    bench = FusionBench([ASKS, "Yes."], {"fake:judge": [Overloaded("busy")]})
     events = streamed(bench, "responses", FUSION)
     names = [event["type"].removeprefix("response.fusion_call.") for event in events if "fusion_call" in event["type"]]
     assert names[-2:] == ["analysis.in_progress", "completed"]
@@ -89,11 +89,11 @@ def test_responses_without_analysis(tmp_path: Path) -> None:
     assert item["failure_reason"] == "judge_upstream_error" and "analysis" not in item
 
 
-def test_thoughts_are_told_apart(tmp_path: Path) -> None:
+def test_thoughts_are_told_apart() -> None:
     from agent.llm.stream import ReasoningDelta
     from moa.serve.fusion.called import CallStarted, MemberDelta
 
-    bench = Bench(tmp_path, [])
+    bench = FusionBench([])
     encoder = encoder_for("responses", wire_named("responses").encoder("x", {}), bench.served)
     offered = bench.prepared(FUSION).lowered.tools[0]
     call = ToolCallPart(id="c1", name="openrouter_fusion", arguments="{}")
@@ -102,8 +102,8 @@ def test_thoughts_are_told_apart(tmp_path: Path) -> None:
     assert b"event: response.fusion_call.panel.reasoning.delta" in said and b"reasoning_summary_text.delta" in said
 
 
-def test_chat_brings_the_call_as_reasoning_details(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, [asked_in_words(), "Yes."])
+def test_chat_brings_the_call_as_reasoning_details() -> None:
+    bench = FusionBench([asked_in_words(), "Yes."])
     chunks = streamed(bench, "chat", FUSION)
     assert len({(chunk["id"], chunk["object"], chunk["model"]) for chunk in chunks}) == 1
     deltas = [choice["delta"] for chunk in chunks for choice in chunk["choices"]]
@@ -112,7 +112,7 @@ def test_chat_brings_the_call_as_reasoning_details(tmp_path: Path) -> None:
     assert (detail["type"], detail["tool_name"], detail["tool_call_id"]) == (
         "reasoning.server_tool_call",
         "openrouter:fusion",
-        "k0-openrouter_fusion",
+        "t0",
     )
     assert json.loads(detail["arguments"]) == {"prompt": "Why?"} and json.loads(detail["result"])["status"] == "ok"
     finishes = [choice["finish_reason"] for chunk in chunks for choice in chunk["choices"] if choice["finish_reason"]]
@@ -125,10 +125,10 @@ def test_chat_brings_the_call_as_reasoning_details(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("tool", [FUSION, ADVISOR])
-def test_messages_has_blocks_one_after_the_other(tmp_path: Path, tool: dict[str, Any]) -> None:
+def test_messages_has_blocks_one_after_the_other(tool: dict[str, Any]) -> None:
     name = "openrouter_fusion" if tool is FUSION else "advisor"
     outer: list[Line] = [calls((name, {}), text="Let me ask. "), "Yes."]
-    bench = Bench(tmp_path, outer)
+    bench = FusionBench(outer)
     events = streamed(bench, "messages", tool)
     open_block: int | None = None
     blocks: list[dict[str, Any]] = []
@@ -155,10 +155,10 @@ def test_messages_has_blocks_one_after_the_other(tmp_path: Path, tool: dict[str,
 
 
 @pytest.mark.parametrize("wire", ["chat", "responses", "messages"])
-def test_an_answer_that_breaks_behind_a_tool_ends_with_the_wires_error(tmp_path: Path, wire: str) -> None:
+def test_an_answer_that_breaks_behind_a_tool_ends_with_the_wires_error(wire: str) -> None:
     tool = ADVISOR if wire == "messages" else FUSION
     name = "advisor" if wire == "messages" else "openrouter_fusion"
-    bench = Bench(tmp_path, [calls((name, {})), StreamBroken("cut off")])
+    bench = FusionBench([calls((name, {})), StreamBroken("cut off")])
     last = streamed(bench, wire, tool)[-1]
     assert (last["type"] if wire != "chat" else last["choices"][0]["finish_reason"]) == {
         "chat": "error", "responses": "response.failed", "messages": "error",
@@ -168,8 +168,8 @@ def test_an_answer_that_breaks_behind_a_tool_ends_with_the_wires_error(tmp_path:
 
 
 @pytest.mark.parametrize("wire", ["chat", "responses", "messages"])
-def test_an_answer_that_is_not_streamed(tmp_path: Path, wire: str) -> None:
-    bench = Bench(tmp_path, [asked_in_words(), "Yes."])
+def test_an_answer_that_is_not_streamed(wire: str) -> None:
+    bench = FusionBench([asked_in_words(), "Yes."])
     reply = bench.run(bench.prepared(FUSION))
     answer = whole(wire, wire_named(wire).whole(reply, "x", {}, usage=bench.served.usage()), bench.served)
     if wire == "chat":
@@ -189,14 +189,14 @@ def test_an_answer_that_is_not_streamed(tmp_path: Path, wire: str) -> None:
         assert types[0] == "text" and types[-1] == "text"
 
 
-def test_a_reply_that_calls_the_clients_tools_too(tmp_path: Path) -> None:
+def test_a_reply_that_calls_the_clients_tools_too() -> None:
     both = calls(("openrouter_fusion", {"prompt": "Why?"}), ("read", {"path": "a"}))
-    bench = Bench(tmp_path, [both])
+    bench = FusionBench([both])
     events = streamed(bench, "responses", FUSION)
     assert [item["type"] for item in events[-1]["response"]["output"]] == ["openrouter:fusion", "function_call"]
     done = [event["item"]["type"] for event in events if event["type"] == "response.output_item.done"]
     assert done == ["openrouter:fusion", "function_call"], "the server's first"
-    chat = Bench(tmp_path, [Reply(message=assistant("", *both.message.tool_calls), finish="tool_calls", cost_nano=1)])
+    chat = FusionBench([Reply(message=assistant("", *both.message.tool_calls), finish="tool_calls", cost_nano=1)])
     chunks = streamed(chat, "chat", FUSION)
     (call,) = [
         call for chunk in chunks for choice in chunk["choices"] for call in choice["delta"].get("tool_calls", ())

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from agent.llm.accounting import CallContext
 from agent.llm.errors import Overloaded, PaymentRequired, RateLimited
-from agent.llm.messages import ToolCallPart, assistant
-from agent.llm.request import ModelRef, Request
-from agent.llm.stream import Finished, Reply, TextDelta, ToolCallDelta
-from moa.preset.preset import Preset, Reference
+from agent.llm.request import Request
+from agent.llm.stream import Finished, TextDelta, ToolCallDelta
 from moa.serve.fusion.called import (
     AnalysisStarted,
     CallFinished,
@@ -24,77 +21,13 @@ from moa.serve.fusion.called import (
     MemberDelta,
     MemberFailed,
 )
-from moa.serve.fusion.execute import ServerTools
-from moa.serve.fusion.loop import Served, stream
-from moa.serve.fusion.prepare import Prepared, conversation_of, prepare
-from tests.support.script import ANALYSIS
-from tests.support.scripted import After, Line, ScriptedClient
-
-OUTER = ModelRef("fake", "outer")
-PRESET = Preset(
-    "p", "p.toml", (Reference("fake:one"), Reference("fake:two")), Reference("fake:judge"), deep="fake:judge"
-)
-CONTEXT = CallContext("main", run="r", turn="t")
+from tests.support.chatbench import calls
+from tests.support.fusion import ADVISED, ADVISOR, ASKS, FUSION, OUTER, FusionBench
+from tests.support.scripted import After
 
 
-def calls(*wanted: tuple[str, dict[str, Any]], text: str = "") -> Reply:
-    parts = [
-        ToolCallPart(id=f"k{n}-{name}", name=name, arguments=json.dumps(args)) for n, (name, args) in enumerate(wanted)
-    ]
-    return Reply(message=assistant(text, *parts), finish="tool_calls", cost_nano=1_000)
-
-
-ASKS = calls(("openrouter_fusion", {"prompt": "Why?"}))
-ADVISED = calls(("advisor", {}))
-FUSION = {
-    "type": "openrouter:fusion",
-    "parameters": {"analysis_models": ["fake:one", "fake:two"], "model": "fake:judge"},
-}
-ADVISOR = {"type": "advisor_20260301", "name": "advisor", "model": "claude-x", "max_uses": 1}
-
-
-class Bench:
-    def __init__(self, tmp: Path, outer: list[Line], script: dict[str, Any] | None = None) -> None:
-        lines = {"fake:one": "One says.", "fake:two": "Two says.", "fake:judge": json.dumps(ANALYSIS), **(script or {})}
-        self.client = ScriptedClient({**lines, str(OUTER): outer})
-        self.tools = ServerTools(
-            self.client, load=lambda _name: PRESET,
-            endpoints=("fake",), preset="p",
-        )  # fmt: skip
-        self.served = Served()
-        self.events: list[Any] = []
-
-    def prepared(self, *tools: dict[str, Any], wire: str = "chat", **more: Any) -> Prepared:
-        words = {"role": "user", "content": "Should we?"}
-        body = {"messages": [{"role": "system", "content": "Be kind."}, words], "tools": list(tools), **more}
-        return prepare(wire, body, model="x", load=lambda _name: PRESET, endpoints=("fake",), presets=lambda: ("p",))
-
-    def run(self, prepared: Prepared, *, required: bool = False) -> Reply:
-        asyncio.run(self._run(prepared, required))
-        assert isinstance(self.events[-1], Finished)
-        return self.events[-1].reply
-
-    async def _run(self, prepared: Prepared, required: bool) -> None:
-        from agent.llm.messages import user
-
-        conversation = conversation_of("chat", prepared, OUTER)
-        request = Request(model=OUTER, messages=(user("Should we?"),), tool_choice="required" if required else "auto")
-        self.tools.check(prepared.lowered.tools, conversation, CONTEXT)
-        async for event in stream(
-            self.client, request, CONTEXT, tools=self.tools, offered=prepared.lowered.tools, conversation=conversation,
-            limits=prepared.lowered.limits, served=self.served,
-        ):  # fmt: skip
-            self.events.append(event)
-
-    def to(self, model: str) -> list[Request]:
-        return [request for request in self.client.requests if request.model.model == model]
-
-    def of(self, *kinds: type[Any]) -> list[Any]:
-        return [event for event in self.events if isinstance(event, kinds)]
-
-
-def test_the_model_asks_the_panel_and_writes_from_what_it_says(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, [ASKS, "Yes."])
+def test_the_model_asks_the_panel_and_writes_from_what_it_says() -> None:
+    bench = FusionBench([ASKS, "Yes."])
     reply = bench.run(bench.prepared(FUSION), required=True)
     assert (reply.message.text, reply.finish, reply.message.tool_calls) == ("Yes.", "stop", ())
     first, second = bench.to("outer")
@@ -115,10 +48,8 @@ def test_the_model_asks_the_panel_and_writes_from_what_it_says(tmp_path: Path) -
     assert reply.cost_nano == 1_000 and reply.usage is not None and reply.usage.completion == 20
 
 
-def test_the_events_come_in_fusions_order(tmp_path: Path) -> None:
-    bench = Bench(
-        tmp_path, [ASKS, "Yes."], {"fake:two": [Overloaded("too busy", status=529)], "fake:three": "Three says."}
-    )
+def test_the_events_come_in_fusions_order() -> None:
+    bench = FusionBench([ASKS, "Yes."], {"fake:two": [Overloaded("too busy", status=529)], "fake:three": "Three says."})
     more = {**FUSION["parameters"], "analysis_models": ["fake:one", "fake:two", "fake:three"]}
     bench.run(bench.prepared({**FUSION, "parameters": more}))
     kinds = [
@@ -140,15 +71,15 @@ def test_the_events_come_in_fusions_order(tmp_path: Path) -> None:
     }
 
 
-def test_a_second_call_within_one_turn_is_capped(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, [ASKS, ASKS, "Yes."])
+def test_a_second_call_within_one_turn_is_capped() -> None:
+    bench = FusionBench([ASKS, ASKS, "Yes."])
     bench.run(bench.prepared(FUSION))
     assert len(bench.to("one")) == 1
     assert json.loads(bench.to("outer")[2].messages[-1].text)["failure_reason"] == "fusion_invocation_capped"
 
 
 @pytest.mark.parametrize(("last", "capped"), [(None, True), ("And now?", False)])
-def test_the_turn_goes_on_over_a_clients_own_tools(tmp_path: Path, last: str | None, capped: bool) -> None:
+def test_the_turn_goes_on_over_a_clients_own_tools(last: str | None, capped: bool) -> None:
     detail = {
         "type": "reasoning.server_tool_call",
         "tool_name": "openrouter:fusion",
@@ -164,13 +95,13 @@ def test_the_turn_goes_on_over_a_clients_own_tools(tmp_path: Path, last: str | N
     ]  # fmt: skip
     if last is not None:
         said += [{"role": "assistant", "content": "Well."}, {"role": "user", "content": last}]
-    bench = Bench(tmp_path, [ASKS, "Yes."])
+    bench = FusionBench([ASKS, "Yes."])
     bench.run(bench.prepared(FUSION, messages=said))
     assert len(bench.to("one")) == (0 if capped else 1)
     assert ("fusion_invocation_capped" in bench.to("outer")[1].messages[-1].text) is capped
 
 
-def test_the_servers_tools_run_first_and_the_clients_are_handed_over(tmp_path: Path) -> None:
+def test_the_servers_tools_run_first_and_the_clients_are_handed_over() -> None:
     both = calls(
         ("read", {"path": "a"}), ("openrouter_fusion", {"prompt": "Why?"}), ("read", {"path": "b"}), text="Let me look."
     )
@@ -178,7 +109,7 @@ def test_the_servers_tools_run_first_and_the_clients_are_handed_over(tmp_path: P
         ToolCallDelta(0, "read", '{"path": '), ToolCallDelta(1, "openrouter_fusion", "{}"), ToolCallDelta(0, None, '"a"}'),
         ToolCallDelta(2, "read", '{"path": "b"}'),
     ]  # fmt: skip
-    bench = Bench(tmp_path, [both])
+    bench = FusionBench([both])
     stream_of = bench.client.stream
 
     async def with_deltas(request: Request, context: CallContext, *, hold: Any = None) -> Any:
@@ -206,9 +137,9 @@ def test_the_servers_tools_run_first_and_the_clients_are_handed_over(tmp_path: P
     assert bench.served.calls[0].ok
 
 
-def test_a_limit_ends_it_with_a_closing_call_without_tools(tmp_path: Path) -> None:
+def test_a_limit_ends_it_with_a_closing_call_without_tools() -> None:
     asks = calls(("moa_consult", {"question": "Why?"}))
-    bench = Bench(tmp_path, [asks])
+    bench = FusionBench([asks])
     prepared = bench.prepared(
         {"type": "moa:consult"}, stop_server_tools_when=[{"type": "step_count_is", "step_count": 2}]
     )
@@ -217,8 +148,8 @@ def test_a_limit_ends_it_with_a_closing_call_without_tools(tmp_path: Path) -> No
     assert reply.message.tool_calls == () and len(bench.served.calls) == 2, "who calls a tool all the same gets none"
 
 
-def test_an_advisor_is_the_users_panel(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, [ADVISED, ADVISED, "Done."])
+def test_an_advisor_is_the_users_panel() -> None:
+    bench = FusionBench([ADVISED, ADVISED, "Done."])
     bench.run(bench.prepared(ADVISOR, wire="messages"))
     assert [request.model.model for request in bench.client.requests] == [
         "outer",
@@ -231,10 +162,10 @@ def test_an_advisor_is_the_users_panel(tmp_path: Path) -> None:
     first, second = bench.served.calls
     assert first.ok and "line seven is odd" in first.text
     assert first.blocks() == (
-        {"type": "server_tool_use", "id": "k0-advisor", "name": "advisor", "input": {}},
+        {"type": "server_tool_use", "id": "t0", "name": "advisor", "input": {}},
         {
             "type": "advisor_tool_result",
-            "tool_use_id": "k0-advisor",
+            "tool_use_id": "t0",
             "content": {"type": "advisor_result", "text": first.text},
         },
     )
@@ -250,16 +181,16 @@ def test_an_advisor_is_the_users_panel(tmp_path: Path) -> None:
         ([Overloaded("x"), PaymentRequired("x", status=402)], "unavailable"),
     ],
 )
-def test_an_advisor_that_nobody_is(tmp_path: Path, errors: list[Exception], code: str) -> None:
-    bench = Bench(tmp_path, [ADVISED, "Alone."], {"fake:one": [errors[0]], "fake:two": [errors[1]]})
+def test_an_advisor_that_nobody_is(errors: list[Exception], code: str) -> None:
+    bench = FusionBench([ADVISED, "Alone."], {"fake:one": [errors[0]], "fake:two": [errors[1]]})
     bench.run(bench.prepared(ADVISOR, wire="messages"))
     assert bench.served.calls[0].blocks()[1]["content"] == {"type": "advisor_tool_result_error", "error_code": code}
     assert bench.to("outer")[1].messages[-1].is_error
 
 
 @pytest.mark.parametrize(("forward", "sees"), [(None, False), (False, False), (True, True)])
-def test_openrouters_advisor_sees_what_it_is_asked(tmp_path: Path, forward: bool | None, sees: bool) -> None:
-    bench = Bench(tmp_path, [calls(("openrouter_advisor", {"prompt": "Why?"})), "Done."])
+def test_openrouters_advisor_sees_what_it_is_asked(forward: bool | None, sees: bool) -> None:
+    bench = FusionBench([calls(("openrouter_advisor", {"prompt": "Why?"})), "Done."])
     parameters = {
         "model": "a/b",
         "instructions": "Be strict.",
@@ -280,25 +211,24 @@ def test_openrouters_advisor_sees_what_it_is_asked(tmp_path: Path, forward: bool
     assert len(item["advice"].split()) < 60
 
 
-def test_a_silent_panel_says_so(tmp_path: Path) -> None:
-    bench = Bench(
-        tmp_path,
+def test_a_silent_panel_says_so() -> None:
+    bench = FusionBench(
         [calls(("moa_consult", {"question": "Why?"})), "Done."],
         {"fake:one": "NOTHING", "fake:two": "NOTHING"},
     )
     bench.run(bench.prepared({"type": "moa:consult", "parameters": {"preset": "p"}}))
     assert bench.served.calls[0].item() == {
-        "type": "moa:consult", "id": "k0-moa_consult", "status": "completed", "question": "Why?", "advice": "The panel has nothing to add.",
+        "type": "moa:consult", "id": "t0", "status": "completed", "question": "Why?", "advice": "The panel has nothing to add.",
     }  # fmt: skip
 
 
-def test_the_reply_of_one_call_is_passed_on_as_it_came(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, ["No need."])
+def test_the_reply_of_one_call_is_passed_on_as_it_came() -> None:
+    bench = FusionBench(["No need."])
     reply = bench.run(bench.prepared(FUSION))
     assert reply.message.text == "No need." and bench.of(CallStarted) == [] and bench.served.calls == []
 
 
-def test_leaving_stops_the_panel(tmp_path: Path) -> None:
+def test_leaving_stops_the_panel() -> None:
     at_work: list[Request] = []
 
     both = asyncio.Event()
@@ -309,10 +239,10 @@ def test_leaving_stops_the_panel(tmp_path: Path) -> None:
             both.set()
         return After(60, "late")
 
-    bench = Bench(tmp_path, [ASKS, "Yes."], {"fake:one": slow, "fake:two": slow})
+    bench = FusionBench([ASKS, "Yes."], {"fake:one": slow, "fake:two": slow})
 
     async def leave() -> None:
-        task = asyncio.create_task(bench._run(bench.prepared(FUSION), False))
+        task = asyncio.create_task(bench.answer(bench.prepared(FUSION)))
         await both.wait()
         task.cancel()
         await asyncio.wait([task])

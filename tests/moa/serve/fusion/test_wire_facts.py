@@ -27,8 +27,8 @@ from moa.serve.fusion.prepare import prepare
 from moa.serve.fusion.results import Fused
 from moa.serve.wires.registry import wire_named
 from moa.store.store import load
-from tests.moa.serve.fusion.test_loop import ASKS, FUSION, OUTER, PRESET, Bench
 from tests.moa.serve.fusion.test_results import counsel, failed
+from tests.support.fusion import ASKS, FUSION, OUTER, PRESET, FusionBench
 from tests.support.script import ANALYSIS
 
 ENDPOINTS = ("openrouter", "fake")
@@ -243,10 +243,8 @@ def errors(one: str, two: str) -> dict[str, Any]:
         ({}, "ok", None, None),
     ],
 )
-def test_a_reason_of_failure(
-    tmp_path: Path, script: Any, status: str, on_tool: str | None, on_item: str | None
-) -> None:
-    bench = Bench(tmp_path, [ASKS, "Yes."], script)
+def test_a_reason_of_failure(script: Any, status: str, on_tool: str | None, on_item: str | None) -> None:
+    bench = FusionBench([ASKS, "Yes."], script)
     assert bench.run(bench.prepared(FUSION)).message.text == "Yes.", "the model that asked goes on by itself"
     result = json.loads(bench.to("outer")[1].messages[-1].text)
     item = bench.served.calls[0].item()
@@ -276,8 +274,8 @@ class Goes:
 
 
 @pytest.mark.parametrize("reason", ["fusion_invocation_capped", "unexpected_error", "cancelled"])
-def test_a_reason_why_nobody_was_asked(tmp_path: Path, reason: str) -> None:
-    bench = Bench(tmp_path, [ASKS, ASKS, "Yes."] if reason == "fusion_invocation_capped" else [ASKS, "Yes."])
+def test_a_reason_why_nobody_was_asked(reason: str) -> None:
+    bench = FusionBench([ASKS, ASKS, "Yes."] if reason == "fusion_invocation_capped" else [ASKS, "Yes."])
     if reason == "cancelled":
         fused = Fused(counsel((), (failed("cancelled"),), None))
         assert (fused.tool_result()["failure_reason"], fused.item("f")["failure_reason"]) == (reason, reason)
@@ -308,10 +306,10 @@ EVENTS: dict[str, set[str]] = {
 
 
 @pytest.fixture
-def told(tmp_path: Path) -> list[dict[str, Any]]:
+def told() -> list[dict[str, Any]]:
     """The fusion events of a panel of three, of which one thinks aloud and one fails."""
     script = {"fake:two": [Overloaded("busy", status=529)], "fake:three": "Three says."}
-    bench = Bench(tmp_path, [ASKS, "Yes."], script)
+    bench = FusionBench([ASKS, "Yes."], script)
     stream_of = bench.client.stream
 
     async def thinking(request: Request, context: Any, *, hold: Any = None) -> Any:
