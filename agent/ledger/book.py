@@ -82,34 +82,50 @@ class Ledger:
     # Before and after a call
 
     def reserve(
-        self, model: ModelRef, context: CallContext, bound: Bound, call_id: str | None = None, *, again: bool = False
+        self,
+        model: ModelRef,
+        context: CallContext,
+        bound: Bound,
+        call_id: str | None = None,
+        *,
+        sends: bool = False,
+        again: bool = False,
     ) -> str:
-        """Set a call's upper bound aside in one transaction and return the call's id (`call_id`, where one is given). `again`: a try before
-        this one may have done it, and its end was not learned.
+        """Set a call's upper bound aside in one transaction and return the call's id (`call_id`, where one is given). `sends`: it goes out
+        now, as `sent` says. `again`: a try before this one may have done it, and its end was not learned.
 
         Raises BudgetReached where a cap of `context.caps` leaves no room, and writes nothing then.
         """
         _refuse_negative(bound)
         call_id = call_id or new_id()
         now = self._clock()
+        if not (again or context.caps) and (day := days.begun(self._database, now)) is not None:
+            # One statement, which is all or nothing by itself.
+            self._set_aside(call_id, model, context, bound, day, now, sends=sends)
+            return call_id
         with self._database.transaction(alone=bool(context.caps)):
             if again and self._database.rows("SELECT 1 FROM calls WHERE id = ?", (call_id,)):
                 return call_id
             day = days.enter(self._database, now)
             caps.check(self._database, context, bound, day=day, owner=self._owner)
-            self._database.write(
-                "INSERT INTO calls (id, purpose, slot, share, session, run, turn, iteration, day, endpoint, model_requested,"
-                " reserved_tokens, counts_tokens, reserved_nano, counts_nano, cost_source, outcome, retries, started, owner, account, preset)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'unknown', 'reserved', 0, ?, ?, ?, ?)"
-                " ON CONFLICT DO NOTHING",  # a try whose end was not learned may be under way even now
-                (
-                    *(call_id, context.purpose, context.slot, context.share),
-                    *(context.session, context.run, context.turn, context.iteration, day, model.endpoint, model.model),
-                    *(bound.tokens, bound.tokens, bound.nano, bound.nano, now, self._owner),
-                    *(context.account, context.preset),
-                ),
-            )
+            self._set_aside(call_id, model, context, bound, day, now, sends=sends)
         return call_id
+
+    def _set_aside(
+        self, call_id: str, model: ModelRef, context: CallContext, bound: Bound, day: str, now: float, *, sends: bool
+    ) -> None:
+        self._database.write(
+            "INSERT INTO calls (id, purpose, slot, share, session, run, turn, iteration, day, endpoint, model_requested,"
+            " reserved_tokens, counts_tokens, reserved_nano, counts_nano, cost_source, outcome, retries, started, sent, owner, account, preset)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'unknown', 'reserved', 0, ?, ?, ?, ?, ?)"
+            " ON CONFLICT DO NOTHING",  # a try whose end was not learned may be under way even now
+            (
+                *(call_id, context.purpose, context.slot, context.share),
+                *(context.session, context.run, context.turn, context.iteration, day, model.endpoint, model.model),
+                *(bound.tokens, bound.tokens, bound.nano, bound.nano, now, now if sends else None),
+                *(self._owner, context.account, context.preset),
+            ),
+        )
 
     def told(
         self, calls: Sequence[tuple[ModelRef, CallContext, Settlement]], ids: Sequence[str] | None = None
@@ -215,9 +231,10 @@ class Ledger:
             ),
         )
 
-    def release(self, call_id: str) -> None:
-        """Take a reservation back whose call was never sent: it leaves no row. One that was sent stays."""
-        self._database.write("DELETE FROM calls WHERE id = ? AND outcome = 'reserved' AND sent IS NULL", (call_id,))
+    def release(self, call_id: str, *, marked: bool = False) -> None:
+        """Take a reservation back whose call was never sent: it leaves no row. One that was sent stays; `marked`: it only said so."""
+        only = "" if marked else " AND sent IS NULL"
+        self._database.write(f"DELETE FROM calls WHERE id = ? AND outcome = 'reserved'{only}", (call_id,))
 
     # After a crash
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, NoReturn
 
 from agent.errors import StateError
 from agent.files import in_use
@@ -37,12 +37,16 @@ def explained(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", None)
-        if code is None:  # a mistake in our own code, not in the file
-            raise
-        what, remedy = _EXPLANATIONS.get(code & 0xFF, (str(error), _ELSEWHERE))
-        kind = Locked if code & 0xFF == sqlite3.SQLITE_BUSY else StateError
-        raise kind(f"can't use the ledger {path}: {what}", remedy=remedy) from error
+        _explain(path, error)
+
+
+def _explain(path: Path, error: sqlite3.Error) -> NoReturn:
+    code = getattr(error, "sqlite_errorcode", None)
+    if code is None:  # a mistake in our own code, not in the file
+        raise error
+    what, remedy = _EXPLANATIONS.get(code & 0xFF, (str(error), _ELSEWHERE))
+    kind = Locked if code & 0xFF == sqlite3.SQLITE_BUSY else StateError
+    raise kind(f"can't use the ledger {path}: {what}", remedy=remedy) from error
 
 
 _ELSEWHERE = "check the folder, or set MOA_STATE_DIR to another one"
@@ -113,14 +117,14 @@ class Database:
             self.close()
             raise
 
-    @contextmanager
-    def waiting(self, seconds: float) -> Iterator[None]:
+    def waiting(self, seconds: float) -> AbstractContextManager[None]:
         """What is done within waits so long for another program's lock, then raises Locked."""
+        return _Waiting(self, seconds)
+
+    def allow(self, seconds: float) -> float:
+        """From now on statements wait so long for another program's lock. Returns how long it was before."""
         before, self._allowed_s = self._allowed_s, seconds
-        try:
-            yield
-        finally:
-            self._allowed_s = before
+        return before
 
     def _execute(self, sql: str, values: Sequence[object]) -> sqlite3.Cursor:
         """Run a statement. How long it may wait is told to SQLite where that has changed: nearly all that runs waits alike."""
@@ -131,8 +135,10 @@ class Database:
 
     def rows(self, sql: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """All rows of a query. Raises StateError."""
-        with explained(self.path):
+        try:
             return self._execute(sql, values).fetchall()
+        except sqlite3.Error as error:
+            _explain(self.path, error)
 
     def each(self, sql: str, values: Sequence[object] = ()) -> Iterator[tuple[Any, ...]]:
         """The rows of a query one by one, however many there are. Raises StateError."""
@@ -141,27 +147,22 @@ class Database:
 
     def write(self, sql: str, values: Sequence[object] = ()) -> int:
         """Run a statement and return how many rows it changed. Raises StateError."""
-        with explained(self.path):
-            try:
-                return self._execute(sql, values).rowcount
-            except UnicodeEncodeError:  # half a character, which SQLite can't store
-                return self._execute(sql, [whole_value(value) for value in values]).rowcount
+        try:
+            return self._execute(sql, values).rowcount
+        except sqlite3.Error as error:
+            _explain(self.path, error)
+        except UnicodeEncodeError:  # half a character, which SQLite can't store
+            return self.write(sql, [whole_value(value) for value in values])
 
     def transaction(self, *, alone: bool = True) -> AbstractContextManager[None]:
         """All or nothing; it is the only writer among all processes from the first statement on, always. Raises StateError."""
         del alone
-        return self._transaction("IMMEDIATE")
+        return _Transaction(self, "BEGIN IMMEDIATE")
 
-    @contextmanager
-    def _transaction(self, kind: Literal["IMMEDIATE", "DEFERRED"]) -> Iterator[None]:
-        self.write(f"BEGIN {kind}")
-        try:
-            yield
-            self.write("COMMIT")
-        except BaseException:
-            if self._connection.in_transaction:  # on a full disk SQLite has already rolled back
-                self._connection.rollback()
-            raise
+    def undo(self) -> None:
+        """Take back what a transaction has done; on a full disk SQLite has already rolled back."""
+        if self._connection.in_transaction:
+            self._connection.rollback()
 
     def close(self) -> None:
         """Close the file; the last process to do so folds the write-ahead log into it."""
@@ -171,7 +172,8 @@ class Database:
             in_use.ended(self.path)
 
     def _prepare(self, migrations: Sequence[Sequence[str]]) -> None:
-        with self._transaction("DEFERRED"):  # one view of the file, which another process may be making at this moment
+        # One view of the file, which another process may be making at this moment.
+        with _Transaction(self, "BEGIN DEFERRED"):
             version = self._version()
             self._refuse_foreign()
         if version == 0:
@@ -219,3 +221,45 @@ class Database:
                     self.write(statement)
                 self.write(f"PRAGMA user_version = {number + 1}")
             self.write(f"PRAGMA application_id = {APPLICATION_ID}")
+
+
+# Classes and no generators: a call has half a dozen of these.
+
+
+class _Waiting:
+    """See `Database.waiting`."""
+
+    __slots__ = ("_before", "_database", "_seconds")
+
+    def __init__(self, database: Database, seconds: float) -> None:
+        self._database = database
+        self._seconds = self._before = seconds
+
+    def __enter__(self) -> None:
+        self._before = self._database.allow(self._seconds)
+
+    def __exit__(self, *_raised: object) -> None:
+        self._database.allow(self._before)
+
+
+class _Transaction:
+    """See `Database.transaction`. `begin` is the statement that begins it."""
+
+    __slots__ = ("_begin", "_database")
+
+    def __init__(self, database: Database, begin: str) -> None:
+        self._database = database
+        self._begin = begin
+
+    def __enter__(self) -> None:
+        self._database.write(self._begin)
+
+    def __exit__(self, kind: type[BaseException] | None, *_raised: object) -> None:
+        try:
+            if kind is None:
+                self._database.write("COMMIT")
+        except BaseException:
+            self._database.undo()
+            raise
+        if kind is not None:
+            self._database.undo()

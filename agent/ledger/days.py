@@ -20,12 +20,12 @@ _WRONG_CLOCK_S = 48 * 3600.0
 
 def today(database: Store, now: float) -> str:
     """The day that `now` (Unix seconds) is in, as a date; the local date where no call was made in it yet. Writes nothing."""
-    return _open_day(database, now) or time.strftime("%Y-%m-%d", time.localtime(now))
+    return begun(database, now) or time.strftime("%Y-%m-%d", time.localtime(now))
 
 
 def enter(database: Store, now: float) -> str:
     """As `today`; the day begins with this call where it has not begun. To be called inside a transaction."""
-    return _open_day(database, now) or _begin(database, now)
+    return begun(database, now) or _begin(database, now)
 
 
 def after(day: str) -> str:
@@ -33,7 +33,8 @@ def after(day: str) -> str:
     return str(date.fromisoformat(day) + timedelta(1))
 
 
-def _open_day(database: Store, now: float) -> str | None:
+def begun(database: Store, now: float) -> str | None:
+    """The day that `now` is in, where a call was made in it already: it stays what it is."""
     # A day far ahead was begun by a clock that was wrong.
     found = database.rows(
         "SELECT day FROM days WHERE ends > ? AND begins <= ? ORDER BY ends LIMIT 1", (now, now + _WRONG_CLOCK_S)

@@ -30,19 +30,19 @@ class PatientLedger:
         self._ledger = ledger
         self._late: set[asyncio.Task[None]] = set()
 
-    async def reserve(self, model: ModelRef, context: CallContext, bound: Bound) -> str:
+    async def reserve(self, model: ModelRef, context: CallContext, bound: Bound, *, sends: bool = False) -> str:
         """As `Ledger.reserve`. Whoever is cancelled meanwhile, or gives up, leaves no reservation behind."""
         call_id, tries = new_id(), 0
 
         def reserve() -> str:
             nonlocal tries
             tries += 1
-            return self._ledger.reserve(model, context, bound, call_id, again=tries > 1)
+            return self._ledger.reserve(model, context, bound, call_id, sends=sends, again=tries > 1)
 
         try:
             return await self._ledger.patiently(reserve)
         except (asyncio.CancelledError, Locked):  # a try may have done it, and its end was not learned
-            self._later(partial(self._ledger.release, call_id))
+            self._later(partial(self._ledger.release, call_id, marked=sends))
             raise
 
     async def adjust(self, call_id: str, context: CallContext, bound: Bound) -> None:
@@ -69,9 +69,9 @@ class PatientLedger:
         """As `Ledger.settle`. Where it takes too long, or whoever waits is cancelled, it goes on by itself; until then the bound counts."""
         await self._even_if_cancelled(partial(self._ledger.settle, call_id, settlement))
 
-    async def release(self, call_id: str) -> None:
+    async def release(self, call_id: str, *, marked: bool = False) -> None:
         """As `Ledger.release`. It goes on by itself as `settle` does."""
-        await self._even_if_cancelled(partial(self._ledger.release, call_id))
+        await self._even_if_cancelled(partial(self._ledger.release, call_id, marked=marked))
 
     async def _even_if_cancelled(self, work: Callable[[], None]) -> None:
         try:

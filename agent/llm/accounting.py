@@ -96,8 +96,9 @@ class Settlement:
 class Accounts(Protocol):
     """What the door asks of the books. Where these are locked by somebody else, each method waits without holding up the event loop."""
 
-    async def reserve(self, model: ModelRef, context: CallContext, bound: Bound) -> str:
-        """Put a call's upper bound into the books in one immediate transaction and return the call's id.
+    async def reserve(self, model: ModelRef, context: CallContext, bound: Bound, *, sends: bool = False) -> str:
+        """Put a call's upper bound into the books in one immediate transaction and return the call's id. `sends`: its request goes out as
+        soon as this is done, so that `sent` is said with it.
 
         Raises BudgetReached where a cap of `context.caps` leaves no room; nothing is written then.
         """
@@ -119,6 +120,6 @@ class Accounts(Protocol):
         """Put calls into the books that were answered from a file: nothing was sent and nothing can be owed. Their ids, in order."""
         ...
 
-    async def release(self, call_id: str) -> None:
-        """Take a reservation back that was never sent: it leaves no row."""
+    async def release(self, call_id: str, *, marked: bool = False) -> None:
+        """Take a reservation back that was never sent: it leaves no row. `marked`: it had been said to be sent."""
         ...

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from agent.llm.accounting import Accounts, CallContext
-    from agent.llm.client import Clocks, ModelClient
+    from agent.llm.client import Clocks, Hold, ModelClient
     from agent.llm.dialects.base import Decoder, Dialect, Exchange
     from agent.llm.messages import Message
     from agent.llm.models.endpoint import Endpoint
@@ -56,7 +56,7 @@ REFUSALS = (BadRequest, AuthError, PaymentRequired, RateLimited)
 
 
 class Call:
-    """A call whose upper bound is reserved under `call_id`. Ask `next()` until it gives Finished; then, whatever happened, `aclose()`."""
+    """A call whose upper bound is reserved by `hold`. Ask `next()` until it gives Finished; then, whatever happened, `aclose()`."""
 
     def __init__(
         self,
@@ -64,13 +64,14 @@ class Call:
         endpoint: Endpoint,
         request: Request,
         context: CallContext,
-        call_id: str,
+        hold: Hold,
     ) -> None:
         self._door = door
         self._endpoint = endpoint
         self._request = request
         self._context = context
-        self._call_id = call_id
+        self._call_id = hold.call_id
+        self._marked = hold.marked
         self._rank = rank(context.purpose)
         self._headers = door.headers(context.purpose)
         self._accounts: Accounts = door.accounts
@@ -140,8 +141,9 @@ class Call:
 
     async def _send(self) -> None:
         if self._announced is None:
-            await self._accounts.sent(self._call_id)
-            self._announced = ""
+            if not self._marked:
+                await self._accounts.sent(self._call_id)
+            self._announced, self._marked = "", False
         self._heard = self._now()
         sent, decoder = self._encode()
         self._listened = 0

@@ -48,9 +48,10 @@ class Clocks:
 
 @dataclass(slots=True)
 class Hold:
-    """A reservation that was made ahead of its call, so that nothing else can spend it."""
+    """A reservation that was made ahead of its call, so that nothing else can spend it. `marked`: the books take it as sent already."""
 
     call_id: str
+    marked: bool = False
 
 
 _AS_IT_IS: tuple[Purpose, ...] = ("main", "serve")
@@ -154,7 +155,7 @@ class ModelClient:
 
     async def release(self, hold: Hold) -> None:
         """Give a hold back that is not needed; it leaves no trace."""
-        await self.accounts.release(hold.call_id)
+        await self.accounts.release(hold.call_id, marked=hold.marked)
 
     async def stream(
         self, request: Request, context: CallContext, *, hold: Hold | None = None
@@ -179,10 +180,10 @@ class ModelClient:
         finally:
             await call.aclose()
 
-    async def reserve(self, model: ModelRef, context: CallContext, bound: Bound) -> Hold:
-        """Reserve a call whose bound is known, for `relay`. Raises BudgetReached, or UsageError as `stream` does."""
-        self.require_key(model.endpoint)
-        return Hold(await self.accounts.reserve(model, context, bound))
+    async def reserve(self, model: ModelRef, context: CallContext, bound: Bound, *, sends: bool = False) -> Hold:
+        """Reserve a call whose bound is known; `sends`: it follows at once. Raises BudgetReached, or UsageError as `stream` does."""
+        sends = sends and self.gate(self.require_key(model.endpoint)).is_free
+        return Hold(await self.accounts.reserve(model, context, bound, sends=sends), sends)
 
     async def relay(self, model: ModelRef, context: CallContext, hold: Hold) -> Relay:
         """For a request that another program has written; it uses `hold` up. Raises UsageError as `stream` does."""
@@ -193,7 +194,7 @@ class ModelClient:
             if (launch := self._launchers.get(endpoint.name)) is not None:
                 endpoint = self._endpoints[endpoint.name] = await launch(model.model)
         except BaseException:
-            await self.accounts.release(hold.call_id)
+            await self.release(hold)
             raise
         return Relay(self, endpoint, model, context, hold)
 
@@ -346,15 +347,14 @@ class ModelClient:
                 request = replace(request, max_tokens=most)
             bound = self.bound(request)
             if hold is None:
-                call_id = await self.accounts.reserve(request.model, context, bound)
+                hold = await self.reserve(request.model, context, bound, sends=True)
             else:
-                call_id = hold.call_id
-                await self.accounts.adjust(call_id, context, bound)
+                await self.accounts.adjust(hold.call_id, context, bound)
         except BaseException:
             if hold is not None:
-                await self.accounts.release(hold.call_id)
+                await self.release(hold)
             raise
-        return Call(self, endpoint, request, context, call_id)
+        return Call(self, endpoint, request, context, hold)
 
 
 def _missing_key(endpoint: Endpoint) -> UsageError:

@@ -81,6 +81,7 @@ class Relay:
         self.endpoint = endpoint
         self.model = model
         self.call_id = hold.call_id
+        self._hold = hold
         self._client = client
         self._gate = client.gate(endpoint)
         self._rank, self._account = rank(context.purpose), context.account
@@ -102,7 +103,8 @@ class Relay:
         self._began, self._heard_at = self._began or now, now
         if not self._sent:
             self._sent = True
-            await self._client.accounts.sent(self.call_id)
+            if not self._hold.marked:
+                await self._client.accounts.sent(self.call_id)
         response = await self._timed(self._open(outgoing))
         self._response = response
         self._chargeable = response.is_success
@@ -196,7 +198,7 @@ class Relay:
         self._settled = True
         accounts = self._client.accounts
         if not self._sent:
-            await accounts.release(self.call_id)
+            await self._client.release(self._hold)
             return
         usage = heard.usage
         cost, source = self.cost(heard)

@@ -31,7 +31,7 @@ async def pass_on(call: Call, reply: Reply) -> None:
     """Take counsel, send, relay. Raises ModelError, BudgetReached, UsageError and StateError for what fails before the head has gone out;
     after that it is said in the stream."""
     client, served = call.server.client, call.served
-    hold = await client.reserve(call.named.main, call.context, bound_of(call))
+    hold = await client.reserve(call.named.main, call.context, bound_of(call), sends=call.named.preset is None)
     passing = _Passing(call, reply)
     try:
         if call.stream:

@@ -23,9 +23,14 @@ class Gate:
         self._free = max(1, limit)
         self._waiting: dict[int, dict[str, deque[asyncio.Future[None]]]] = {}
 
+    @property
+    def is_free(self) -> bool:
+        """Whether who comes now is let through at once."""
+        return bool(self._free) and not self._waiting
+
     async def acquire(self, rank: int, account: str = "") -> None:
         """Wait for a place. Cancelling the wait leaves the queue as if the caller had never come."""
-        if self._free and not self._waiting:
+        if self.is_free:
             self._free -= 1
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -37,10 +37,9 @@ class Booked:
         accounts, started = self._accounts, time.monotonic()
         bound = Bound(0, 0, nano_from_usd(MOST_USD[self._name]))
         try:
-            call = await accounts.reserve(ModelRef(self._name, "search"), self._context, bound)
+            call = await accounts.reserve(ModelRef(self._name, "search"), self._context, bound, sends=True)
         except BudgetReached as error:
             raise SearchFailed(self._name, "budget", error.message, remedy=error.remedy or "") from None
-        await accounts.sent(call)
 
         def ended() -> float:
             return time.monotonic() - started

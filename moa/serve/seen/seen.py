@@ -115,9 +115,9 @@ class Watched:
     seen: Seen
     _open: dict[str, _Open] = field(default_factory=dict)
 
-    async def reserve(self, model: ModelRef, context: CallContext, bound: Bound) -> str:
+    async def reserve(self, model: ModelRef, context: CallContext, bound: Bound, *, sends: bool = False) -> str:
         """As the books do it."""
-        call_id = await self.books.reserve(model, context, bound)
+        call_id = await self.books.reserve(model, context, bound, sends=sends)
         where = None if self.seen.spans is None else self.seen.spans.here()
         self._open[call_id] = _Open(model, context, where, time.time_ns())
         return call_id
@@ -144,10 +144,10 @@ class Watched:
         """As the books do it."""
         return await self.books.told(calls)
 
-    async def release(self, call_id: str) -> None:
+    async def release(self, call_id: str, *, marked: bool = False) -> None:
         """As the books do it."""
         self._open.pop(call_id, None)
-        await self.books.release(call_id)
+        await self.books.release(call_id, marked=marked)
 
     def _told(self, call: _Open, settled: Settlement) -> None:
         if settled.outcome in ("done", "incomplete"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -103,6 +104,20 @@ def test_release_leaves_no_row_unless_the_call_was_sent(ledger: Ledger) -> None:
     ledger.release(unsent)
     ledger.release(sent)
     assert [row.id for row in ledger.calls()] == [sent]
+    assert not room(ledger, nano=5_000_000) and room(ledger, nano=5_000_001)
+
+
+@pytest.mark.parametrize("caps", [(), (Cap("day", "the day's cap", 10**10),)], ids=["no cap", "a cap"])
+def test_what_goes_out_at_once_is_said_with_its_reservation(ledger: Ledger, caps: tuple[Cap, ...]) -> None:
+    first, second = (ledger.reserve(MODEL, replace(MAIN, caps=caps), BOUND, sends=True) for _ in range(2))
+    assert [(row.id, row.outcome, row.sent == row.started) for row in ledger.calls()] == [
+        (first, "reserved", True),
+        (second, "reserved", True),
+    ]
+    ledger.release(first)
+    ledger.release(second, marked=True)  # it did not go out after all
+    assert [row.id for row in ledger.calls()] == [first]
+    assert ledger.sums()[0].calls == 1
     assert not room(ledger, nano=5_000_000) and room(ledger, nano=5_000_001)
 
 

@@ -58,11 +58,13 @@ class Books:
         self.refusal: Exception | None = None
         self._ids = count(1)
 
-    async def reserve(self, model: ModelRef, context: CallContext, bound: Bound) -> str:
+    async def reserve(self, model: ModelRef, context: CallContext, bound: Bound, *, sends: bool = False) -> str:
         if self.refusal is not None:
             raise self.refusal
         call_id = f"c{next(self._ids)}"
         self.lines.append(("reserve", call_id))
+        if sends:
+            self.lines.append(("sent", call_id))
         self.bounds.append(bound)
         return call_id
 
@@ -80,7 +82,7 @@ class Books:
         self.lines.append(("settle", call_id))
         self.settled.append(settlement)
 
-    async def release(self, call_id: str) -> None:
+    async def release(self, call_id: str, *, marked: bool = False) -> None:
         self.lines.append(("release", call_id))
 
 
