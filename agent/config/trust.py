@@ -21,6 +21,7 @@ from agent.config.named_by_us import scripts_of
 from agent.config.paths import project_folder
 from agent.config.toml import load
 from agent.errors import UsageError
+from agent.files.run_by import RECIPES, is_script
 from agent.text import foreign_json
 from agent.text.cleaning import visible
 
@@ -161,7 +162,7 @@ def digests(folder: Path) -> Digests | None:
 
 
 def _scripts(folder: Path) -> Digests:
-    """Of the files of the project that its hooks and servers run. One that leads out of it is known by where it leads."""
+    """Of the scripts in the project that its hooks and servers run. One that leads out of it is known by where it leads."""
     try:
         settings = load(folder / "config.toml")
     except UsageError:
@@ -169,7 +170,8 @@ def _scripts(folder: Path) -> Digests:
     root = folder.parent
     found: Digests = {}
     for path in islice(sorted(set(scripts_of(settings, root))), MOST_FILES):
-        if not path.is_relative_to(root) or path.is_relative_to(folder):
+        # What a command only reads or writes (a report, a log) may change, and so may what make and npm read.
+        if not path.is_relative_to(root) or path.is_relative_to(folder) or path.name in RECIPES or not is_script(path):
             continue
         hasher = hashlib.sha256()
         with contextlib.suppress(OSError):

@@ -30,7 +30,7 @@ DEEPEST = 5
 # What runs its operands. Other programs' bare words count where such a file is there, or has the name of a script.
 INTERPRETER = re.compile(
     r"(?:ba|da|z|k|fi|c|tc|a)?sh|pwsh|python[\d.]*|pypy[\d.]*|node|nodejs|deno|bun|ruby|perl|php[\d.]*|lua\w*|Rscript|julia|java|awk|tclsh"
-    r"|osascript|source|\.|uvx?|poetry|pdm|hatch|rye|pipx|npx|bunx|tsx|ts-node|import|from"
+    r"|osascript|source|uvx?|poetry|pdm|hatch|rye|pipx|npx|bunx|tsx|ts-node|import|from"
 )
 STARTER = re.compile(
     r"env|exec|time|nice|ionice|nohup|timeout|setsid|stdbuf|flock|command|builtin|eval|sudo|doas|xargs|if|then|else|elif|while|until|do|!|\{|\}"
@@ -50,7 +50,7 @@ RECIPES = (
 )
 """What programs run that are sent into a folder by name."""
 # What an interpreter adds to a name.
-ENDS = (".js", ".mjs", ".cjs", ".ts", ".mts", ".cts", ".py", ".sh")
+ENDS = (".js", ".mjs", ".cjs", ".ts", ".mts", ".cts", ".py", ".sh", ".rb")
 OF_A_MODULE = (".py", "/__main__.py", "/__init__.py")
 OF_A_FOLDER = ("/__main__.py", "/index.js", "/index.ts")
 
@@ -62,6 +62,8 @@ _TOKEN = re.compile(
 _QUOTED = re.compile(r"""\\(.)|'([^']*)'|"((?:\\.|[^"\\])*)\"""", re.DOTALL)
 _IS_A_LINE = re.compile(r"[\s;&|()<>`]")
 _VARIABLE = r"\$\{[^{}]*\}|\$\w+|\$[@*#?!$-]"
+_DEFAULT = re.compile(r"\$\{\w+:?[-=]([^{}]*)\}")
+_HOME = re.compile(r"(?:~|\$HOME|\$\{HOME\})(?=/|$)")
 _FIRST = re.compile(rf"(?:{_VARIABLE}|~[\w-]*)/+")
 _OPEN = re.compile(rf"{_VARIABLE}|\*+|\?|\[[^\]]*\]|\{{[^{{}}]*\}}")
 _ASSIGNED = re.compile(r"[A-Za-z_]\w*\+?=")
@@ -83,6 +85,11 @@ def files_run_by(line: str | Sequence[str], folder: Path) -> frozenset[Path]:
     found.update(_candidates(commands, folders, looks))
     ways = {way for path in found for way in _ways(path, top)}
     return frozenset(Path(path) for path in ways if os.path.islink(path) or not os.path.isdir(path))
+
+
+def is_script(path: Path) -> bool:
+    """Whether such a file is rather run than read: by its ending, by having none, or because it may be run."""
+    return bool(SCRIPT.fullmatch(path.name)) or "." not in path.name[1:] or os.access(path, os.X_OK)
 
 
 class _Looks:
@@ -176,7 +183,8 @@ def _candidates(commands: Iterable[list[str]], folders: Sequence[str], looks: _L
         first, runs, module = not on_path, False, False
         for word in words:
             assigns, name = _ASSIGNED.match(word) is not None, word.rpartition("/")[2]
-            known = INTERPRETER.fullmatch(name) or STARTER.fullmatch(name)
+            interprets = INTERPRETER.fullmatch(name) or (first and word == ".")
+            known = interprets or STARTER.fullmatch(name)
             # What has no slash and stands first is looked up on PATH, and so is what is known to be a program.
             if "/" in word or assigns or not (first or known):
                 for piece in _pieces(word):
@@ -184,7 +192,7 @@ def _candidates(commands: Iterable[list[str]], folders: Sequence[str], looks: _L
                     for base in folders:
                         yield from _there(base, named, looks)
             module = word in ("import", "from") or (runs and word == "-m") or (module and word.endswith(","))
-            runs = runs or INTERPRETER.fullmatch(name) is not None
+            runs = runs or bool(interprets)
             first = first and (assigns or STARTER.fullmatch(name) is not None)
 
 
@@ -231,6 +239,8 @@ def _pieces(word: str) -> Iterator[str]:
     if "\0" in word:
         return
     values = [word] if word[:1] != "-" or (word.startswith("-m") and len(word) > 2) else []
+    if "${" in word:
+        values.append(_DEFAULT.sub(r"\1", word))
     if "=" in word:
         values.append(word.partition("=")[2])
     elif word[:1] == "-" and word[:2] != "--":
@@ -243,8 +253,8 @@ def _pieces(word: str) -> Iterator[str]:
 
 def _relative(piece: str) -> str:
     """A name without the variable that it begins with: then it counts from each folder."""
-    if piece == "~" or piece.startswith("~/"):
-        return os.path.expanduser(piece)
+    if home := _HOME.match(piece):
+        return os.path.expanduser("~") + piece[home.end() :]
     while found := _FIRST.match(piece):
         piece = piece[found.end() :]
     return piece

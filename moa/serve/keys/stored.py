@@ -16,8 +16,8 @@ _OBJECTS = frozenset({"container", "conversation", "prompt", "audio"})
 """Names of what has an id of its own there: an object with it, or the id itself."""
 _FILES = frozenset({"input_file", "input_image", "file", "document", "image", "container_upload"})
 _SCHEMAS = frozenset({"function", "custom"})
-_SUBSTANCE = {"reasoning": "encrypted_content", "image_generation_call": "result"}
-"""What an item of a reply has in it where it does not stand for one that is kept."""
+_SUBSTANCE = {"reasoning": ("encrypted_content", "summary", "content"), "image_generation_call": ("result",)}
+"""What an item of a reply has in it, some of it at least, where it does not stand for one that is kept."""
 
 
 def check(body: Mapping[str, Any], name: str) -> None:
@@ -44,7 +44,7 @@ def _stands_for_another(item: Mapping[str, Any]) -> bool:
     kind = item.get("type")
     if kind in (None, "item_reference"):
         return "role" not in item or "content" not in item
-    return kind in _SUBSTANCE and not item.get(_SUBSTANCE[kind])
+    return kind in _SUBSTANCE and not any(item.get(key) for key in _SUBSTANCE[kind])
 
 
 def _in_settings(body: Mapping[str, Any]) -> Iterator[str]:

@@ -30,7 +30,7 @@ def project(program: Program) -> Program:
     (inside / "commands/ship.md").write_text("Ship $ARGUMENTS now.\n")
     (program.work_dir / "AGENTS.md").write_text("Be quick.\n")
     (inside / "config.toml").write_text(
-        '[[hooks]]\nevent = "turn_end"\ncommand = "cd tools && ./check.sh && python3 -m check"\n'
+        '[[hooks]]\nevent = "turn_end"\ncommand = "cd tools && ./check.sh && python3 -m check | tee log.txt"\n'
     )
     _write(program.work_dir / "tools/check.sh", "echo check\n")
     _write(program.work_dir / "tools/check.py", "print('checked')\n")
@@ -45,7 +45,7 @@ LINES = [
     "preset mine (your own of that name is used): A scripted panel",
     "preset own: A scripted panel",
     "AGENTS.md: instructions for the model",
-    "runs at turn_end: cd tools && ./check.sh && python3 -m check",
+    "runs at turn_end: cd tools && ./check.sh && python3 -m check | tee log.txt",
 ]
 
 
@@ -90,6 +90,8 @@ def _link(path: Path, to: Path) -> None:
 def test_after_a_change_nothing_of_it_is_used_until_it_is_trusted_anew(project: Program, change: str) -> None:
     assert project("trust", ".").code == 0
     assert "ship" in project("run", "/help").out and " project" in project("preset", "list").out
+    _write(project.work_dir / "tools/log.txt", "what a hook only writes")
+    assert "/ship" in project("run", "/help").out
     CHANGES[change](project.work_dir / ".moa")
     done = project("run", "/help")
     assert "/ship" not in done.out

@@ -51,6 +51,12 @@ RUN: list[tuple[str | list[str], str, str]] = [
     ("cd link && ./srv.sh", "link tools/srv.sh", "x.sh"),
     ("./linked.sh", "linked.sh tools/srv.sh", ""),
     ("link/../check.sh", "check.sh", ""),
+    ("${ROOT:-tools}/srv.sh", "tools/srv.sh", ""),
+    ("cd ${ROOT:-tools} && ./NEW.sh", "tools/NEW.sh", ""),
+    ("$HOME/project/x.sh || ~/project/x.py", "x.sh x.py", ""),
+    ("ruby -Itools -rcheck x.rb", "tools/check.rb x.rb", ""),
+    ("ruff check . NEW", "", "NEW"),
+    (". ./NEW", "NEW", ""),
     ("ruff check src", "", "src/app.py check.sh NEW"),
     ("prettier --check 'src/*.json' README", "README", "src/data.json"),  # one that it only reads counts, too
     (["python3", "-u", "tools/x.py"], "tools/x.py", ""),
@@ -62,9 +68,10 @@ RUN: list[tuple[str | list[str], str, str]] = [
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Path:
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("HOME", str(tmp_path.resolve()))
     root = tmp_path.resolve() / "project"
-    for name in ("check.sh", "x.sh", "x.py", "x.js", "with blank.sh", "package.json", "Makefile", "README", ".env", "src/app.py", "src/data.json", "tools/srv.sh", "tools/x.py", "tools/check.py", "tools/deep/y.sh"):  # fmt: skip
+    for name in ("check.sh", "x.sh", "x.py", "x.js", "with blank.sh", "package.json", "Makefile", "README", ".env", "src/app.py", "src/data.json", "tools/srv.sh", "tools/x.py", "tools/check.py", "tools/deep/y.sh", "tools/check.rb"):  # fmt: skip
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).touch()
     (root / "json.py").touch()

@@ -236,6 +236,7 @@ KEPT: list[tuple[str, dict[str, Any], int]] = [
     ("responses", {"input": [{"type": "function_call_output", "call_id": "c", "output": [{"type": "input_file", "file_id": "file-1"}]}]}, 403),
     ("responses", {"tools": [{"type": "code_interpreter", "container": {"type": "auto"}}]}, 200),
     ("responses", {"input": [HELLO, SAID, HELLO]}, 200),
+    ("responses", {"input": [HELLO, {"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "t"}]}, SAID, HELLO]}, 200),
     ("chat", user({"type": "file", "file": {"file_id": "file-1"}}, "chat"), 403),
     ("chat", {"messages": [{"role": "assistant", "audio": {"id": "audio_1"}}, {"role": "user", "content": "so?"}]}, 403),
     ("chat", {"audio": {"voice": "alloy", "format": "wav"}, "metadata": {"conversation": "x"}}, 200),
