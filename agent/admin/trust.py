@@ -62,6 +62,8 @@ def look(folder: Path, *, presets: Callable[[Path], list[str]] = lambda _folder:
     lines += [f"command /{name}: {summary}" for name, summary in described(inside)]
     lines += presets(inside)
     runs = list(_runs(inside))
+    if scripts := [name.removeprefix("../") for name in found if name.startswith("../")]:
+        runs.append(f"scripts that these run: {', '.join(scripts)}")
     if (root / "AGENTS.md").is_file():
         lines.append("AGENTS.md: instructions for the model")
     found = found | instructions_digest(root)

@@ -193,7 +193,7 @@ class Fence:
         folder = _spelled(path.parent)
         if _SHELL_FILES.fullmatch(name) and (folder in self._homes or not self._in_project(folder)):
             return "files of this name hold keys as often as not"
-        if (name in _GIT_SETTINGS and any(part.endswith(".git") for part in folder)) or (
+        if (name in _GIT_SETTINGS and any(part.endswith(".git") or part == ".jj" for part in folder)) or (
             name == _HG_SETTINGS and folder[-1:] == (".hg",)
         ):
             return "an address in it may have a password"

@@ -17,6 +17,8 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
+from agent.files.project import project_root
+
 MOST_CHARACTERS = 100_000
 MOST_WORDS = 1_000
 LONGEST = 4_096
@@ -154,7 +156,8 @@ def _unescaped(text: str) -> str:
 
 def _folders(commands: Iterable[list[str]], top: str, looks: _Looks) -> tuple[list[str], set[str]]:
     """The folders that words of a line may count from, each in those before it; and the recipes in those that the line goes into."""
-    found = [top]
+    # The repository around it, too: $(git rev-parse --show-toplevel)/x.sh.
+    found = list(dict.fromkeys((top, str(project_root(Path(top)) or top))))
     recipes: set[str] = set()
     for words in commands:
         goes = False

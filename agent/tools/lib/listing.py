@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from agent.process import git
 from agent.process.process import Child
@@ -85,17 +85,27 @@ async def walked(context: ToolContext, folder: Path, *, ask_git: bool) -> Walked
     return Walked(found[0], found[1].files if found[1] is not None else [], True)
 
 
-async def at_a_pipe(folder: Path) -> bool:
-    """Whether git or ripgrep may stand at a pipe in a folder: one of the files that they read there is none."""
-    return await asyncio.to_thread(_odd, folder)
+async def at_a_pipe(work: asyncio.Task[Any], folder: Path) -> bool:
+    """Whether git or ripgrep, whose end a task waits for, stand at a pipe in a folder: one of the files that they read there is none. False
+    as soon as the task has ended."""
+    if (await asyncio.wait((work,), timeout=SOON_S))[0]:
+        return False
+    stop = threading.Event()
+    looking = asyncio.create_task(asyncio.to_thread(_odd, folder, stop))
+    try:
+        await asyncio.wait((work, looking), return_when=asyncio.FIRST_COMPLETED)
+        return looking.done() and looking.result()
+    finally:
+        stop.set()  # a thread can't be cancelled, only asked
+        looking.cancel()
 
 
-def _odd(folder: Path) -> bool:
+def _odd(folder: Path, stop: threading.Event) -> bool:
     deadline = time.monotonic() + LOOK_S
     if any(_is_endless(parent / name) for parent in folder.parents for name in READ_BY_SEARCHES):
         return True
     waiting = [str(folder)]
-    while waiting and time.monotonic() < deadline:
+    while waiting and not stop.is_set() and time.monotonic() < deadline:
         with contextlib.suppress(OSError), os.scandir(waiting.pop()) as entries:
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
@@ -155,10 +165,12 @@ async def _listed(argv: Sequence[str], folder: Path, env: Mapping[str, str]) -> 
     except OSError:
         return None
     try:
-        if (code := await child.wait(SOON_S)) is None and not await at_a_pipe(folder):
-            code = await child.wait(GIT_S)
-        if code is None:
-            raise TimeoutError
+        ended = asyncio.create_task(child.wait(GIT_S))
+        try:
+            if await at_a_pipe(ended, folder) or (code := await ended) is None:
+                raise TimeoutError
+        finally:
+            ended.cancel()
         await child.settle(GIT_S)
     finally:
         await child.end()

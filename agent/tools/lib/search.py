@@ -12,7 +12,7 @@ from pathlib import Path, PurePath
 
 from agent.process.process import Child
 from agent.tools.base import ToolContext, ToolError
-from agent.tools.lib.listing import CLUTTER, SOON_S, at_a_pipe, in_git, list_files, walked
+from agent.tools.lib.listing import CLUTTER, at_a_pipe, in_git, list_files, walked
 
 MAX_RESULTS = 200
 MAX_COUNTED = 5_000
@@ -70,7 +70,7 @@ async def _walk(context: ToolContext, folder: Path, pattern: str, ripgrep: str, 
         if asked.done() and asked.result() is None:  # nothing to hold it against: a pipe for a .gitignore, perhaps
             return False
         files = await asked
-        if not (await asyncio.wait((searched,), timeout=SOON_S))[0] and await at_a_pipe(folder):
+        if await at_a_pipe(searched, folder):
             return False
         await searched
         if files is None or rows.full or await asyncio.to_thread(_leaves_out, folder, files.listing.files):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.llm.accounting import Cap
 from agent.llm.errors import AuthError
+from moa.serve.keys.settings_in import settings_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -91,13 +92,13 @@ def _others(body: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _named(value: Any, naming: bool) -> Iterator[str]:
-    """The models that a value names. A function's own parameters are the client's, whatever they are called."""
+    """The models that a value names."""
     if isinstance(value, str):
         if naming:
             yield value
     elif isinstance(value, list):
         for each in value:
             yield from _named(each, naming)
-    elif isinstance(value, dict) and value.get("type") not in ("function", "custom") and "input_schema" not in value:
-        for key, each in value.items():
+    elif isinstance(value, dict):
+        for key, each in settings_in(value):
             yield from _named(each, key in _NAMING)

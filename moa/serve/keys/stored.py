@@ -10,12 +10,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from agent.llm.errors import AuthError
+from moa.serve.keys.settings_in import settings_in
 
 _IDS = frozenset({"file_id", "file_ids", "vector_store_id", "vector_store_ids", "skill_id", "container_id"})
 _OBJECTS = frozenset({"container", "conversation", "prompt", "audio"})
 """Names of what has an id of its own there: an object with it, or the id itself."""
 _FILES = frozenset({"input_file", "input_image", "file", "document", "image", "container_upload"})
-_SCHEMAS = frozenset({"function", "custom"})
 _SUBSTANCE = {"reasoning": ("encrypted_content", "summary", "content"), "image_generation_call": ("result",)}
 """What an item of a reply has in it, some of it at least, where it does not stand for one that is kept."""
 
@@ -76,15 +76,10 @@ def _within(name: str, value: Any, place: str) -> Iterator[str]:
     elif isinstance(value, list):
         for at, each in enumerate(value):
             yield from _within("", each, f"{place}[{at}]")
-    elif isinstance(value, dict) and ("skill_id" in value or not _is_the_clients(value)):
-        for key, each in value.items():
+    elif isinstance(value, dict):
+        for key, each in settings_in(value):
             if key != "skill_id" or value.get("type") != "anthropic":  # that is the vendor's, and everybody's
                 yield from _within(key, each, f"{place}.{key}")
-
-
-def _is_the_clients(tool: Mapping[str, Any]) -> bool:
-    """Whether it has names of its own making in it."""
-    return tool.get("type") in _SCHEMAS or "input_schema" in tool
 
 
 def _id_of(name: str, value: Any) -> Any:

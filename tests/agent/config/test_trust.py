@@ -46,6 +46,7 @@ LINES = [
     "preset own: A scripted panel",
     "AGENTS.md: instructions for the model",
     "runs at turn_end: cd tools && ./check.sh && python3 -m check | tee log.txt",
+    "scripts that these run: tools/check.py, tools/check.sh",
 ]
 
 

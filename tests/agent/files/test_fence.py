@@ -187,6 +187,7 @@ PRIVATE = [
     "deep/.git/modules/a/config",
     "mirror.git/config",
     ".hg/hgrc",
+    ".jj/repo/store/git/config",
     "~/.gitconfig",
 ]
 

@@ -90,6 +90,11 @@ def test_what_a_command_line_runs_is_known(project: Path, line: str | list[str],
     assert all(not (project / name).is_dir() or (project / name).is_symlink() for name in found)
 
 
+def test_a_script_of_the_repository_around_the_folder_is_known(project: Path) -> None:
+    (project / ".git").mkdir()
+    assert project / "check.sh" in files_run_by("$(git rev-parse --show-toplevel)/check.sh", project / "tools" / "deep")
+
+
 @pytest.mark.parametrize("line", ["a/b " * 50_000, "'" * 100_000, '"$(' * 30_000, "sh -c '" * 10_000, "*/*/*/" * 9_000, "\0/x ./ok.sh", "a=b:c," * 20_000, "cd a;" * 20_000, "$" * 100_000, "{" * 100_000, "[" * 100_000, "~/" * 50_000])  # fmt: skip
 def test_no_line_holds_up(project: Path, line: str) -> None:
     begun = time.process_time()

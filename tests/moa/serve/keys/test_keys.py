@@ -171,6 +171,7 @@ FUNCTION = {"type": "function", "function": {"name": "f", "parameters": {"proper
         ({"models": ["m"]}, 200),
         ({"fallbacks": [{"model": "dear"}]}, 403),
         ({"tools": [{"type": "openrouter:subagent", "parameters": {"model": "dear"}}]}, 403),
+        ({"tools": [{"type": "openrouter:subagent", "parameters": {"model": "dear"}, "input_schema": {}}]}, 403),
         ({"tools": [FUNCTION], "metadata": {"model": "dear"}}, 200),
     ],
 )
@@ -228,6 +229,8 @@ KEPT: list[tuple[str, dict[str, Any], int]] = [
     ("responses", user({"type": "input_image", "file_id": "file-1"}), 403),
     ("responses", {"tools": [{"type": "file_search", "vector_store_ids": ["vs_1"]}]}, 403),
     ("responses", {"tools": [{"type": "code_interpreter", "container": "cntr_1"}]}, 403),
+    ("responses", {"tools": [{"type": "file_search", "vector_store_ids": ["vs_1"], "input_schema": {}}]}, 403),
+    ("responses", {"tools": [{"type": "shell", "environment": {"type": "container_reference", "container_id": "cntr_1"}}]}, 403),
     ("responses", {"tools": [{"type": "code_interpreter", "container": {"type": "auto", "file_ids": ["file-1"]}}]}, 403),
     ("responses", {"input": [HELLO, {"type": "item_reference", "id": "msg_1"}]}, 400),
     ("responses", {"input": [HELLO, {"id": "msg_1"}]}, 400),
