@@ -183,7 +183,7 @@ def _folders(commands: Iterable[list[str]], top: str, looks: _Looks) -> tuple[li
 def _candidates(commands: Iterable[list[str]], folders: Sequence[str], looks: _Looks) -> Iterator[str]:
     on_path = any(word.startswith("PATH=") for words in commands for word in words)
     for words in commands:
-        first, runs, module = not on_path, False, False
+        first, runs, module, begins = not on_path, False, False, False
         for word in words:
             assigns, name = _ASSIGNED.match(word) is not None, word.rpartition("/")[2]
             interprets = INTERPRETER.fullmatch(name) or (first and word == ".")
@@ -191,11 +191,12 @@ def _candidates(commands: Iterable[list[str]], folders: Sequence[str], looks: _L
             # What has no slash and stands first is looked up on PATH, and so is what is known to be a program.
             if "/" in word or assigns or not (first or known):
                 for piece in _pieces(word):
-                    named = _named(piece, runs=runs, module=module)
+                    named = _named(piece, runs=runs, module=module, whole=begins)
                     for base in folders:
                         yield from _there(base, named, looks)
             module = word in ("import", "from") or (runs and word == "-m") or (module and word.endswith(","))
             runs = runs or bool(interprets)
+            begins = bool(interprets) or (begins and word[:1] == "-")
             first = first and (assigns or STARTER.fullmatch(name) is not None)
 
 
@@ -208,7 +209,8 @@ class _Named(NamedTuple):
     inside: tuple[str, ...] = ()
 
 
-def _named(piece: str, *, runs: bool, module: bool) -> _Named:
+def _named(piece: str, *, runs: bool, module: bool, whole: bool) -> _Named:
+    """`runs`: an interpreter stands before it; `whole`: it may be the folder that is run whole."""
     name = _relative(piece)
     joined = module or (len(piece) > 2 and piece.startswith("-m"))
     as_module = tuple(name.removeprefix("-m").replace(".", "/") + end for end in OF_A_MODULE)
@@ -219,7 +221,7 @@ def _named(piece: str, *, runs: bool, module: bool) -> _Named:
     if operand:
         groups += [(name + end,) for end in ENDS]
     if operand or SCRIPT.fullmatch(name):
-        return _Named(name, (name,), tuple(groups), tuple(name + end for end in OF_A_FOLDER) if runs else ())
+        return _Named(name, (name,), tuple(groups), tuple(name + end for end in OF_A_FOLDER) if whole else ())
     return _Named(name, (), ((name,), *groups))
 
 

@@ -26,6 +26,7 @@ RUN: list[tuple[str | list[str], str, str]] = [
     ("python3 -c 'import json, tools.check; tools.check.main()'", "tools/check.py json.py", "check.sh"),
     ("uvicorn --reload tools.check:app", "tools/check.py", "x.py"),
     ("python3 tools", "tools/__main__.py", ""),
+    ("npx -y some-server tools", "", "tools/__main__.py tools/index.js"),
     ("bash -o pipefail x.sh", "x.sh", "x.py"),
     ("bash < x.sh > out.txt", "x.sh", "out.txt"),
     ("flock /tmp/l ./x.sh", "x.sh", ""),
