@@ -265,7 +265,8 @@ class Notice(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnFinished(Event):
-    """The turn is over. `text` is the final answer, `usage` and `cost` the sum of every call made in it."""
+    """The turn is over. `text` is the final answer, `usage` and `cost` the sum of every call made in it, `duration_s` its time without
+    that in which a question waited for the user."""
 
     type: Literal["turn_finished"] = "turn_finished"
     turn: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import field, replace
 from pathlib import Path
@@ -131,6 +132,8 @@ class Approvals:
         self.rules = [Rule.parse(text, file=file, key=f"approve.allow[{at}]") for at, text in enumerate(rules, 1)]
         self.session_rules: list[Rule] = []
         self.alone: Callable[[], bool] = lambda: False
+        self.asked_s = 0.0
+        """Seconds that questions have stood so far: they are the user's, not the turn's."""
         self._protected = tuple(folder.resolve() for folder in protected)
         self._asking = asyncio.Lock()
 
@@ -289,7 +292,11 @@ class Approvals:
             place = place_of(tool, arguments, context.cwd)
             diff, digest = await _preview(tool, context, arguments, place)
             title = tool.title(arguments) + _leads_to(place, context.cwd)
-            answer = await self.approver.ask(ApprovalRequest(call, title, suggested, diff))
+            since = time.monotonic()
+            try:
+                answer = await self.approver.ask(ApprovalRequest(call, title, suggested, diff))
+            finally:
+                self.asked_s += time.monotonic() - since
         if answer.verdict == "no":
             said = f" and said: {answer.reason}" if answer.reason else ""
             return Decision(False, "user", f"the user did not allow this call of {name}{said}")

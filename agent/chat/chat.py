@@ -28,7 +28,7 @@ from agent.tools import todo
 if TYPE_CHECKING:
     from agent.approval.approval import UserAnswer
     from agent.events import Record
-    from agent.forms import Answer, Form
+    from agent.forms import Answer
     from agent.host import Host, Options
     from agent.views import View
 
@@ -41,12 +41,13 @@ HOLDS_QUEUE = frozenset({"failed", "usage", "budget", "retryable"})
 
 
 class Entered(NamedTuple):
-    """A line as it was typed. With `options` it is a message as it stands, whatever it begins with. `turn`: not typed at all, but what a
-    plugin wants to go on with."""
+    """A line as it was typed. With `options` it is a message as it stands, whatever it begins with; `prompt` is the message that a command
+    has made of the line already. `turn`: not typed at all, but what a plugin wants to go on with."""
 
     text: str
     images: tuple[ImagePart, ...] = ()
     options: Mapping[str, Any] | None = None
+    prompt: str = ""
     turn: Turn | None = None
 
 
@@ -255,7 +256,7 @@ class Chat:
         if entry.turn is not None:
             return await self._run(entry.turn) not in HOLDS_QUEUE
         if entry.options is not None:
-            return await self._message(entry, entry.text, entry.options)
+            return await self._message(entry, entry.prompt or entry.text, entry.options)
         if entry.text.startswith("!"):
             from agent.chat import shell
 
@@ -282,7 +283,7 @@ class Chat:
                 if result.told:
                     self.host.agent.begin(user(result.told, synthetic="report"))
             case RunTurn() if self._turn is not None:
-                self._waiting.append(Entered(result.prompt, entry.images, result.options))
+                self._waiting.append(Entered(entry.text, entry.images, result.options, result.prompt))
                 self._tell_queue()
             case RunTurn():
                 return await self._message(entry, result.prompt, result.options)
@@ -303,7 +304,7 @@ class Chat:
         if act.view is not None:
             self._listen(Shown(command=entry.text, view=act.view))
         match act.name:
-            case "undone":
+            case "undone" if act.text:
                 self._listen(Action(name="compose", text=act.text))
             case "copy" | "theme" | "quit" | "resume" | "setup":
                 self._listen(Action(name=act.name, text=act.text))
@@ -319,7 +320,8 @@ class Chat:
             raise UsageError(
                 f"{agent.model} does not accept images", remedy="leave them out, or choose another with /model"
             )
-        prompt = Message(role="user", parts=(*((TextPart(text=text),) if text else ()), *entry.images))
+        parts = (*((TextPart(text=text),) if text else ()), *entry.images)
+        prompt = Message(role="user", parts=parts, command=entry.text if text != entry.text else "")
         turn = Turn(agent, prompt, options=options)
         status = await self._run(turn)
         if not _began(turn):
@@ -330,12 +332,7 @@ class Chat:
         status = "failed"
         self._turn = turn
         turn.others_wait = lambda: self._waiting
-
-        async def ask(form: Form) -> Answer:
-            await turn.told()
-            return await self._inquiries.ask(form)
-
-        turn.state.ask = ask
+        turn.asks_with(self._inquiries.ask)
         try:
             async for event in turn.events():
                 self._listen(event)

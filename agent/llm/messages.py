@@ -73,7 +73,8 @@ class Message:
     In a notice its `tools` are those that join the conversation with it, as `ToolSpec`s in plain form.
     `incomplete` marks an answer that was cut off or stopped, `draft` a reply that was held back and never was the user's answer.
     `synthetic` marks, in the structure, what the program itself wrote. `binding` says what request a reply was made on (see
-    `agent.llm.binding`): it decides whether its signed thoughts go back, and is no part of public events.
+    `agent.llm.binding`): it decides whether its signed thoughts go back, and is no part of public events. `command` is the slash command
+    that the user typed, where one made the text: people see it and get it back, models are sent the text.
     """
 
     role: Role
@@ -87,6 +88,12 @@ class Message:
     synthetic: Synthetic | None = None
     draft: bool = False
     binding: str | None = field(default=None, repr=False, compare=False, metadata={"private": True})
+    command: str = field(default="", repr=False, compare=False, metadata={"private": True})
+
+    @property
+    def typed(self) -> str:
+        """What the user typed: the command that made the text, or else the text."""
+        return self.command or self.text
 
     @property
     def text(self) -> str:

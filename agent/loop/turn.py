@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing, suppress
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from agent.errors import StateError, UsageError
 from agent.events import (
@@ -32,6 +32,9 @@ from agent.outgoing import Outgoing
 from agent.plugin import Continue, Ending, TurnState
 from agent.session.seen import Watcher
 from agent.text.numbers import plural
+
+if TYPE_CHECKING:
+    from agent.forms import Answer, Ask, Form
 
 __all__ = ["Agent", "Turn"]
 
@@ -68,6 +71,7 @@ class Turn:
         self._model = MainModel(agent, self.state, self._hooks, self.emit, self.unsent)
         self._rest = Rest()
         self._further: Continue | None = None
+        self._asked_s = 0.0
         self.state.withdraw = self._withdraw
         self.others_wait: Callable[[], object] = lambda: False
         """Whether the user has said something that waits for the end of this turn; after a change of that, call `wake`."""
@@ -122,9 +126,18 @@ class Turn:
         waiting, self._steered = self._steered, []
         return waiting
 
-    async def told(self) -> None:
-        """Wait until whoever reads the stream has taken up all that is in it: a question must not overtake what it is about."""
-        await self._queue.join()
+    def asks_with(self, ask: Ask) -> None:
+        """Plugins may ask the user (`TurnState.ask`) by this."""
+
+        async def asked(form: Form) -> Answer:
+            await self._queue.join()  # a question must not overtake what it is about
+            since = time.monotonic()
+            try:
+                return await ask(form)
+            finally:
+                self._asked_s += time.monotonic() - since
+
+        self.state.ask = asked
 
     def emit(self, event: AgentEvent) -> None:
         """Put an event into the turn's stream."""
@@ -138,7 +151,8 @@ class Turn:
             self._queue.put_nowait(each)
 
     async def _run(self) -> None:
-        started = time.monotonic()
+        approvals = self.agent.tools.approvals
+        started, asked = time.monotonic(), approvals.asked_s
         ending = INTERRUPTED
         try:
             self._running = True
@@ -153,7 +167,8 @@ class Turn:
             await self._hooks.after_turn()
             if self.agent.late_tools is not None:
                 self.agent.late_tools.turn_over()
-        self.emit(self._finished(ending.status, ending.error, time.monotonic() - started))
+        users = self._asked_s + approvals.asked_s - asked
+        self.emit(self._finished(ending.status, ending.error, time.monotonic() - started - users))
 
     async def _ended(self) -> Ending:
         """Drive the turn to its end, and let plugins say what comes of it."""

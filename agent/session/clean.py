@@ -40,10 +40,11 @@ def clean_message(message: Message, redact: Redact) -> Message:
     if extra is not None and clean_value(extra, redact) != extra:
         extra = {key: value for key, value in extra.items() if clean_value(value, redact) == value} or None
     tool_name = message.tool_name and redact(whole(message.tool_name))
-    same = extra is message.extra and tool_name == message.tool_name
+    command = message.command and redact(whole(message.command))
+    same = extra is message.extra and (tool_name, command) == (message.tool_name, message.command)
     if same and all(new is old for new, old in zip(parts, message.parts, strict=True)):
         return message
-    return replace(message, parts=parts, extra=extra, tool_name=tool_name)
+    return replace(message, parts=parts, extra=extra, tool_name=tool_name, command=command)
 
 
 def _part(part: Part, redact: Redact, *, tool: bool) -> Part:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 Format = Literal["md", "json", "html"]
 SCHEMA = 1
+MOST_OF_A_COMMAND = 120
+"""Characters of the command that made a message, in its heading."""
 
 
 def parse_format(text: str) -> Format:
@@ -106,6 +108,8 @@ def _title(message: Message) -> str:
         details.append(message.origin)
     if message.tool_name:
         details.append(message.tool_name)
+    if message.command:
+        details.append(" ".join(message.command.split())[:MOST_OF_A_COMMAND])
     if message.synthetic:
         details.append("shell" if message.synthetic == "shell" else "written by the program")
     if message.is_error:

@@ -99,6 +99,8 @@ def _walked(lines: list[Line]) -> list[dict[str, Any]]:
             message = entry.get("message")
             if isinstance(message, dict) and isinstance(message.get("role"), str):
                 head, found[name], parents[name] = name, message, parent
+                if isinstance(command := entry.get("command"), str):
+                    found[name] = {**message, "command": command}
         elif entry["type"] == "head" and (entry["to"] is None or entry["to"] in found):
             head = entry["to"]
     walked: list[dict[str, Any]] = []
@@ -145,9 +147,10 @@ def line(text: str, limit: int) -> str:
 def _summary(path: Path, changed: float) -> Summary:
     lines = _lines(path)
     walked = _walked(lines)
-    typed = (message for message in walked if message["role"] == "user" and not message.get("synthetic"))
-    first = next(typed, None)
-    words = "" if first is None else line(plain_text(first).strip().partition("\n\n")[0], 200)
+    own = (message for message in walked if message["role"] == "user" and not message.get("synthetic"))
+    first = next(own, None)
+    typed = "" if first is None else first.get("command") or plain_text(first)
+    words = line(typed.strip().partition("\n\n")[0], 200)
     origins = [str(each.entry.get("session", "")) for each in lines if each.entry["type"] == "origin"]
     return Summary(path.stem, changed, len(walked), words, _name(lines), origins[-1] if origins else "")
 

@@ -102,7 +102,8 @@ class Session(SessionTree):
         """
         message = clean_message(message, self._redact)
         entry: dict[str, Any] = {"type": "message", "message": to_plain(message)}
-        facts = {"call_id": call_id, "turn": turn, "tokens": tokens, "told": told, "binding": message.binding}
+        facts = {"call_id": call_id, "turn": turn, "tokens": tokens, "told": told}
+        facts |= {"binding": message.binding, "command": message.command}
         name = self._append(entry | {key: value for key, value in facts.items() if value}, clean=False)
         self._join(name, message, self._head, facts)
         return name

@@ -274,6 +274,8 @@ class SessionTree:
                     parent = self._head  # what it followed could not be understood: keep what there is
                 if isinstance(binding := entry.get("binding"), str):
                     message = replace(message, binding=binding)
+                if isinstance(command := entry.get("command"), str):
+                    message = replace(message, command=command)
                 self._join(name, message, parent, entry)
                 if compaction is not None:
                     self._compactions[name] = compaction

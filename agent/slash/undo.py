@@ -27,7 +27,7 @@ LISTED = 50
 
 
 class Place(NamedTuple):
-    """A message to go back behind: `number` counts turns from the end, and is what stands after /undo."""
+    """A message to go back behind, as it was typed: `number` counts turns from the end, and is what stands after /undo."""
 
     number: int
     text: str
@@ -55,7 +55,7 @@ def places(session: Session) -> list[Place]:
     """What the user has said and can go back behind, newest first."""
     turns = session.turns()
     return [
-        Place(number, turn.prompt.text) for number, turn in enumerate(reversed(turns), 1) if not turn.prompt.synthetic
+        Place(number, turn.prompt.typed) for number, turn in enumerate(reversed(turns), 1) if not turn.prompt.synthetic
     ]
 
 
@@ -130,11 +130,19 @@ async def _undo(host: Host, context: CommandContext, number: int, files: Files) 
     session.rewind(first.before if _says_something(session, first.before) else None, reason="undo")
     todo.rewind(session, undone)
     show = host.agent.tools.context.show
-    restored = [show(change.path) for change in found.restore] if found else []
+    restored = [show(change.path) for change in found.restore if change.before is not None] if found else []
+    removed = [show(change.path) for change in found.restore if change.before is None] if found else []
     ran = [call for message in undone for call in message.tool_calls if host.agent.tools.kind(call.name) == "execute"]
     commands = len(ran) + sum(message.synthetic == "shell" for message in undone)
-    told = _told(commands, number, restored, [show(change.path) for change in left], files)
-    return Act("undone", undone[0].text, MarkdownView(text=told))
+    lines = [_head(number, own=undone[0].synthetic is None)]
+    lines += ["No file was touched."] if files == "conversation" else []
+    kept = [show(change.path) for change in left]
+    for what, paths in (("Restored", restored), ("Removed, because it made them", removed), ("Not changed", kept)):
+        lines += [f"{what}: {', '.join(map(code, paths))}."] if paths else []
+    if commands:
+        lines.append(f"**Not undone:** what {plural(commands, 'shell command')} may have changed.")
+    back = undone[0].typed if undone[0].synthetic is None else ""
+    return Act("undone", back, MarkdownView(text="\n\n".join(lines)))
 
 
 def _in_the_way(host: Host, found: Undoable, number: int) -> UsageError:
@@ -167,15 +175,10 @@ def _says_something(session: Session, entry: str | None) -> bool:
     return entry is not None and session.parent(entry) is not None
 
 
-def _told(commands: int, number: int, restored: Sequence[str], left: Sequence[str], files: Files) -> str:
+def _head(number: int, *, own: bool) -> str:
+    """What is taken back; `own`: the user began it, and gets its words back."""
+    if not own:
+        what = "The last turn, which began by itself, is" if number == 1 else f"The last {plural(number, 'turn')} are"
+        return f"{what} taken back."
     what = "The last message is" if number == 1 else f"The last {plural(number, 'turn')} are"
-    lines = [f"{what} taken back; you can change {'it' if number == 1 else 'the first of them'} and send it again."]
-    if files == "conversation":
-        lines.append("No file was touched.")
-    if restored:
-        lines.append(f"Restored: {', '.join(map(code, restored))}.")
-    if left:
-        lines.append(f"Not changed: {', '.join(map(code, left))}.")
-    if commands:
-        lines.append(f"**Not undone:** what {plural(commands, 'shell command')} may have changed.")
-    return "\n\n".join(lines)
+    return f"{what} taken back; you can change {'it' if number == 1 else 'the first of them'} and send it again."

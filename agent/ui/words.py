@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from agent.events import Compacted, Cost, SideFinished
+from agent.events import Compacted, Cost, SideFinished, TurnFinished
 from agent.llm.money import show_cost
-from agent.text.numbers import count, plural
+from agent.text.numbers import count, plural, span
 
 if TYPE_CHECKING:
     from agent.views import Mark
@@ -37,6 +37,15 @@ MEANING: Mapping[Mark, str] = {
     "unverified": "named by the aggregator, no quote of theirs found",
 }
 """What the signs in a matrix say."""
+
+
+def came_to(event: TurnFinished) -> str:
+    """What a turn took, on one line. Tokens that nobody has told are not counted as none."""
+    usage = event.usage
+    known = usage.prompt or usage.completion or event.cost.usd is not None
+    tokens = f"{count(usage.prompt)} + {count(usage.completion)} tokens" if known else ""
+    parts = [plural(event.iterations, "step"), tokens, money(event.cost), span(event.duration_s, exact=True)]
+    return ", ".join(part for part in parts if part)
 
 
 def first_line(text: str, limit: int = 100) -> str:

@@ -104,7 +104,7 @@ class Printer:
             case TurnStarted():
                 if event.prompt.synthetic is not None:
                     out(paint.prose(f"· continuation: {words.first_line(event.prompt.text)}", "dim"))
-                elif event.prompt.text != self.typed:
+                elif event.prompt.typed != self.typed:
                     self._said(event.prompt)
                 self.typed = None
             case TurnFinished():
@@ -160,15 +160,7 @@ class Printer:
             self._out(self.paint("· stopped; what came is kept", "yellow"))
         elif event.error is not None:
             self._problem(event.error.message, event.error.remedy)
-        tokens = f"{count(event.usage.prompt)} + {count(event.usage.completion)} tokens"
-        cost = words.money(event.cost)
-        parts = [
-            plural(event.iterations, "step"),
-            tokens,
-            *([cost] if cost else []),
-            span(event.duration_s, exact=True),
-        ]
-        self._out(self.paint(f"  {', '.join(parts)}", "dim"))
+        self._out(self.paint(f"  {words.came_to(event)}", "dim"))
         self._out("")
 
     # What it does
@@ -194,7 +186,8 @@ class Printer:
 
     def _side_finished(self, event: SideFinished) -> None:
         name = self._sides.pop(event.id, event.id)
-        parts = [event.model_served or "", span(event.duration_s, exact=True)]
+        served = event.model_served or ""
+        parts = ["" if name.endswith(served.rpartition("/")[2]) else served, span(event.duration_s, exact=True)]
         if event.usage is not None:
             parts.append(f"{count(event.usage.completion)} tokens")
         parts.append(words.money(event.cost))
@@ -258,6 +251,8 @@ class Printer:
                 self._out(self.paint(textwrap.indent(message.text.rstrip("\n"), "  "), "dim"))
             elif message.role != "system":
                 self._message(message)
+                if message.synthetic is None and not message.typed.endswith(message.text):
+                    self._out(self.paint(textwrap.indent(message.text.rstrip("\n"), "  "), "dim"))
 
     def _record(self, record: Record) -> str:
         return self.paint.prose(f"◆ {words.first_line(record.line, MOST_OF_A_LINE)}", LEVELS[record.level])
@@ -277,7 +272,7 @@ class Printer:
             self._out(self.paint.prose(f"  error: {words.first_line(message.text)}", "red"))
 
     def _said(self, message: Message, mark: str = "› ") -> None:
-        self._out(self.paint.prose(mark + message.text, "bold"))
+        self._out(self.paint.prose(mark + message.typed, "bold"))
 
     def _problem(self, message: str, remedy: str | None) -> None:
         self._out(self.paint.prose(f"✗ {message}", "red"))

@@ -192,11 +192,12 @@ async def _run(
         if isinstance(answer, Said):
             _end_command(host, answer, records, output)
             return 0
+        command = ""
         if isinstance(answer, RunTurn):
-            prompt, options = answer.prompt, dict(answer.options)
+            command, prompt, options = prompt, answer.prompt, dict(answer.options)
         if host.model_error:
             raise host.model_error
-        message = await _message(host, prompt, beside)
+        message = replace(await _message(host, prompt, beside), command=command)
     except UsageError as error:
         problem = ErrorInfo(kind=error.kind, message=error.message, remedy=error.remedy)
         return fail("usage", problem, output, session=_session_id(host))

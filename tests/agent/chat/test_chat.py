@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from agent.approval.approval import UserAnswer
-from agent.chat.events import Action, Answered, Asked, ChatEvent, Opened, Queued, Refused, Shown
+from agent.chat.events import Action, Answered, Asked, ChatEvent, Inquired, Opened, Queued, Refused, Shown
 from agent.commands import Command, CommandContext, Result, RunTurn
 from agent.errors import UsageError
 from agent.events import (
@@ -27,13 +28,15 @@ from agent.events import (
     TurnFinished,
     TurnStarted,
 )
+from agent.forms import Choice, Choices
 from agent.host import Options
+from agent.llm.accounting import CallContext
 from agent.llm.errors import RateLimited
 from agent.llm.messages import ImagePart
 from agent.llm.models.endpoint import ModelFacts
 from agent.llm.request import Request
 from agent.llm.stream import Started, StreamEvent, TextDelta
-from agent.plugin import Contribution, ModelCall, Plugin, PluginHost, TurnState
+from agent.plugin import Contribution, Ending, ModelCall, Plugin, PluginHost, TurnState
 from agent.ui.text import render
 from tests.support.chatbench import ChatBench, calls
 from tests.support.scripted import After, Held, ScriptedClient
@@ -583,3 +586,28 @@ def test_a_session_that_could_not_be_opened_is_not_held(tmp_path: Path) -> None:
     assert [event.message for event in bench.all(Refused)] == ["the preset is gone"]
     opened = [event.session for event in bench.all(Opened)]
     assert opened[-1] == opened[0] != opened[1]
+
+
+def test_the_time_of_a_turn_is_without_that_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Asking(Plugin):
+        name = "asking"
+
+        async def next_turn(self, turn: TurnState, ending: Ending, context: CallContext, emit: Emit) -> None:
+            assert turn.ask is not None
+            await turn.ask(Choices(title="Well?", choices=(Choice(id="a", label="a"),)))
+
+    late, monotonic = [0.0], time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: monotonic() + late[0])
+
+    def on(event: ChatEvent) -> None:
+        if isinstance(event, Asked | Inquired):
+            late[0] += 3_600  # the user is at lunch
+        if isinstance(event, Asked):
+            bench.chat.answer(event.id, UserAnswer("once"))
+        if isinstance(event, Inquired):
+            bench.chat.reply(event.id, ("a",))
+
+    lines = [calls(("write", {"path": "a.txt", "content": "x"})), "done"]
+    bench = ChatBench(tmp_path, lines, plugins={"asking": lambda _host: Asking()}, on=on)
+    bench.run("go")
+    assert late[0] == 7_200 and bench.all(TurnFinished)[0].duration_s < 3_600

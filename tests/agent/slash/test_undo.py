@@ -5,8 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from agent.chat.events import Action, Opened, Refused
+from agent.events import Emit
 from agent.host import Options
+from agent.llm.accounting import CallContext
+from agent.llm.messages import user
+from agent.plan.plugin import make
+from agent.plugin import Continue, Ending, Plugin, TurnState
+from agent.session.index import summaries
 from agent.ui.text import render
 from tests.support.chatbench import ChatBench, calls
 
@@ -47,7 +55,12 @@ def test_undo_takes_the_message_back_and_restores_what_it_changed(tmp_path: Path
     assert bench.texts == ["hi", "hello"]
     assert [message.text for message in bench.all(Opened)[-1].history[1:]] == ["hi", "hello"]
     assert [(event.name, event.text) for event in bench.all(Action)] == [("compose", "change it")]
-    assert "a.txt" in render(bench.view()) and "shell" not in render(bench.view())
+    told = render(bench.view())
+    assert (
+        "Restored: `a.txt`." in told
+        and "Removed, because it made them: `deep/new/b.txt`." in told
+        and "shell" not in told
+    )
 
 
 def test_undo_goes_back_turn_by_turn_to_the_start(tmp_path: Path) -> None:
@@ -169,3 +182,33 @@ def test_what_somebody_else_wrote_between_two_turns_is_not_lost(tmp_path: Path) 
     assert messages[0].endswith("a.txt has changed since the agent wrote it") and "whole number" in messages[1]
     assert messages[2] == "/undo 9: this conversation has 2 turns"
     assert file.read_text() == "ours"
+
+
+@pytest.mark.parametrize("line", ["/init keep it short", "/greet you", "/plan mend it"])
+def test_what_a_command_made_comes_back_as_it_was_typed(tmp_path: Path, line: str) -> None:
+    greet = tmp_path / "config" / "commands" / "greet.md"
+    greet.parent.mkdir(parents=True)
+    greet.write_text("Greet $1 at length, in verse.")
+    bench = ChatBench(tmp_path, plugins={"plan": make}, options=Options(approve="all", cwd=tmp_path / "work"))
+    bench.run(line, "/undo list")
+    assert bench.texts[0] != line and summaries(tmp_path / "state" / "sessions")[0].first == line
+    assert line in render(bench.view())
+    again = ChatBench(tmp_path, plugins={"plan": make}, options=Options(resume_latest=True, cwd=bench.work))
+    again.run("/undo")
+    assert next(message.typed for message in again.all(Opened)[0].history if message.role == "user") == line
+    assert [(event.name, event.text) for event in again.all(Action)] == [("compose", line)]
+
+
+def test_a_turn_that_began_by_itself_gives_nothing_back(tmp_path: Path) -> None:
+    class Once(Plugin):
+        name = "once"
+        told = False
+
+        async def next_turn(self, turn: TurnState, ending: Ending, context: CallContext, emit: Emit) -> Continue | None:
+            first, self.told = not self.told, True
+            return Continue(user("go on with it", synthetic="continuation")) if first else None
+
+    bench = ChatBench(tmp_path, ["one", "two"], plugins={"once": lambda _host: Once()})
+    bench.run("hi", "/undo", "/undo")
+    assert [(event.name, event.text) for event in bench.all(Action)] == [("compose", "hi")]
+    assert "began by itself" in render(bench.view(0)) and "change it" not in render(bench.view(0))

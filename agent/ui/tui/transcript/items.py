@@ -14,7 +14,6 @@ from agent.events import Notice, Record, TodoItem, TurnFinished
 from agent.llm.messages import ImagePart, Message, ToolCallPart
 from agent.session.seen import ToolSeen
 from agent.text import foreign_json
-from agent.text.numbers import count, plural, span
 from agent.ui import words
 from agent.ui.tui.transcript.streaming import Streaming
 from agent.views import View
@@ -28,14 +27,26 @@ class Item:
 
     open: bool = False
 
+    @property
+    def folds(self) -> bool:
+        """Whether there is something that it folds away."""
+        return False
+
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Typed(Item):
-    """What the user said. `how` tells where it came from, unless it was typed for a new turn."""
+    """What the user said. `how` tells where it came from, unless it was typed for a new turn. `sent` is the message that a command
+    made of it, where that says something else."""
 
     text: str
+    sent: str = ""
     images: int = 0
     how: str = ""
+
+    @property
+    def folds(self) -> bool:
+        """What was sent."""
+        return bool(self.sent)
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -57,6 +68,11 @@ class Thought(Item):
     live: bool = False
     seconds: float | None = None
 
+    @property
+    def folds(self) -> bool:
+        """The thought, once it is whole."""
+        return not self.live
+
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class ToolRun(Item):
@@ -69,6 +85,11 @@ class ToolRun(Item):
     diff: str | None = None
     seconds: float = 0.0
     progress: str = ""
+
+    @property
+    def folds(self) -> bool:
+        """Its output."""
+        return True
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -117,8 +138,8 @@ class History:
     def add(self, message: Message) -> None:
         """One message more."""
         match message.role:
-            case "user" if self.ended and message.synthetic == "interrupted":
-                pass  # for the model; people see how the turn ended
+            case "user" if message.synthetic == "notice" or (self.ended and message.synthetic == "interrupted"):
+                pass  # for the model; people have seen the change, and how the turn ended
             case "user":
                 self.items.append(user_item(message))
             case "assistant":
@@ -183,10 +204,7 @@ def end_items(event: TurnFinished) -> Iterator[Item]:
         mild = event.status in ("interrupted", "budget", "limit", "unmet")
         yield Note(level="warning" if mild else "error", text=event.error.message, remedy=event.error.remedy)
     if event.iterations:
-        tokens = f"{count(event.usage.prompt)} + {count(event.usage.completion)} tokens"
-        took = span(event.duration_s, exact=True)
-        parts = [plural(event.iterations, "step"), tokens, words.money(event.cost), took]
-        yield Note(level="faint", text=", ".join(part for part in parts if part))
+        yield Note(level="faint", text=words.came_to(event))
 
 
 def user_item(message: Message, how: str = "") -> Item:
@@ -202,7 +220,8 @@ def user_item(message: Message, how: str = "") -> Item:
     if message.synthetic is not None:
         return Note(level="faint", text=f"{message.synthetic}: {message.text}")
     images = sum(isinstance(part, ImagePart) for part in message.parts)
-    return Typed(text=message.text, images=images, how=how)
+    sent = "" if message.typed.endswith(message.text) else message.text
+    return Typed(text=message.typed, sent=sent, images=images, how=how)
 
 
 def call_title(call: ToolCallPart) -> str:

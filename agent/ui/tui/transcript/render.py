@@ -75,6 +75,8 @@ def hidden(item: Item) -> str | None:
     match item:
         case Typed() if cut(item.text, MAX_TYPED, MAX_LINES).hidden:
             return item.text
+        case Typed() if item.open and cut(item.sent, MAX_TYPED, MAX_LINES).hidden:
+            return item.sent
         case Answer() if cut(item.text, MAX_ANSWER).hidden:
             return item.text
         case Thought() if item.open and cut(item.text, MAX_OUTPUT, MAX_LINES).hidden:
@@ -100,6 +102,12 @@ def _typed(item: Typed) -> list[Block]:
     notes += [item.how] if item.how else []
     if notes:
         blocks.append(Block(Content.styled(f"({', '.join(notes)})", FAINT), first=INDENT, rest=INDENT, copied=0))
+    if item.sent:
+        head = f"{'▾' if item.open else '▸'} sent as {plural(len(item.sent.splitlines()), 'line')}"
+        blocks.append(Block(Content.styled(head, FAINT), first=INDENT, rest=INDENT, copied=0))
+    if item.sent and item.open:
+        sent = cut(item.sent, MAX_TYPED, MAX_LINES)
+        blocks += [literal(sent.text, style=FAINT, first=BAR, rest=BAR), *sent.note(rest=BAR)]
     return blocks + shown.note(rest=INDENT)
 
 

@@ -13,9 +13,10 @@ OUTCOMES = {"running": "running", "ok": "", "error": "failed", "denied": "not al
 TODO = {"pending": "☐", "in_progress": "▸", "done": "✓"}
 
 
-def whole(items: Iterable[Item]) -> str:
-    """All of it, an empty line between two items."""
-    return "\n\n".join(text for item in items if (text := text_of(item).strip("\n")))
+def whole(items: Iterable[Item], columns: int | None = None) -> str:
+    """All of it, an empty line between two items. What commands answered is laid out for so many columns."""
+    texts = (_showing(item, columns) if isinstance(item, Showing) else text_of(item) for item in items)
+    return "\n\n".join(text for each in texts if (text := each.strip("\n")))
 
 
 @singledispatch
@@ -28,7 +29,8 @@ def text_of(item: Item) -> str:
 def _typed(item: Typed) -> str:
     notes = [plural(item.images, "image")] if item.images else []
     notes += [item.how] if item.how else []
-    return f"› {item.text}" + (f"\n  ({', '.join(notes)})" if notes else "")
+    sent = f"\n{_inset(item.sent)}" if item.sent else ""
+    return f"› {item.text}" + (f"\n  ({', '.join(notes)})" if notes else "") + sent
 
 
 @text_of.register
@@ -69,9 +71,8 @@ def _todo(item: Todo) -> str:
     return "\n".join([f"to do: {done} of {len(item.items)} done", *lines])
 
 
-@text_of.register
-def _showing(item: Showing) -> str:
-    return f"› {item.command}\n{render(item.view)}"
+def _showing(item: Showing, columns: int | None) -> str:
+    return f"› {item.command}\n{render(item.view, columns)}"
 
 
 def _inset(text: str) -> str:

@@ -48,7 +48,7 @@ class Entry(Prose, can_focus=False):
     def __init__(self, item: Item) -> None:
         super().__init__(blocks_of(item))
         self.item = item
-        self.can_focus = isinstance(item, Thought | ToolRun | Recorded) or hidden(item) is not None
+        self.can_focus = item.folds or isinstance(item, Thought | Recorded) or hidden(item) is not None
         self._classify()
 
     def redraw(self) -> None:
@@ -73,8 +73,8 @@ class Entry(Prose, can_focus=False):
         match self.item:
             case Recorded():
                 self.post_message(self.Inspect(self.item.record))
-            case Thought(live=False) | ToolRun():
-                self.item.open = not self.item.open
+            case item if item.folds:
+                item.open = not item.open
                 self.redraw()
             case _:
                 self.action_full()
