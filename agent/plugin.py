@@ -309,9 +309,9 @@ class Reviewed(NamedTuple):
     text: str = ""
 
 
-Reviewer = Callable[[str | None, "Session", "Emit"], Awaitable[Reviewed | None]]
-"""`review(named, session, emit)` of the plan in the session's last reply. `named`: by whom the user wants it read (empty: by the usual one;
-None: by nobody who would not be asked anyway). None: it has nothing to do with it."""
+Reviewer = Callable[[str | None, "Session", CallContext, "Emit"], Awaitable[Reviewed | None]]
+"""`review(named, session, context, emit)` of the plan in the session's last reply. `named`: by whom the user wants it read (empty: by the
+usual one; None: by nobody who would not be asked anyway). `context`: what its calls are charged under. None: it has nothing to do with it."""
 
 MemberTools = Callable[[CallContext, "Domains | None"], Sequence["Tool"]]
 """Tools for one member: on whose account it works, and which sites its preset lets it reach."""

@@ -110,10 +110,12 @@ class Moa(Armed):
 
         return await run(self, context, args)
 
-    async def _review_plan(self, named: str | None, session: Session, emit: Emit) -> Reviewed | None:
+    async def _review_plan(
+        self, named: str | None, session: Session, context: CallContext, emit: Emit
+    ) -> Reviewed | None:
         from moa.review.plans import review
 
-        return await review(self, named, session, emit)
+        return await review(self, named, session, context, emit)
 
     def _complete_review(self, typed: str) -> Iterable[str]:
         from moa.store import store

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from agent.approval.approval import Mode
     from agent.events import Emit
     from agent.forms import Ask
+    from agent.llm.accounting import CallContext
     from agent.plan.mode import PlanMode
     from agent.session.session import Session
 
@@ -66,12 +67,14 @@ def _go(plan: PlanMode, session: Session, word: str) -> Result:
     return RunTurn(APPROVED)
 
 
-async def decide(plan: PlanMode, session: Session, text: str, ask: Ask | None, emit: Emit) -> Continue | None:
+async def decide(
+    plan: PlanMode, session: Session, text: str, ask: Ask | None, context: CallContext, emit: Emit
+) -> Continue | None:
     """Have the plan read by whoever reads plans, and let the user decide. None: nothing more happens now, and plan mode stays on."""
     reviews = [
         reviewed
         for review in plan.host.registry.reviewers
-        if (reviewed := await review(plan.named, session, emit)) is not None
+        if (reviewed := await review(plan.named, session, context, emit)) is not None
     ]
     objections = "\n".join(review.text for review in reviews if review.text)
     if ask is None:

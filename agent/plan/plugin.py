@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from agent.commands import Command
@@ -31,6 +32,8 @@ _PLAN = re.compile(
     r"^[\s#*_>`-]*(?:here(?: is|.s) )?(?:the |my |a )?(?:\w+ )?plan\b[\s:*_—–-]*(?:for [^\n]{0,80}|\([^\n]{0,80})?$",
     re.IGNORECASE | re.MULTILINE,
 )
+_TITLED = re.compile(r"\A[\s#*_>`]*plan[*_`]*\s*[:—–-]\s*[^\n?]{1,160}$", re.IGNORECASE | re.MULTILINE)
+"""A first line that names what is planned, as models like to write it."""
 
 
 def make(host: PluginHost) -> Plan:
@@ -85,10 +88,12 @@ class Plan(Plugin):
             return None
         from agent.plan.deciding import decide
 
-        return await decide(self.mode, turn.session, turn.reply.text, turn.ask, emit)
+        # It is the turn's, after its last step.
+        account = replace(context, iteration=turn.iteration + 1)
+        return await decide(self.mode, turn.session, turn.reply.text, turn.ask, account, emit)
 
 
 def is_plan(reply: str) -> bool:
     """Whether a reply is a plan, and no question or remark: it says so on a line of its own, and something follows."""
-    found = _PLAN.search(reply)
+    found = _PLAN.search(reply) or _TITLED.match(reply)
     return found is not None and len(reply[found.end() :].split()) >= 3

@@ -109,7 +109,7 @@ class Council:
             self._count += 1
             self.panel.members = self._members(main, emit)
             counsel = Counsel(
-                id=f"{context.turn}/c{self._count}",
+                id=f"{context.turn}/{'c' if task is ADVISE else task.name}{self._count}",
                 preset=self.preset.name,
                 step=context.iteration,
                 decision=decision,

@@ -1,4 +1,4 @@
-"""One counsel outside of a turn: on a change (`/review`), on a plan (`/plan`)."""
+"""One counsel that no call of the main model waits for: on a change (`/review`), on a plan (`/plan`)."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from moa.counsel.cadence import Decision
 
 if TYPE_CHECKING:
     from agent.events import Emit
+    from agent.llm.accounting import CallContext
     from agent.llm.messages import Message
     from agent.session.session import Session
     from moa.armed import Armed
@@ -46,23 +47,30 @@ async def ask(
     history: Sequence[Message],
     emit: Emit,
     reason: str,
+    account: CallContext | None = None,
     material: str | None = None,
     findings: Callable[[Counsel], tuple[FindingRecord, ...]] = lambda _counsel: (),
 ) -> tuple[Counsel, CounselRecord]:
-    """Ask the panel, and keep what it said as a record of the session; also what was paid for where it is stopped."""
+    """Ask the panel, and keep what it said as a record of the session; also what was paid for where it is stopped.
+
+    `account` is that of the turn to which it belongs; None: it is no part of one.
+    """
     from moa.counsel.record import CounselRecord
 
     main = moa.main()
     assert main is not None  # `ready` has seen to it
     council = moa.council(preset.name)
-    turn = f"{session.id}:{task.name}-{secrets.token_hex(4)}"
-    account = replace(moa.host.account, turn=turn, iteration=1)
+    if account is None:
+        turn = f"{session.id}:{task.name}-{secrets.token_hex(4)}"
+        account = replace(moa.host.account, turn=turn, iteration=1)
     number = session.turn_count()
 
     def kept(counsel: Counsel) -> CounselRecord:
         found = findings(counsel) if counsel.answers else ()
-        entry = keep.full(counsel, iteration=1, turn=number, guidance=None, receipt=None, findings=found)
-        session.add_record(entry, turn=turn, iteration=1)
+        entry = keep.full(
+            counsel, iteration=account.iteration, turn=number, guidance=None, receipt=None, findings=found
+        )
+        session.add_record(entry, turn=account.turn, iteration=account.iteration)
         emit(entry)
         return CounselRecord.read(entry.data)
 

@@ -15,12 +15,13 @@ from moa.review import asking
 
 if TYPE_CHECKING:
     from agent.events import Emit
+    from agent.llm.accounting import CallContext
     from agent.session.session import Session
     from moa.armed import Armed
 
 
-async def review(moa: Armed, named: str | None, session: Session, emit: Emit) -> Reviewed | None:
-    """Ask the panel on the plan in the last reply. None where none is armed and none was wanted; where it can't be asked, the view says why."""
+async def review(moa: Armed, named: str | None, session: Session, context: CallContext, emit: Emit) -> Reviewed | None:
+    """Ask the panel on the plan in the last reply, on the account of the turn that made it. None where none is armed and none was wanted; where it can't be asked, the view says why."""
     name = named or moa.armed or (moa.settings.preset if named is not None else None)
     if name is None:
         return None
@@ -35,6 +36,7 @@ async def review(moa: Armed, named: str | None, session: Session, emit: Emit) ->
         preset,
         tasks.PLAN,
         session=session,
+        account=context,
         history=session.history(),
         emit=emit,
         reason="a plan is to be decided on",

@@ -86,6 +86,9 @@ def test_a_question_is_no_plan_and_the_verbs_do_without_a_form(tmp_path: Path) -
         ("I looked.\n\n## The plan\n- do this and that", True),
         ("**Plan:**\n\n1. a b c", True),
         ("Here is my revised plan\n1. do it now", True),
+        ("Plan: mend the reader\n\n1. Read it whole.", True),
+        ("## Plan — the reader\n- read it whole", True),
+        ("Plan: which of the two is meant?\nI found both.", False),
         ("Plan mode is on, what do you want?", False),
         ("I plan to ask: which one?", False),
         ("Plan:", False),
@@ -116,9 +119,11 @@ PRESET = '[[references]]\nmodel = "fake:one"\n[[references]]\nmodel = "fake:two"
 
 def test_the_panel_s_objections_stand_beside_the_plan(tmp_path: Path) -> None:
     models = {
-        "one": Behaviour(steps=(Say(text="Step 2 fails."),)),
-        "two": Behaviour(steps=(Say(text="Fine as it is."),)),
-        "main": Behaviour(steps=(Say(text=PLAN, analysis=ANALYSIS), Say(text="Plan:\n1. Another way."))),
+        "one": Behaviour(steps=(Say(text="Step 2 fails.", cost=0.01),)),
+        "two": Behaviour(steps=(Say(text="Fine as it is.", cost=0.02),)),
+        "main": Behaviour(
+            steps=(Say(text=PLAN, analysis=ANALYSIS, cost=0.04), Say(text="Plan:\n1. Another way.", cost=0.04))
+        ),
     }
     with ScriptedEndpoint(Script(models=models)) as endpoint:
         chat = panelled(tmp_path, endpoint, "revise", PRESET)
@@ -133,6 +138,8 @@ def test_the_panel_s_objections_stand_beside_the_plan(tmp_path: Path) -> None:
     assert "line seven is odd" in render(form.view) and "where to begin" in render(form.view)
     assert "I don't approve the plan yet" in revised and "line seven is odd" in revised
     assert {record["task"] for record in chat.session.records("counsel")} == {"plan"} and mode(chat) == "plan"
+    planned = chat.all(TurnFinished)[0].cost.usd
+    assert planned == pytest.approx(0.04 + 0.01 + 0.02 + 0.04), "what the panel took is the turn's, aggregator included"
 
 
 def test_where_no_panel_can_be_asked_the_approval_says_so(tmp_path: Path) -> None:
