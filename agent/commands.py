@@ -102,7 +102,16 @@ class Command:
         return self.busy_ok or verb in self.busy_verbs or self.busy_when(args.strip())
 
 
-ALIASES = {"exit": "quit", "usage": "cost", "permissions": "approve", "new": "clear", "models": "model"}
+ALIASES = {
+    "exit": "quit",
+    "usage": "cost",
+    "permissions": "approve",
+    "new": "clear",
+    "models": "model",
+    "sessions": "resume",
+    "continue": "resume",
+    "rewind": "undo",
+}
 """What people of other terminal agents type, and what it is called here."""
 
 

@@ -17,7 +17,8 @@ class MarkdownView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableView:
-    """Rows of plain strings. `align` has one letter a column: l or r."""
+    """Rows of plain strings. `align` has one letter a column: l or r (figures, which are never broken). `spare` names the columns that a
+    narrow screen leaves out, the first one first."""
 
     type: Literal["table"] = "table"
     title: str = ""
@@ -25,6 +26,7 @@ class TableView:
     rows: tuple[tuple[str, ...], ...]
     align: str = ""
     note: str = ""
+    spare: tuple[str, ...] = ()
 
 
 Mark = Literal[
@@ -48,11 +50,12 @@ somebody who was asked."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TreeView:
-    """A labelled tree. `text` is a leaf's body, shown literally; `about` are a few facts beside the label."""
+    """A labelled tree. `text` is a leaf's body, shown literally; `diff`: it is a unified diff. `about` are a few facts beside the label."""
 
     type: Literal["tree"] = "tree"
     label: str
     text: str = ""
+    diff: bool = False
     children: tuple[TreeView, ...] = ()
     mark: Mark | None = None
     about: str = ""
@@ -116,12 +119,13 @@ class TabsView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlotView:
-    """A small series of bars: (label, value)."""
+    """A small series of bars: (label, value). `figures` are the values in words, one a bar (empty: as plain numbers)."""
 
     type: Literal["plot"] = "plot"
     title: str
     unit: str
     bars: tuple[tuple[str, float], ...]
+    figures: tuple[str, ...] = ()
 
 
 View = MarkdownView | TableView | TreeView | MatrixView | StackView | TabsView | PlotView

@@ -137,12 +137,16 @@ def _sum_table(by: Grouping, groups: Sequence[Sum], everything: Sum) -> TableVie
     rows = [_sum_row(words(group.key or "(none)"), group) for group in groups]
     if len(rows) > 1:
         rows.append(_sum_row("all", everything))
+    columns: tuple[str, ...] = (by, "calls", "not done", "prompt", "cached", "answer", "time", "cost")
+    if not any(group.unfinished for group in (*groups, everything)):
+        columns, rows = (*columns[:2], *columns[3:]), [(*row[:2], *row[3:]) for row in rows]
     return TableView(
         title=f"by {by}",
-        columns=(by, "calls", "not done", "prompt", "cached", "answer", "time", "cost"),
+        columns=columns,
         rows=tuple(rows),
-        align="lrrrrrrr",
+        align="l" + "r" * (len(columns) - 1),
         note=_note(everything),
+        spare=("cached", "time", "calls"),
     )
 
 
@@ -169,8 +173,9 @@ def _call_table(
         title="calls",
         columns=("when", "role", "step", "model", "prompt", "cached", "answer", "first", "time", "outcome", "cost"),
         rows=tuple(_call_row(row) for row in shown),
-        align="llrlrrrrrlr",
+        align="rlrlrrrrrlr",
         note=left_out + _note(everything),
+        spare=("cached", "first", "step", "prompt", "answer"),
     )
 
 
@@ -178,7 +183,7 @@ def _call_row(row: CallRow) -> tuple[str, ...]:
     served = f" → {row.model_served}" if row.model_served and row.model_served != row.model_requested else ""
     outcome = "under way" if row.outcome == "reserved" else row.outcome
     return (
-        time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(row.started)),
+        _when(row.started),
         role_in_words(f"{row.purpose}/{row.slot or ''}"),
         str(row.iteration),
         f"{row.endpoint}:{row.model_requested}{served}",
@@ -215,6 +220,13 @@ def _note(everything: Sum) -> str:
     unknown = everything.total.unknown
     known = f"; the cost of {unknown:,} is not known" if unknown else ""
     return f"{calls}, {everything.total}{known}"
+
+
+def _when(started: float) -> str:
+    """The time of a call, with its date where that is not today's."""
+    day = time.strftime("%Y-%m-%d ", time.localtime(started))
+    today = time.strftime("%Y-%m-%d ", time.localtime())
+    return ("" if day == today else day) + time.strftime("%H:%M:%S", time.localtime(started))
 
 
 def _count(tokens: int | None) -> str:

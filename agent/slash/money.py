@@ -75,6 +75,7 @@ def _cost(host: Host, session: str) -> View:
                 columns=("", "calls", "prompt", "cached", "answer", "cost", "× solo", "adds"),
                 rows=tuple(rows),
                 align="lrrrrrrr",
+                spare=("cached", "prompt", "calls"),
                 note="\n".join(
                     [
                         "× solo: against the main model's own calls; adds: how long the main model waited for the calls beside it",
@@ -143,5 +144,6 @@ def _plot(by: Grouping, groups: Sequence[Sum]) -> PlotView:
     shown = groups[-BARS:] if newest else groups[:BARS]
     if any(group.total.lower_bound for group in groups):
         title += ", without calls of unknown cost"
-    bars = tuple((words(group.key), group.total.nano / NANO) for group in shown if group.total.nano)
-    return PlotView(title=title, unit="US dollars", bars=bars)
+    shown = [group for group in shown if group.total.nano]
+    bars = tuple((words(group.key), group.total.nano / NANO) for group in shown)
+    return PlotView(title=title, unit="US dollars", bars=bars, figures=tuple(show_usd(g.total.nano) for g in shown))

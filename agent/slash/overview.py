@@ -71,7 +71,7 @@ def _diff(folder: Path, cwd: Path) -> View:
         lines = body.splitlines()
         added, removed = (sum(line[:1] == mark and line[:3] != mark * 3 for line in lines) for mark in "+-")
         what = "created" if before is None else "gone" if now is None else f"+{added} -{removed}"
-        changed.append(TreeView(label=f"{name}  {what}", text=body))
+        changed.append(TreeView(label=name, about=what, text=body, diff=True))
     if not changed:
         return TreeView(
             label="no file has been changed by the file tools (what commands change is not followed: git diff shows it)"

@@ -12,7 +12,16 @@ def nearest(word: str, known: Iterable[str], *, cutoff: float = 0.65) -> str | N
     """The known word that is most like this one; None where none is. `cutoff`: from 0, anything, to 1, the word itself."""
     import difflib  # most words are known
 
-    return next(iter(difflib.get_close_matches(word[:LONGEST], list(known), n=1, cutoff=cutoff)), None)
+    word = word[:LONGEST]
+    found = difflib.get_close_matches(word, list(known), n=9, cutoff=cutoff)
+    return next((each for each in found if _slipped(word, each)), None)
+
+
+def _slipped(word: str, meant: str) -> bool:
+    """Whether one can be a slip of the fingers for the other, or a part of it: words that share some letters (sessions, permissions) are other words."""
+    one, other = word.lower(), meant.lower()
+    slip = one[:1] == other[:1] or one[1:] == other[1:] or sorted(one) == sorted(other)
+    return slip or other.endswith(one) or one.endswith(other)
 
 
 def did_you_mean(word: str, known: Iterable[str], otherwise: str, *, before: str = "", cutoff: float = 0.65) -> str:

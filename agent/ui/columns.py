@@ -5,11 +5,18 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TextIO
+
+from agent.views import TableView
 
 LONGEST_WORD = 24
 """Columns that a word may keep a table's column from becoming narrower by; a longer one is broken."""
+ROOMY = 14
+"""Columns that a column of words should have before figures beside it are left out."""
+GAP = 2
+"""Between two columns of a table."""
 
 _SGR = re.compile(r"\x1b\[[0-9;]*m")
 _FENCE = re.compile(r"\s*(```|~~~)")
@@ -52,6 +59,42 @@ def shares(wanted: Sequence[int], least: Sequence[int], room: int) -> list[int]:
         if sum(sizes) < room and sizes[index] < want:
             sizes[index] += 1
     return sizes
+
+
+def narrowest(head: str, cells: Iterable[str], *, figures: bool) -> int:
+    """How narrow a column can be whose words, or whose figures (`9.7 s`, `≥ $0.03`), stay whole."""
+    words = [width(word) for word in head.split()]
+    for cell in cells:
+        words += [width(cell)] if figures else [width(word) for word in cell.split()]
+    return min(LONGEST_WORD, max(words, default=1))
+
+
+def narrowed(view: TableView, room: int) -> tuple[TableView, tuple[str, ...]]:
+    """A table without those of its spare columns for which there is no room, and what these are called."""
+    least = []
+    for at, head in enumerate(view.columns):
+        figures = view.align[at : at + 1] == "r"
+        column = narrowest(head, (row[at] for row in view.rows if at < len(row)), figures=figures)
+        least.append(column if figures or head in view.spare else min(ROOMY, column))
+    kept = list(range(len(least)))
+    for name in view.spare:
+        if sum(least[at] for at in kept) + GAP * (len(kept) - 1) <= room:
+            break
+        kept = [at for at in kept if view.columns[at] != name]
+    if len(kept) == len(least):
+        return view, ()
+    shown = replace(
+        view,
+        columns=tuple(view.columns[at] for at in kept),
+        rows=tuple(tuple(row[at] for at in kept if at < len(row)) for row in view.rows),
+        align="".join(view.align[at : at + 1] or "l" for at in kept),
+    )
+    return shown, tuple(name for name in view.columns if name not in shown.columns)
+
+
+def left_out(names: Sequence[str]) -> str:
+    """What says that columns are not there."""
+    return f"not shown, for want of room: {', '.join(names)}" if names else ""
 
 
 def seams(text: str, room: int) -> list[int]:

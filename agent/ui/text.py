@@ -7,14 +7,13 @@ from collections.abc import Iterable, Sequence
 from itertools import zip_longest
 
 from agent.text.cleaning import harmless, visible
-from agent.ui.columns import LONGEST_WORD, shares, width, wrap
+from agent.ui.columns import GAP, left_out, narrowed, narrowest, seams, shares, width, wrap
 from agent.ui.matrix import lay_out
 from agent.ui.words import SIGNS
 from agent.views import MarkdownView, MatrixView, PlotView, StackView, TableView, TabsView, TreeView, View
 
 __all__ = ["harmless", "render", "visible"]
 
-GAP = 2
 MATRIX_COLUMNS = 100
 """How wide a matrix is where nobody says how wide the terminal is."""
 
@@ -55,30 +54,46 @@ def _lines(view: View, columns: int | None) -> Iterable[str]:
 def _table(view: TableView, columns: int | None) -> Iterable[str]:
     if view.title:
         yield from _fill(view.title, columns)
+    note = view.note
+    if columns is not None:
+        view, missing = narrowed(view, columns)
+        note = "\n".join(filter(None, (note, left_out(missing))))
+    align = view.align.ljust(len(view.columns), "l")
     rows = [tuple(" ".join(cell.split("\n")) for cell in row) for row in (view.columns, *view.rows)]
     rows = [(*row, *("" for _ in range(len(view.columns) - len(row)))) for row in rows]
     widths = [max(width(row[column]) for row in rows) for column in range(len(view.columns))]
     if columns is not None and sum(widths) + GAP * (len(widths) - 1) > columns:
-        words = [[width(word) for row in rows for word in row[at].split()] for at in range(len(widths))]
-        least = [min(LONGEST_WORD, max(sizes, default=1)) for sizes in words]
+        least = [
+            narrowest(head, (row[at] for row in rows[1:]), figures=align[at] == "r")
+            for at, head in enumerate(view.columns)
+        ]
         widths = shares(widths, least, columns - GAP * (len(widths) - 1))
-    align = view.align.ljust(len(view.columns), "l")
     for index, row in enumerate(rows):
         yield from _row(row, widths, align)
         if index == 0:
             yield "  ".join("─" * size for size in widths)
-    if view.note:
-        yield from _fill(view.note, columns)
+    if note:
+        for line in note.split("\n"):
+            yield from _fill(line, columns)
 
 
 def _row(row: Sequence[str], widths: Sequence[int], align: str) -> Iterable[str]:
-    parts = [[cell] if width(cell) <= size else wrap(cell, size) for cell, size in zip(row, widths, strict=True)]
+    parts = [
+        [cell] if width(cell) <= size else wrap(_at_seams(cell, size), size)
+        for cell, size in zip(row, widths, strict=True)
+    ]
     for line in zip_longest(*parts, fillvalue=""):
         cells = []
         for cell, size, side in zip(line, widths, align, strict=False):
             space = " " * (size - width(cell))
             cells.append(space + cell if side == "r" else cell + space)
         yield "  ".join(cells).rstrip()
+
+
+def _at_seams(cell: str, size: int) -> str:
+    for cut in reversed(seams(cell, size)):
+        cell = f"{cell[:cut]} {cell[cut:]}"
+    return cell
 
 
 def _fill(text: str, columns: int | None) -> Iterable[str]:
@@ -98,6 +113,7 @@ def _plot(view: PlotView) -> Iterable[str]:
     yield f"{view.title} ({view.unit})"
     top = max((value for _, value in view.bars), default=0.0)
     label_width = max((width(label) for label, _ in view.bars), default=0)
-    for label, value in view.bars:
+    figures = view.figures or tuple(f"{value:g}" for _, value in view.bars)
+    for (label, value), figure in zip(view.bars, figures, strict=True):
         bar = "█" * round(30 * value / top) if top else ""
-        yield f"{label}{' ' * (label_width - width(label))}  {bar} {value:g}"
+        yield f"{label}{' ' * (label_width - width(label))}  {bar} {figure}"

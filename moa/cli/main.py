@@ -280,9 +280,7 @@ def _activity(arguments: argparse.Namespace) -> int:
         if arguments.json:
             sys.stdout.writelines(activity_json(books, **asked))
         else:
-            room = of_terminal(sys.stdout) or 0
-            # Eleven columns of figures: on a narrow terminal broken cells would be worse than broken lines.
-            print(render(activity(books, **asked), room if room >= 100 else None))
+            print(render(activity(books, **asked), of_terminal(sys.stdout)))
     return 0
 
 

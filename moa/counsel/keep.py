@@ -129,6 +129,7 @@ def _failed(failure: Failure) -> FailedRecord:
         kind=failure.kind,
         message=failure.message,
         status=failure.status,
+        cost=_cost(Total.of([failure.cost_nano])),
         call_id=failure.call_id,
         duration_s=round(failure.duration_s, 3),
     )
@@ -164,6 +165,8 @@ def _aggregator(counsel: Counsel) -> AggregatorRecord | None:
         fallback_used=found.fallback_used,
         error=None if found.error is None else ProblemRecord(kind=found.error[0], message=found.error[1]),
         text=found.text,
+        prompt_tokens=found.usage.prompt if found.usage else None,
+        completion_tokens=found.usage.completion if found.usage else None,
         duration_s=round(found.duration_s, 3),
         cost=_cost(Total.of([found.cost_nano])),
     )

@@ -52,13 +52,14 @@ class MemberRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailedRecord:
-    """A member that gave no answer; `kind` is a stable word."""
+    """A member that gave no answer; `kind` is a stable word. `cost` None: an older version kept it not."""
 
     slot: str = "?"
     model: str = ""
     kind: str = "failed"
     message: str = ""
     status: int | None = None
+    cost: Cost | None = None
     call_id: str | None = None
     duration_s: float = 0.0
 
@@ -81,13 +82,15 @@ class ProblemRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AggregatorRecord:
-    """The calls of the aggregator, and what it wrote."""
+    """The calls of the aggregator, what they took together, and what it wrote."""
 
     model_served: str | None = None
     calls: tuple[str, ...] = ()
     fallback_used: bool = False
     error: ProblemRecord | None = None
     text: str = ""
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
     duration_s: float = 0.0
     cost: Cost = _UNKNOWN
 

@@ -84,8 +84,9 @@ def _beside(record: CounselRecord, analysis: Analysis) -> Iterator[TreeView]:
         shown = [each for each in points if title not in IN_TABLE or _is_quoted(each)]
         if shown:
             found[title] = shown
-    if found:
-        yield TreeView(label="Quotes, blind spots and next steps", children=tuple(map(_section, found.items())))
+    if found:  # without a count: the table has the points that were not quoted, too
+        sections = [TreeView(label=title, children=tuple(points)) for title, points in found.items()]
+        yield TreeView(label="Quotes, blind spots and next steps", children=tuple(sections))
 
 
 def _is_quoted(point: TreeView) -> bool:
@@ -212,8 +213,8 @@ def _calls(record: CounselRecord) -> Iterator[View]:
                 "aggregator",
                 aggregator.model_served or "",
                 f"{outcome} (fallback)" if aggregator.fallback_used else outcome,
-                "",
-                "",
+                _figure(aggregator.prompt_tokens),
+                _figure(aggregator.completion_tokens),
                 show_cost(aggregator.cost.usd, aggregator.cost.lower_bound),
                 span(aggregator.duration_s, exact=True),
                 " ".join(aggregator.calls),
@@ -221,7 +222,7 @@ def _calls(record: CounselRecord) -> Iterator[View]:
         )
     together = f"together {show_cost(record.cost.usd, record.cost.lower_bound)}, {span(record.duration_s, exact=True)}"
     heads = ("member", "model", "outcome", "in", "out", "cost", "time", "call")
-    yield TableView(columns=heads, rows=tuple(rows), align="lllrrrrl", note=together)
+    yield TableView(columns=heads, rows=tuple(rows), align="lllrrrrl", note=together, spare=("call",))
     yield TableView(columns=("", ""), rows=tuple(_about(record)))
     if aggregator is not None and aggregator.text:
         yield TreeView(label="What the aggregator wrote", text=aggregator.text)
@@ -248,7 +249,7 @@ def _call(each: Standing) -> tuple[str, ...]:
             outcome,
             "",
             "",
-            "",
+            show_cost(failure.cost.usd, failure.cost.lower_bound) if failure.cost else "",
             span(failure.duration_s, exact=True),
             failure.call_id or "",
         )
@@ -268,7 +269,7 @@ def _about(record: CounselRecord) -> Iterable[tuple[str, str]]:
         ("sent with", f"call {record.iteration}, taken before call {record.step}" if record.guidance else "no call"),
         ("severity", record.severity),
         ("output mode", output_mode(record.rung)),
-        ("order (seed)", record.seed),
+        ("order of answers", None if record.seed is None else f"seed {record.seed}"),
         ("saved", receipt.get("saved_usd")),
     ]
     rows += [("warning", warning) for warning in record.warnings]

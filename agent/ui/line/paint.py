@@ -14,7 +14,7 @@ from agent.ui.columns import flow
 from agent.ui.line.blocks import longest, tokens
 from agent.ui.matrix import Piece, lay_out
 from agent.ui.text import render
-from agent.views import MarkdownView, MatrixView, StackView, TabsView, View
+from agent.views import MarkdownView, MatrixView, StackView, TabsView, TreeView, View
 
 Style = Literal["dim", "bold", "red", "green", "yellow", "cyan"]
 
@@ -45,6 +45,10 @@ SGR = re.compile(r"\x1b\[[0-9;]*m")
 def wants_colour(env: Mapping[str, str] = os.environ) -> bool:
     """False where the user (NO_COLOR) or the terminal (TERM=dumb) will have none."""
     return not env.get("NO_COLOR") and env.get("TERM", "") not in ("", "dumb", "unknown")
+
+
+MOST_OF_A_DIFF = 2_000
+"""Lines of a diff that a command shows."""
 
 
 class Paint:
@@ -100,6 +104,12 @@ class Paint:
                 return "\n\n".join(f"{self(title, 'bold')}\n{self.view(inner)}" for title, inner in view.tabs)
             case StackView():
                 return "\n\n".join(self.view(inner) for inner in view.views)
+            case TreeView(children=children) if any(child.diff for child in children):
+                parts = [self(view.label, "bold")]
+                for child in children:
+                    head = self(f"{child.label}  ({child.about})", "bold")
+                    parts.append(f"{head}\n{self.diff(child.text, MOST_OF_A_DIFF)}")
+                return "\n\n".join(parts)
             case MatrixView():
                 lines = lay_out(view, min(self.width(), 120) - 1)
                 return "\n".join("".join(self._piece(piece) for piece in line).rstrip() for line in lines)

@@ -50,20 +50,26 @@ def test_init_asks_for_instructions_and_keeps_what_is_there(tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     ("typed", "leads_to"),
-    [("/usage", "this conversation"), ("/permissions", "approv"), ("/status", "approval mode"), ("/models", "fake")],
+    [
+        ("/usage", "this conversation"),
+        ("/permissions", "approv"),
+        ("/status", "approval mode"),
+        ("/models", "fake"),
+        ("/rewind list", "your messages"),
+    ],
 )
 def test_words_of_other_agents_lead_on(tmp_path: Path, typed: str, leads_to: str) -> None:
     bench = ChatBench(tmp_path)
-    bench.run(typed)
+    bench.run("hi", typed)
     (text,) = shown(bench)
     assert leads_to in text and refusals(bench) == []
 
 
 def test_exit_leaves_and_what_is_like_nothing_suggests_nothing(tmp_path: Path) -> None:
     bench = ChatBench(tmp_path)
-    bench.run("/exit", "/xyzzy", "/perm")
+    bench.run("/exit", "/xyzzy", "/perm", "/emissions")
     assert [event.name for event in bench.all(Action)] == ["quit"]
-    assert all("did you mean" not in text for text in refusals(bench)) and len(refusals(bench)) == 2
+    assert all("did you mean" not in text for text in refusals(bench)) and len(refusals(bench)) == 3
 
 
 def test_diff_shows_what_the_file_tools_have_changed(tmp_path: Path) -> None:
@@ -73,7 +79,7 @@ def test_diff_shows_what_the_file_tools_have_changed(tmp_path: Path) -> None:
     bench.run("/diff", "/approve all", "go", "/diff")
     before, _mode, after = shown(bench)
     assert "no file has been changed" in before
-    assert "1 file changed" in after and "a.txt  created" in after and "+three" in after and "two" not in after
+    assert "1 file changed" in after and "a.txt  (created)" in after and "+three" in after and "two" not in after
 
 
 def test_every_command_has_a_summary_and_completes_without_harm(tmp_path: Path) -> None:

@@ -19,8 +19,7 @@ from agent.ui.tui.text.blocks import Block, clean
 from agent.ui.tui.text.cells import one_line
 from agent.ui.tui.text.markdown import to_blocks
 from agent.ui.tui.text.marks import matrix_block, sign
-from agent.ui.tui.text.table import lay_out
-from agent.ui.tui.text.views import table_content
+from agent.ui.tui.text.view_table import fitted
 from agent.views import (
     MarkdownView,
     MatrixView,
@@ -97,7 +96,7 @@ def parts(view: View) -> Iterator[Part]:
         case TableView():
             if view.title:
                 yield _heading(view.title)
-            yield Block(lambda width: wrapped_table(view, width), gap=True)
+            yield Block(lambda width: fitted(view, width), gap=True)
             if view.note:
                 yield _faint(view.note)
         case PlotView():
@@ -119,25 +118,15 @@ def _tree(view: TreeView, depth: int, *, section: bool) -> Iterator[Block]:
         yield from _tree(child, depth + 1, section=upper)
 
 
-def wrapped_table(view: TableView, width: int) -> Content:
-    """A table whose cells wrap where it is wider than the screen: there are no keys here to scroll it sideways."""
-    content = table_content(view)
-    if max(line.cell_length for line in content.split("\n", allow_blank=True)) <= width:
-        return content
-    heads = [Content(one_line(head)) for head in view.columns]
-    rows = [[Content(one_line(cell)) for cell in row] for row in view.rows]
-    wrapped = lay_out(heads, rows, view.align, width)
-    return wrapped if any(view.columns) else Content("\n").join(wrapped.split("\n", allow_blank=True)[2:])
-
-
 # Work, from events
 
 
 def _work(side: Side, now: float) -> list[Part]:
     end, begun = side.finished, side.started
     state = end.outcome if end else (side.progress.state if side.progress else "queued")
+    model = (end.model_served if end else None) or begun.model
     facts = [
-        (end.model_served if end else None) or begun.model,
+        "" if begun.label.endswith(model.rpartition("/")[2]) else model,
         role_in_words(begun.kind),
         OUTCOMES.get(state, state.replace("_", " ")),
         span(side.elapsed(now), exact=end is not None),
@@ -161,7 +150,8 @@ OUTCOMES = {"cancelled": "stopped", "soft_deadline": "slow"}
 
 def _calls(group: Group) -> TableView:
     heads = ("who", "model served", "outcome", "in", "out", "cost", "time", "call")
-    return TableView(columns=heads, rows=tuple(map(_call, group.sides.values())), align="lllrrrrl")
+    rows = tuple(map(_call, group.sides.values()))
+    return TableView(columns=heads, rows=rows, align="lllrrrrl", spare=("call", "model served"))
 
 
 def _call(side: Side) -> tuple[str, ...]:

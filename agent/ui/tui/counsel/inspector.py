@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 LOOK_S = 0.5
 """How often it looks whether a group that is still at work has got further."""
 
-_HINTS = "←→ earlier, later · tab 1-{} · ↑↓ scroll · esc close"
-
 
 class Inspector(Screen[None]):
     """Looks into a `SideLog`, beginning with one of its groups (by default the newest). `view` is how a record looks in full."""
@@ -113,7 +111,9 @@ class Inspector(Screen[None]):
         line.entitle([tab.title for tab in found])
         parts = found[line.chosen].parts if found else []
         self.query_one("#about", Static).update(head)
-        self.query_one("#hints", Static).update(Content.styled(_HINTS.format(len(found)), "dim"), layout=False)
+        self.query_one("#hints", Static).update(
+            Content.styled(_hints(len(found), several=len(self._work.inspectable()) > 1), "dim"), layout=False
+        )
         async with body.batch():
             await body.remove_children()
             await body.mount(*_widgets(parts))
@@ -157,3 +157,10 @@ def _widgets(parts: list[Part]) -> list[Widget]:
         else:
             widgets += [view_widget(part) for part in run if not isinstance(part, Block)]
     return widgets
+
+
+def _hints(tabs: int, *, several: bool) -> str:
+    """The keys that do something here."""
+    hints = ["←→ earlier, later"] if several else []
+    hints += [f"tab 1-{tabs}"] if tabs > 1 else []
+    return " · ".join([*hints, "↑↓ scroll", "esc close"])

@@ -31,6 +31,16 @@ def diff_blocks(diff: str, *, most: int = MAX_LINES) -> list[Block]:
     return blocks
 
 
+def coloured(diff: str) -> Content:
+    """A diff as it stands, what goes out and what comes in in the theme's colours."""
+    styles = {"+": "$text-success", "-": "$text-error", "@": "$foreground-muted"}
+    lines = diff.split("\n")
+    return Content("\n").join(
+        Content.styled(line, "$foreground-muted" if line.startswith(("--- ", "+++ ")) else styles.get(line[:1], ""))
+        for line in lines
+    )
+
+
 def changed_lines(diff: str) -> tuple[int, int]:
     """How many lines a diff puts in and takes out."""
     lines = _body(clean(diff).split("\n"))

@@ -32,11 +32,12 @@ def _level(value: float, top: float) -> str:
     return LEVELS[0] if value <= 0 else LEVELS[max(0, math.ceil(8 * (value / top)) - 1)]
 
 
-def bars(series: Sequence[tuple[str, float]], width: int) -> list[tuple[str, str, str]]:
-    """Each of the series as (label, bar, value), which fit into a line of `width` cells with a blank between them."""
+def bars(series: Sequence[tuple[str, float]], width: int, words: Sequence[str] = ()) -> list[tuple[str, str, str]]:
+    """Each of the series as (label, bar, value), which fit into a line of `width` cells with a blank between them. `words` are the values
+    as people read them; without, they are plain numbers."""
     if not series:
         return []
-    values = [f"{value:,.6g}" if math.isfinite(value) else "?" for _label, value in series]
+    values = list(words) or [f"{value:,.6g}" if math.isfinite(value) else "?" for _label, value in series]
     figures = max(map(len, values))
     names = [one_line(label) for label, _value in series]
     labels = min(max(map(cell_len, names)), max(4, width // 3))

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import zip_longest
 
-from rich.cells import cell_len
 from textual.content import Content
 
-from agent.ui.columns import LONGEST_WORD, seams, shares
+from agent.ui.columns import GAP, narrowest, seams, shares
 
 MIN_COLUMN = 5
-GAP = 2
 Row = Sequence[Content]
 
 
@@ -22,7 +20,7 @@ def lay_out(head: Row, rows: Sequence[Row], align: Sequence[str], width: int) ->
         return Content("")
     if width < count * (MIN_COLUMN + GAP) - GAP:
         return _records(head, rows)
-    widths = _widths([head, *rows], count, width - GAP * (count - 1))
+    widths = _widths(head, rows, align, width - GAP * (count - 1))
     lines: list[Content] = []
     if any(head):
         lines = _row_lines(head, widths, align, "bold")
@@ -32,13 +30,16 @@ def lay_out(head: Row, rows: Sequence[Row], align: Sequence[str], width: int) ->
     return Content("\n").join(lines)
 
 
-def _widths(rows: Sequence[Row], count: int, room: int) -> list[int]:
-    """As wide as the widest cell; where that is too much, the widest columns give first, and words stay whole."""
-    columns = [[row[column] for row in rows if column < len(row)] for column in range(count)]
-    wanted = [max((cell.cell_length for cell in cells), default=0) for cells in columns]
-    words = [[cell_len(word) for cell in cells for word in cell.plain.split()] for cells in columns]
-    least = [min(LONGEST_WORD, max(sizes, default=1)) for sizes in words]
-    return shares([max(1, size) for size in wanted], least, room)
+def _widths(head: Row, rows: Sequence[Row], align: Sequence[str], room: int) -> list[int]:
+    """As wide as the widest cell; where that is too much, the widest columns give first, and words and figures stay whole."""
+    wanted, least = [], []
+    for at in range(max(len(row) for row in (head, *rows))):
+        cells = [row[at] for row in rows if at < len(row)]
+        title = head[at] if at < len(head) else Content("")
+        wanted.append(max(1, title.cell_length, *(cell.cell_length for cell in cells)))
+        figures = at < len(align) and align[at] == "r"
+        least.append(narrowest(title.plain, (cell.plain for cell in cells), figures=figures))
+    return shares(wanted, least, room)
 
 
 def _row_lines(row: Row, widths: Sequence[int], align: Sequence[str], style: str) -> list[Content]:

@@ -12,6 +12,7 @@ from textual.content import Content
 from agent.text.numbers import plural
 from agent.ui.tui.text.blocks import clean
 from agent.ui.tui.text.cells import Fitted, one_line
+from agent.ui.tui.text.diff import coloured
 from agent.ui.tui.text.marks import sign
 from agent.views import TreeView
 
@@ -145,7 +146,8 @@ def _lines(node: _Node, width: int, marked: bool) -> Iterator[Content]:
     head = Content.assemble(sign(node.view.mark), shown, (facts + more, "dim"))
     yield from _wrapped(head, Content.styled(mark, "dim"), indent, width)
     if node.open and node.view.text:
-        yield from _wrapped(Content(clean(node.view.text).expandtabs(4)), Content("  "), indent, width)
+        body = clean(node.view.text).expandtabs(4)
+        yield from _wrapped(coloured(body) if node.view.diff else Content(body), Content("  "), indent, width)
 
 
 def _wrapped(content: Content, first: Content, indent: int, width: int) -> Iterator[Content]:

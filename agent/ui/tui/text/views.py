@@ -16,8 +16,8 @@ from agent.ui.tui.text.markdown import to_blocks
 from agent.ui.tui.text.marks import matrix_block
 from agent.ui.tui.text.plot import bars
 from agent.ui.tui.text.tab_line import TabLine
-from agent.ui.tui.text.table import lay_out
 from agent.ui.tui.text.tree import TreeBody
+from agent.ui.tui.text.view_table import fitted
 from agent.views import MarkdownView, MatrixView, PlotView, StackView, TableView, TabsView, TreeView, View
 
 if TYPE_CHECKING:
@@ -89,13 +89,7 @@ class Rows(Fitted):
 
     def content_for(self, width: int) -> Content:
         """As it is where it fits, else wrapped."""
-        view = self._view
-        content = table_content(view)
-        if not view.columns or all(line.cell_length <= width for line in content.split("\n", allow_blank=True)):
-            return content
-        heads = [Content.styled(one_line(head), "dim") for head in view.columns]
-        rows = [[Content(one_line(cell)) for cell in row[: len(heads)]] for row in view.rows]
-        return lay_out(heads, rows, view.align, width)
+        return fitted(self._view, width)
 
 
 class ViewPlot(Fitted):
@@ -110,7 +104,7 @@ class ViewPlot(Fitted):
         view = self._view
         title = one_line(f"{view.title} ({view.unit})" if view.unit else view.title)
         lines = [Content.styled(fit(title, min(width, cell_len(title))), "bold")]
-        for label, bar, value in bars(view.bars, width):
+        for label, bar, value in bars(view.bars, width, view.figures):
             lines.append(Content.assemble(f"{label} ", (bar, "$accent"), (f" {value}", "dim")).truncate(width))
         if not view.bars:
             lines.append(Content.styled("nothing yet", "dim"))
@@ -143,26 +137,3 @@ class ViewTabs(Vertical):
         async with self.batch():
             await holder.remove_children()
             await holder.mount(view_widget(self._view.tabs[message.index][1]))
-
-
-def table_content(view: TableView) -> Content:
-    """A table's heads, a rule, and its rows as text. Cells are literal; a line break in one is a blank."""
-    rows = [[one_line(cell) for cell in row[: len(view.columns)]] for row in view.rows]
-    for row in rows:
-        row += [""] * (len(view.columns) - len(row))
-    heads = [one_line(head) for head in view.columns]
-    sizes = [max(cell_len(cell) for cell in column) for column in zip(heads, *rows, strict=True)] if heads else []
-    align = view.align.ljust(len(heads), "l")
-
-    def line(cells: list[str]) -> str:
-        parts = (fit(cell, size, right=side == "r") for cell, size, side in zip(cells, sizes, align, strict=False))
-        return "  ".join(parts).rstrip()
-
-    lines: list[Content] = []
-    if any(heads):
-        lines.append(Content.styled(line(heads), "bold dim"))
-        lines.append(Content.styled("  ".join("─" * size for size in sizes), "dim"))
-    lines += [Content(line(row)) for row in rows]
-    if not rows:
-        lines.append(Content.styled("nothing yet", "dim"))
-    return Content("\n").join(lines)

@@ -19,7 +19,8 @@ from agent.ui.tui.text.cells import fit, tail
 from agent.ui.tui.text.plot import bar, bars, sparkline
 from agent.ui.tui.text.tab_line import TabLine
 from agent.ui.tui.text.tree import TreeBody
-from agent.ui.tui.text.views import table_content, view_widget
+from agent.ui.tui.text.view_table import fitted, table_content
+from agent.ui.tui.text.views import view_widget
 from agent.views import MarkdownView, PlotView, TableView, TabsView, TreeView, View
 from tests.agent.ui.tui.counsel import HOSTILE
 from tests.support.screen import dump, widths
@@ -73,6 +74,32 @@ def test_a_wide_table_wraps_as_text_between_its_words(columns: int) -> None:
     text = render(TableView(columns=("preset", "description", "cost"), rows=(row, ("short",)), align="llr"), columns)
     assert max(map(width, text.splitlines())) <= columns
     assert set(" ".join(row).split()) <= set(text.split())
+
+
+CALLS = TableView(
+    columns=("model", "prompt", "cached", "time", "call"),
+    rows=(("lab:gamma-open-weights-instruct", "12,400", "1,200", "9.7 s", "c6f13de7745fdc530"),),
+    align="lrrrl",
+    spare=("call", "cached"),
+)
+
+
+@pytest.mark.parametrize(("columns", "missing"), [(90, ""), (50, "call"), (34, "cached, call")])
+def test_on_a_narrow_screen_figures_stay_whole_and_spare_columns_go(columns: int, missing: str) -> None:
+    for text in (render(CALLS, columns), fitted(CALLS, columns).plain):
+        assert max(map(width, text.splitlines()[:-1])) <= columns
+        assert "12,400" in text and "9.7 s" in text and "lab:" in text
+        assert [name for name in ("cached", "call") if name in text.splitlines()[0]] == [
+            name for name in ("cached", "call") if name not in missing
+        ]
+        assert ("not shown, for want of room: " + missing in " ".join(text.split())) == bool(missing)
+
+
+def test_rows_without_heads_are_all_there_where_they_wrap() -> None:
+    facts = TableView(
+        columns=("", ""), rows=(("preset", "budget"), ("why", "a turn's first call"), ("warning", "w " * 40))
+    )
+    assert [line for line in fitted(facts, 40).plain.splitlines() if line.startswith(("preset", "why"))]
 
 
 def test_a_table_without_rows_says_so() -> None:
