@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from agent.chat.events import Answered, Asked, ChatEvent, Opened, Queued
+from agent.chat.events import Answered, Asked, ChatEvent, Inquired, Opened, Queued, Settled
 from agent.events import (
     Compacted,
     Cost,
@@ -37,6 +37,8 @@ class Status:
     """Tokens of the last request to the main model and its answer: what the next one begins with."""
     sides: dict[str, SideProgress | None] = field(default_factory=dict)
     _since: float = 0.0
+    _questions: set[str] = field(default_factory=set)
+    _asked: float = 0.0
 
     @property
     def moving(self) -> bool:
@@ -48,6 +50,7 @@ class Status:
         match event:
             case TurnStarted():
                 self.doing, self._since = "waiting", self.clock()
+                self._questions.clear()
             case ModelStarted():
                 self.doing = "waiting"
             case ReasoningDeltaEvent():
@@ -71,10 +74,15 @@ class Status:
                 self.sides[event.id] = event
             case SideFinished():
                 self.sides.pop(event.id, None)
-            case Asked():
-                self.doing = "asking you"
-            case Answered():
-                self.doing = "working"
+            case Asked() | Inquired():
+                self.doing = "asking you" if self.doing else ""  # a command's form is no turn
+                self._asked = self._asked if self._questions else self.clock()
+                self._questions.add(event.id)
+            case Answered() | Settled() if event.id in self._questions:
+                self.doing = "working" if self.doing else ""
+                self._questions.remove(event.id)
+                if not self._questions:  # the user's time is not the turn's
+                    self._since += self.clock() - self._asked
             case Queued():
                 self.queued = len(event.texts)
             case TurnFinished():
@@ -90,7 +98,8 @@ class Status:
         """What goes on now, in a few words; empty while nothing does."""
         parts = []
         if self.doing:
-            parts.append(f"{self.doing} {self.clock() - self._since:.0f} s")
+            now = self._asked if self._questions else self.clock()
+            parts.append(f"{self.doing} {now - self._since:.0f} s")
         if self.sides:
             tokens = sum(progress.tokens for progress in self.sides.values() if progress)
             parts.append(f"{len(self.sides)} working beside it ({count(tokens)} tokens)")

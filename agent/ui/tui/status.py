@@ -12,7 +12,7 @@ from rich.cells import cell_len
 from textual.content import Content
 from textual.widget import Widget
 
-from agent.chat.events import Opened, Queued
+from agent.chat.events import Answered, Asked, Inquired, Opened, Queued, Settled
 from agent.events import Compacted, Cost, ModelFinished, ModelStarted, SideFinished, TurnFinished, TurnStarted
 from agent.text.numbers import count, span
 from agent.ui import words
@@ -64,6 +64,8 @@ class StatusLine(Widget):
         self._clock = clock
         self._since = 0.0
         self._beat: Timer | None = None
+        self._questions: set[str] = set()
+        self._asked = 0.0
         self._turn: list[Cost] = []
         self._painted = 0.0
         self._timer: Timer | None = None
@@ -92,6 +94,13 @@ class StatusLine(Widget):
                 self.show(used=None, queue=0, cost=Cost(usd=0.0))
             case Queued():
                 self.show(queue=len(event.texts))
+            case Asked() | Inquired():
+                self._asked = self._asked if self._questions else self._clock()
+                self._questions.add(event.id)
+            case Answered() | Settled() if event.id in self._questions:
+                self._questions.remove(event.id)
+                if not self._questions:  # the user's time is not the turn's
+                    self._since += self._clock() - self._asked
             case ModelStarted() if event.source == "main":
                 self.show(model=event.model)
             case ModelFinished() if event.source == "main":
@@ -110,13 +119,15 @@ class StatusLine(Widget):
 
     def _begin(self) -> None:
         self._rest()
+        self._questions.clear()
+        self._turn.clear()  # what came between turns is no part of this one
         self._since = self._clock()
         still = self.app.animation_level == "none"
         self._beat = self.set_interval(1 if still else 1 / RATE, self._tick)
         self._tick()
 
     def _tick(self) -> None:
-        seconds = self._clock() - self._since
+        seconds = (self._asked if self._questions else self._clock()) - self._since
         glyph = "•" if self.app.animation_level == "none" else SPINNER[int(seconds * RATE) % len(SPINNER)]
         self.show(turn=f"{glyph} {span(seconds)}")
 
@@ -136,6 +147,7 @@ class StatusLine(Widget):
         before = self.status.cost
         self._turn.clear()
         if cost.usd is None:
+            self.show(cost=replace(before, lower_bound=before.lower_bound or cost.lower_bound))
             return
         total = max(0.0, (before.usd or 0.0) - told) + cost.usd
         self.show(cost=Cost(usd=total, lower_bound=before.lower_bound or cost.lower_bound))

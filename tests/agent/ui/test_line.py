@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from prompt_toolkit.completion import CompleteEvent
 from prompt_toolkit.document import Document
 
-from agent.chat.events import Opened, Queued, Refused
+from agent.approval.approval import ApprovalRequest
+from agent.chat.events import Answered, Asked, Opened, Queued, Refused
 from agent.commands import Command, CommandContext, CommandTable, Result, Said
 from agent.events import (
     Cost,
@@ -305,10 +306,10 @@ def test_drafts_notices_todos_and_problems_look_like_what_they_are() -> None:
         "  did you mean /y?",
         "✗ 401",
         "  set the key",
-        "  0 steps, 0 + 0 tokens, 0.0 s",
+        "  0 steps, 0.0 s",
         "",
         "· stopped; what came is kept",
-        "  0 steps, 0 + 0 tokens, 0.0 s",
+        "  0 steps, 0.0 s",
         "",
     ]
 
@@ -339,6 +340,12 @@ def test_the_toolbar_tells_what_goes_on() -> None:
     status.apply(SideProgress(id="a", state="writing", elapsed_s=3, tokens=250))
     assert line().endswith("waiting 3 s · 1 working beside it (250 tokens) · Esc stops")
     status.apply(SideFinished(id="a", outcome="answered"))
+    status.apply(Asked(id="q1", request=ApprovalRequest(ToolCallPart(id="c", name="shell", arguments="{}"), "", "")))
+    now[0] += 60
+    assert "asking you 3 s" in line()
+    status.apply(Answered(id="q1", answer=None))
+    assert "working 3 s" in line(), "the user's time is not the turn's"
+    status.apply(ModelStarted(iteration=1, model="fake:m"))
     status.apply(Queued(texts=("more",)))
     assert line().endswith("waiting 3 s · 1 queued (Esc: take back)")
     finished = ModelFinished(

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
-from agent.chat.events import Opened, Queued
+from agent.chat.events import Inquired, Opened, Queued, Settled
 from agent.events import Cost, ModelFinished, ModelStarted, TurnFinished, TurnStarted
+from agent.forms import Choices
 from agent.llm.messages import assistant, user
 from agent.llm.stream import Usage
 from agent.ui.tui.status import Status, StatusLine, status_content
@@ -78,6 +79,14 @@ def test_events_keep_it_up_to_date() -> None:
         line.apply(Queued(texts=()))
         await until(lambda: "≥ $2.25" in dump(app) and "queued" not in dump(app))
         assert widths(app) == {80}
+        line.apply(TurnFinished(turn="t", status="done", text="", cost=Cost(usd=0.5)))
+        line.apply(counsel.finished(3, usd=1.0))  # a review, say, which no turn asked for
+        line.apply(TurnStarted(session="s", turn="u", prompt=user("hi")))
+        line.apply(TurnFinished(turn="u", status="done", text="", cost=Cost(usd=0.25)))
+        assert line.status.cost.usd == pytest.approx(3.5), "what came between two turns stays"
+        line.apply(Opened(session="s", history=()))
+        line.apply(TurnFinished(turn="v", status="interrupted", text="", cost=Cost(usd=None, lower_bound=True)))
+        assert line.status.cost == Cost(usd=0.0, lower_bound=True)
 
     WidgetStage(line).play(scene, (80, 12))
 
@@ -132,6 +141,18 @@ def test_a_turn_has_a_sign_of_life_and_its_time() -> None:
         beats.go_off()
         await pilot.pause()
         assert "12 s · x:main" in dump(app)
+        line.apply(Inquired(id="f1", form=Choices(title="?", choices=())))
+        clock.now += 30
+        beats.go_off()
+        beats.go_off()
+        await pilot.pause()
+        assert "12 s · x:main" in dump(app), "the user's time is not the turn's"
+        line.apply(Settled(id="f1"))
+        clock.now += 1
+        beats.go_off()
+        beats.go_off()
+        await pilot.pause()
+        assert "13 s · x:main" in dump(app)
         line.apply(TurnFinished(source="main", turn="t", status="done", text=""))
         beats.go_off()
         await pilot.pause()
