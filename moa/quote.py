@@ -88,7 +88,7 @@ class Quote:
         return 1 + self.low.nano / self.solo
 
     def view(self, receivers: tuple[str, ...]) -> TableView:
-        """For people, with who receives the conversation and when this preset is the wrong tool."""
+        """For people: first who receives the conversation, at the end when this preset is the wrong tool."""
         from agent.views import TableView
 
         rows = [
@@ -130,17 +130,18 @@ class Quote:
             cap.append(f"{self.preset.turn_tokens:,} tokens")
         held = f"Counsel stops at {' and '.join(cap)} a turn. " if cap else "No cap of the preset's own. "
         solo = "" if not self.solo else f"× solo: against a step of the main model alone, about {show_usd(self.solo)}. "
-        note = f"{solo}{held}Receives the conversation: {', '.join(receivers)}. {advice(self.preset)}"
+        note = f"{solo}{held}{advice(self.preset)}"
         head = ("who", "model", "low", "high", "× solo", "adds")
         told = [at for at, _ in enumerate(head) if at < 4 or any(row[at] not in UNTOLD for row in rows)]
+        free = not self.high.nano and not self.high.lower_bound  # of nothing there are no multiples
+        missing = [words for at, words in UNKNOWN.items() if at not in told and not (at == SHARE and free)]
+        goes = f" sends the conversation to {', '.join(receivers)}. What a counsel costs" if receivers else ""
         return TableView(
-            title=f"{self.preset.name}: what a counsel costs",
+            title=f"{self.preset.name}{goes or ': what a counsel costs'}",
             columns=tuple(head[at] for at in told),
             rows=tuple(tuple(row[at] for at in told) for row in rows),
             align="llrrrr"[: len(told)],
-            note=note
-            if len(told) == len(head)
-            else f"{note} Not known yet: {', '.join(UNKNOWN[at] for at in UNKNOWN if at not in told)}.",
+            note=f"{note} Not known yet: {', '.join(missing)}." if missing else note,
         )
 
     def _share(self, nano: int | None) -> str:
@@ -152,11 +153,9 @@ class Quote:
         return f"{1 + (self.times_solo - 1) * counsels / TURN_CALLS:.2f} ×"
 
 
-UNTOLD = ("", "unknown", "not measured")
-UNKNOWN = {
-    4: "the multiple of the main model alone",
-    5: "the time that it adds",
-}
+UNTOLD = ("", "unknown")
+SHARE = 4
+UNKNOWN = {SHARE: "the multiple of the main model alone", 5: "the time that it adds"}
 """What a column would say, by its place; one that says nothing is left out."""
 AGGREGATOR, READER = "aggregator", "main, reading it"
 
@@ -266,7 +265,7 @@ def pace(ledger: Ledger) -> dict[str, float]:
 
 
 def _s(seconds: float | None) -> str:
-    return "not measured" if seconds is None else span(seconds, exact=True)
+    return "unknown" if seconds is None else span(seconds, exact=True)
 
 
 def _counsels(preset: Preset) -> tuple[int, int]:

@@ -38,7 +38,10 @@ PREFIXES: tuple[tuple[str, tuple[str, ...]], ...] = (
 """What a key begins with, and whose it can be; the first line that fits holds."""
 
 # What is listed and is not a chat model goes to the end of the list: an endpoint's list rarely says what a model is for.
-NO_CHAT = re.compile(r"embed|whisper|tts|dall-e|moderation|rerank|transcri|realtime|image|audio|guard", re.IGNORECASE)
+NO_CHAT = re.compile(
+    r"embed|whisper|tts|dall-e|moderation|rerank|transcri|realtime|image|audio|guard|minilm|(?:^|/)(?:bge|gte|e5)-",
+    re.IGNORECASE,
+)
 FAVOURITES: Mapping[str, str] = {"anthropic": "opus", "openai": "gpt-5", "deepseek": "chat"}
 
 
@@ -165,6 +168,12 @@ def of_found(server: Found, config: Config, key: str | None = None) -> Endpoint:
 def _untouched(name: str, config: Config) -> bool:
     """The user has not described this well-known endpoint: it may be moved."""
     return config.endpoints[name] == WELL_KNOWN[name]
+
+
+def chat_models(names: Iterable[str]) -> list[str]:
+    """Those that are chat models by their names; all of them where none is."""
+    every = list(names)
+    return [name for name in every if not NO_CHAT.search(name)] or every
 
 
 def ranked(endpoint: Endpoint, models: Iterable[ListedModel]) -> list[str]:

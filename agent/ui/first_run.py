@@ -310,7 +310,8 @@ class FirstRun:
                 if known and known.price
                 else ""
             )
-            items.append(Choice(id=name, label=name, note=" · ".join(filter(None, (window, price)))))
+            other = "by its name no chat model" if setup.NO_CHAT.search(name) else ""
+            items.append(Choice(id=name, label=name, note=" · ".join(filter(None, (window, price, other)))))
         model = await self._face.choose(
             "It works. Which model?",
             f"{endpoint.name} offers {len(models)}. /model changes it at any time.",

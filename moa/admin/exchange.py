@@ -212,5 +212,5 @@ def member_tools() -> frozenset[str] | None:
 
 def _unpriced(read: Preset, receivers: tuple[str, ...], problem: str) -> TableView:
     rows = tuple((key, str(model)) for key, model in preflight.models(read, None))
-    note = f"It can't be armed here: {problem}. Receives the conversation: {', '.join(receivers)}."
-    return TableView(title=f"{read.name}: who is asked", columns=("who", "model"), rows=rows, note=note)
+    title = f"{read.name} sends the conversation to {', '.join(receivers)}. Who is asked"
+    return TableView(title=title, columns=("who", "model"), rows=rows, note=f"It can't be armed here: {problem}.")

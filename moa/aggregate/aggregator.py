@@ -225,4 +225,5 @@ def _kinship(result: Aggregation, spec: AggregatorSpec, answers: Iterable[Answer
     relatives = sorted(
         {answer.slot for answer in answers if family(answer.model_served or answer.model_requested) == own}
     )
-    return f"the aggregator is of the same family ({own}) as {', '.join(relatives)}" if relatives else ""
+    who = f"{'member' if len(relatives) == 1 else 'members'} {', '.join(relatives)}"
+    return f"the aggregator is of the family of {who} ({own}): models favour their own" if relatives else ""

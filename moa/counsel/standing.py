@@ -37,35 +37,32 @@ def standings(record: CounselRecord) -> list[Standing]:
     """Everybody who was asked, in the order of the slots."""
     roles = {seat.slot: seat.role for seat in record.panel}
     late = {each.slot for each in record.late}
-    found: list[tuple[str, Standing]] = []
+    found: list[Standing] = []
     for member in record.members:
         marks: list[Mark] = ["silent"] if member.silent else []
         marks += ["late"] if member.slot in late else []
         marks += ["cut off"] if member.incomplete else []
-        model = member.model_served or member.model_requested
-        found.append((model, Standing(member.slot, "", tuple(marks) or ("answered",), "", member.role, member)))
+        served = member.model_served
+        name = short_name(served, served=True) if served else short_name(member.model_requested)
+        found.append(Standing(member.slot, name, tuple(marks) or ("answered",), "", member.role, member))
     taken = {member.slot for member in record.members}
     for failed in record.failed:
         if failed.slot in taken:  # it failed this time, and an earlier answer of its came in
             continue
         stopped = failed.kind == "cancelled"
         why = "" if stopped else failed.kind.replace("_", " ")
-        standing = Standing(
-            failed.slot, "", ("stopped",) if stopped else ("failed",), why, roles.get(failed.slot), None, failed
-        )
-        found.append((failed.model, standing))
+        mark: Mark = "stopped" if stopped else "failed"
+        name = short_name(failed.model)
+        found.append(Standing(failed.slot, name, (mark,), why, roles.get(failed.slot), None, failed))
         taken.add(failed.slot)
     models = {seat.slot: seat.model for seat in record.panel}
     for slot in record.running:
         if slot not in taken:
-            found.append((models.get(slot, ""), Standing(slot, "", ("working",), "", roles.get(slot))))
-    found.sort(key=lambda each: (len(each[1].slot), each[1].slot))
-    names = [short_name(model) if model else f"member {standing.slot}" for model, standing in found]
-    counts = Counter(names)
-    return [
-        standing._replace(name=f"{name} ({standing.slot})" if counts[name] > 1 else name)
-        for name, (_model, standing) in zip(names, found, strict=True)
-    ]
+            found.append(Standing(slot, short_name(models.get(slot, "")), ("working",), "", roles.get(slot)))
+    found.sort(key=lambda each: (len(each.slot), each.slot))
+    named = [each if each.name else each._replace(name=f"member {each.slot}") for each in found]
+    counts = Counter(each.name for each in named)
+    return [each._replace(name=f"{each.name} ({each.slot})") if counts[each.name] > 1 else each for each in named]
 
 
 def slots_by_name(record: CounselRecord) -> dict[str, str]:

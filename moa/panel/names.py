@@ -40,9 +40,13 @@ def display_names(answers: Sequence[Named]) -> list[str]:
     return [f"{name} #{index + 1}" if names.count(name) > 1 else name for index, name in enumerate(names)]
 
 
-def short_name(model: str) -> str:
-    """A model without its endpoint and its vendor: `kimi-k2` for `openrouter:moonshotai/kimi-k2`."""
-    return safe_name(model).partition("/")[2].rpartition("/")[2] or safe_name(model).rpartition(":")[2]
+def short_name(model: str, *, served: bool = False) -> str:
+    """A model without its endpoint and its vendor: `kimi-k2` for `openrouter:moonshotai/kimi-k2`, `qwen3:8b` for `ollama:qwen3:8b`.
+
+    `served`: it is the endpoint's own word for what it ran, which names no endpoint.
+    """
+    name = safe_name(model)
+    return (name if served else name.partition(":")[2] or name).rpartition("/")[2]
 
 
 def safe_name(name: str) -> str:

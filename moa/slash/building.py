@@ -18,6 +18,7 @@ from agent.forms import Choice, Choices
 from agent.llm.request import ModelRef
 from agent.views import MarkdownView
 from moa import preflight
+from moa.panel.names import short_name
 from moa.preset.preset import MAIN, Preset
 from moa.store import at_hand, store
 from moa.store.reading import read
@@ -201,9 +202,9 @@ def runnable(moa: Armed, *, but: str = "") -> list[str]:
 def preset_text(models: tuple[str, ...]) -> str:
     """The file of a panel of these models. The main model alone is asked twice: one sample of it is no panel."""
     twice = models == (MAIN,)
-    shown = ", ".join(model.rpartition("/")[2].partition(":")[2] or model for model in models)
+    shown = ", ".join(map(short_name, models))
     lines = [
-        "# Made in the chat from what could be called here. Each key is in docs/counsel.md.",
+        "# Made in the chat from what could be called here. `moa config docs` explains each key.",
         f'description = "Made in the chat: {_quoted(shown)}{", twice" if twice else ""}"',
     ]
     for number, model in enumerate(models):

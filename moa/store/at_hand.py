@@ -69,7 +69,8 @@ async def look(client: ModelClient, config: Config, main: ModelRef | None) -> At
     lists = await asyncio.gather(*(_listed(client, name, main) for name in names))
     models = [model for listed, _ in lists for model in listed]
     for endpoint, server in zip(found.values(), running, strict=False):
-        models += [Offered(ModelRef(endpoint.name, name), free=endpoint.free) for name in server.models]
+        names = setup.chat_models(server.models)
+        models += [Offered(ModelRef(endpoint.name, name), free=endpoint.free) for name in names]
     new = {name: each for name, each in found.items() if config.endpoints.get(name, each).base_url != each.base_url}
     new |= {name: each for name, each in found.items() if name not in config.endpoints}
     return AtHand(tuple(models), new, tuple(problem for _, problem in lists if problem))
@@ -93,8 +94,7 @@ async def _listed(client: ModelClient, name: str, main: ModelRef | None) -> tupl
     try:
         async with asyncio.timeout(LIST_S):
             listed = await client.models(name)
-        ids = setup.ranked(client.endpoint(name), listed)
-        ids = [each for each in ids if not setup.NO_CHAT.search(each)] or ids
+        ids = setup.chat_models(setup.ranked(client.endpoint(name), listed))
     except TimeoutError:
         ids, problem = [], f"{name} has not listed its models within {LIST_S:g} s"
     except (ModelError, UsageError) as error:

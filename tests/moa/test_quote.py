@@ -64,7 +64,8 @@ def test_a_quote_counts_every_member_and_the_aggregator() -> None:
     assert first.high == (1333 * 1 + 2000 * 10) * 1000, "the door's own bound"
     assert priced.high.nano == sum(line.high or 0 for line in priced.lines) and not priced.high.lower_bound
     shown = priced.view(preflight.receivers(preset_of(TWO), client, MAIN))
-    assert "remote.example, far.example" in shown.note and "wrong tool" in shown.note
+    assert shown.title == "p sends the conversation to remote.example, far.example. What a counsel costs"
+    assert "wrong tool" in shown.note
     assert shown.rows[-1][1] == "8 counsels"
 
 

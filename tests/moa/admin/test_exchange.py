@@ -40,7 +40,7 @@ def test_an_imported_preset_is_shown_and_not_armed(program: Program) -> None:
     shown = program("preset", "import", "ours.toml").out
     for words in (
         "nothing is armed",
-        "Receives the conversation: this machine",
+        "sends the conversation to this machine",
         "Not known yet: the multiple of the main model alone",
         "fake:one",
         "how we do it here",

@@ -306,7 +306,8 @@ def test_a_judge_among_its_relatives_is_named() -> None:
     answers = [answer("Run it.", "test:claude-opus-4.8"), answer("Don't.", "test:gpt-5.5", slot="r2")]
     spec = AggregatorSpec(ModelRef("anthropic", "claude-sonnet-5"))
     result, _ = run({"*": json.dumps(GOOD)}, answers, spec=spec)
-    assert result.kinship == "the aggregator is of the same family (anthropic) as r1" and not result.warnings
+    told = "the aggregator is of the family of member r1 (anthropic): models favour their own"
+    assert result.kinship == told and not result.warnings
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ GOOD: dict[str, Any] = {
     "members": [ALPHA, {**ALPHA, "slot": "2", "model_served": "beta"}],
     "cost": {"usd": 0.031, "lower_bound": False},
 }
+TAGGED = {**ALPHA, "slot": "2", "model_served": "llama3.2:3b"}
 SILENT = {**ALPHA, "grade": "nothing", "named": True}
 
 
@@ -46,6 +47,12 @@ SILENT = {**ALPHA, "grade": "nothing", "named": True}
         ({"withheld": "repeat"}, "info", "nothing sent: said before"),
         ({"failed": [{"slot": "3", "model": "e:v/kimi", "kind": "timed_out"}]}, "degraded", "kimi failed (timed out)"),
         ({"failed": [{"slot": "3", "model": "e:v/kimi", "kind": "cancelled"}]}, "degraded", "kimi stopped ·"),
+        (
+            {"failed": [{"slot": "3", "model": "ollama:qwen3:8b", "kind": "cancelled"}]},
+            "degraded",
+            "· qwen3:8b stopped",
+        ),
+        ({"late": [{"slot": "2", "step": 1}], "members": [ALPHA, TAGGED]}, "degraded", "· llama3.2:3b late"),
         ({"late": [{"slot": "2", "step": 1}]}, "degraded", "beta late ·"),
         ({"members": [{**ALPHA, "incomplete": True}]}, "degraded", "alpha cut off ·"),
         ({"running": ["3"], "panel": [{"slot": "3", "model": "e:v/glm"}]}, "degraded", "glm working ·"),

@@ -141,7 +141,9 @@ def test_an_address_that_lists_nothing_is_asked_for_its_main_model_twice(stage: 
 
 def test_a_running_server_is_enough(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     async def drive(stage: Stage) -> None:
-        async with serving(OLLAMA) as port:
+        names = ("qwen3:8b", "gemma3", "nomic-embed-text:latest", "bge-m3")
+        listed = {"data": [{"id": name, "owned_by": "library"} for name in names]}
+        async with serving({**OLLAMA, "/v1/models": (200, listed)}) as port:
             monkeypatch.setenv("OLLAMA_HOST", f"127.0.0.1:{port}")
             assert await to_armed(stage, "enter", "enter") == "mine"
             assert settings(stage)["endpoints"]["ollama"]["base_url"] == f"http://127.0.0.1:{port}/v1"

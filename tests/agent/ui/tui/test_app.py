@@ -126,7 +126,7 @@ def test_counsel_is_agreed_to_once_then_shown_and_looked_into(stage: Stage) -> N
         await stage.shows("Counsel is on")
         await stage.enter("change the notes")
         await stage.until(lambda: isinstance(stage.app.screen, Consent))
-        await stage.shows("Receives the conversation: this machine")
+        await stage.shows("sends the conversation to this machine")
         await stage.pilot.press("escape")
         await stage.until(lambda: composer(stage).text == "change the notes")
         assert not stage.app.chat.busy
