@@ -145,7 +145,7 @@ def _status(goal: Pursuit) -> Result:
     rows.append(("budget", str(state.budget)))
     words = f"{plural(used.turns, 'turn')}, {show_span(used.seconds)}, {used.tokens:,} tokens, {used.money}"
     rows.append(("used", words if state.granted.turns == 0 else f"{words} since /goal resume; {total.money} in all"))
-    note = "For long work: counsel with a preset whose cadence is `signal` is taken when something goes wrong, not at every step."
+    note = "For long work: counsel with a preset whose cadence is signal is taken when something goes wrong, not at every step."
     return Said(TableView(title="goal", columns=("", ""), rows=tuple(rows), note=note))
 
 

@@ -243,7 +243,7 @@ def whole_transcript(app: ChatApp) -> None:
 
     if isinstance(app.screen, FullText):
         return
-    text = whole(app.query_one(Transcript).items)
+    text = whole(app.query_one(Transcript).items, app.size.width - 3)
     if text:
         app.push_screen(FullText(text, at_end=True))
     else:

@@ -17,6 +17,8 @@ from agent.ui.tui.text.blocks import clean
 
 FOLD = 500
 """Characters after which a line is folded: one endless line would be laid out whole at every key."""
+MOST_WRAPPED = 2_000_000
+"""Characters of a text whose lines are wrapped: a million take a quarter of a second of the processor."""
 
 
 class Pages(TextArea):
@@ -24,8 +26,8 @@ class Pages(TextArea):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash,ctrl+f", "screen.search", "Search"),
-        Binding("n", "screen.find(1)", "Next found"),
-        Binding("N", "screen.find(-1)", "Previous found"),
+        Binding("n", "screen.find(1)", "Next"),
+        Binding("N", "screen.find(-1)", "Previous"),
         Binding("space", "cursor_page_down", "Page down", show=False),
         Binding("b", "cursor_page_up", "Page up", show=False),
         Binding("g", "screen.edge(0)", "Top"),
@@ -51,12 +53,13 @@ class FullText(Screen[None]):
     def __init__(self, text: str, *, at_end: bool = False) -> None:
         super().__init__()
         self._lines = _folded(clean(text))
+        self._wraps = len(text) <= MOST_WRAPPED
         self._at_end = at_end
         self._query = ""
 
     def compose(self) -> ComposeResult:
         """The text, what is searched for, and the keys."""
-        yield Pages("\n".join(self._lines), read_only=True, soft_wrap=False, show_line_numbers=False)
+        yield Pages("\n".join(self._lines), read_only=True, soft_wrap=self._wraps, show_line_numbers=False)
         yield Static(id="found", markup=False)
         yield Input(placeholder="search; Enter finds the next one", select_on_focus=True)
         yield Footer()

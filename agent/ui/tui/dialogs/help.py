@@ -11,9 +11,10 @@ from textual.content import Content
 from textual.dom import DOMNode
 from textual.screen import ModalScreen, Screen
 from textual.widget import Widget
-from textual.widgets import Input, Static, TextArea
+from textual.widgets import Input, TextArea
 
 from agent.commands import CommandTable
+from agent.ui.tui.text.blocks import Block, Prose
 
 _NAMES = {
     "PanelView": "Active members",
@@ -34,9 +35,8 @@ class Help(ModalScreen[None]):
     Help { align: center middle; }
     Help > VerticalScroll {
         width: 90%; max-width: 100; height: auto; max-height: 90%;
-        padding: 1 2; background: $surface; border: round $primary;
+        padding: 0 2 1 2; background: $surface; border: round $primary;
     }
-    Help Static { height: auto; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,f1,q,question_mark", "dismiss", "Close")]
 
@@ -48,10 +48,10 @@ class Help(ModalScreen[None]):
         """The page."""
         with VerticalScroll() as scroll:
             scroll.border_subtitle = "↑↓ PgUp PgDn read on · Esc closes"
-            yield Static(self._page)
+            yield Prose(self._page)
 
 
-def page(screen: Screen[object], commands: CommandTable | None) -> Content:
+def page(screen: Screen[object], commands: CommandTable | None) -> list[Block]:
     """The help page for a screen: what works where the focus is, then elsewhere on it, then the commands; the editing of text is last."""
     chain = (
         []
@@ -73,7 +73,7 @@ def page(screen: Screen[object], commands: CommandTable | None) -> Content:
     if commands is not None:
         lines += _section("Commands", {_summary(name, commands): [f"/{name}"] for name in sorted(commands.commands)})
     lines += [line for title, keys in editing for line in _section(title, keys)]
-    return Content("\n").join(lines[:-1])
+    return lines
 
 
 def _summary(name: str, commands: CommandTable) -> str:
@@ -94,11 +94,13 @@ def _name(widget: DOMNode) -> str:
     return str(getattr(widget, "BINDING_GROUP_TITLE", None) or _NAMES.get(type(widget).__name__, type(widget).__name__))
 
 
-def _section(title: str, keys: Keys) -> list[Content]:
+def _section(title: str, keys: Keys) -> list[Block]:
     if not keys:
         return []
     rows = [(" ".join(dict.fromkeys(names)), text) for text, names in keys.items()]
     wide = min(22, max(len(names) for names, _ in rows))
-    lines = [Content.styled(title, "bold $text-primary")]
-    lines += [Content.styled(f"  {names:<{wide}}  ", "bold") + Content(text) for names, text in rows]
-    return [*lines, Content("")]
+    below = Content(" " * (wide + 4))
+    lines = [
+        Block(Content(text), first=Content.styled(f"  {names:<{wide}}  ", "bold"), rest=below) for names, text in rows
+    ]
+    return [Block(Content.styled(title, "bold $text-primary"), gap=True), *lines]

@@ -131,6 +131,7 @@ class Chooser(Vertical):
         if found:
             options.highlighted = 0
         else:
+            options.add_option(Option(Content.styled("nothing matches", "dim"), disabled=True))
             self.post_message(self.Highlighted(None))
 
     def _rows(self) -> list[Content]:
