@@ -10,9 +10,12 @@ from typing import Any
 from agent.build import build
 from agent.events import AgentEvent, TurnFinished
 from agent.host import Host, Options
+from agent.llm.messages import Message
 from agent.llm.models.endpoint import ModelFacts
+from agent.llm.request import Request
 from agent.loop.turn import Turn
 from agent.plugin import Plugin, PluginHost
+from agent.session.session import Session
 from tests.support.scripted import Line, ScriptedClient
 
 MAIN = "fake:main"
@@ -45,7 +48,7 @@ class World:
     ) -> None:
         self.folder = folder
         self.work = folder / "work"
-        self.work.mkdir(exist_ok=True)
+        self.work.mkdir(parents=True, exist_ok=True)
         self.env = {f"MOA_{kind}_DIR": str(folder / kind.lower()) for kind in ("CONFIG", "STATE", "CACHE")}
         (folder / "config").mkdir(exist_ok=True)
         (folder / "config" / "config.toml").write_text(config)
@@ -70,29 +73,59 @@ class World:
 
 
 class TurnWorld(World):
-    """A world in which turns are run one by one; what they tell is in `events`."""
+    """A world in which turns are run one by one; what they tell is in `events`. `options` join those of the host."""
 
     def __init__(
-        self, folder: Path, script: Mapping[str, Sequence[Line] | Line], *, approve: Any = "deny", **more: Any
+        self,
+        folder: Path,
+        script: Mapping[str, Sequence[Line] | Line],
+        *,
+        approve: Any = "deny",
+        options: Mapping[str, Any] | None = None,
+        **more: Any,
     ) -> None:
         super().__init__(folder, script, **more)
-        self.host = self.build(Options(cwd=self.work, approve=approve))
+        self.host = self.build(Options(cwd=self.work, approve=approve, **(options or {})))
         self.events: list[AgentEvent] = []
 
     def run(self, prompt: str = "go", *, stop_at: type | None = None) -> TurnFinished:
         """One turn, cancelled at the first event of `stop_at`; then the host is closed. Returns how it ended."""
 
-        async def main() -> None:
+        async def main() -> TurnFinished:
             turn = Turn(self.host.agent, prompt)
-            async for event in turn.events():
-                self.events.append(event)
+
+            def look(event: AgentEvent) -> None:
                 if stop_at is not None and isinstance(event, stop_at):
                     turn.cancel()
-            await self.host.aclose()
 
-        asyncio.run(main())
-        finished: TurnFinished = self.all(TurnFinished)[0]
-        return finished
+            finished = await self.take(turn, look)
+            await self.host.aclose()
+            return finished
+
+        return asyncio.run(main())
+
+    async def take(self, turn: Turn, look: Callable[[AgentEvent], Any] = lambda _event: None) -> TurnFinished:
+        """A turn of ours to its end; `look` is called with each event. Returns how it ended."""
+        async for event in turn.events():
+            self.events.append(event)
+            look(event)
+        assert isinstance(event, TurnFinished)
+        return event
+
+    @property
+    def requests(self) -> list[Request]:
+        """All that models were asked, in order."""
+        return self.client.requests
+
+    @property
+    def session(self) -> Session:
+        """The session as it is on the disk."""
+        return Session.open(self.folder / "state" / "sessions", self.host.agent.session.id)
+
+    @property
+    def history(self) -> list[Message]:
+        """Its messages."""
+        return list(self.session.history())
 
     def all(self, kind: Any) -> list[Any]:
         """The events of a kind."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from typing import NoReturn
 
 LONG_S = 30.0
 """For a machine that is busy. What holds comes at once."""
@@ -27,3 +28,9 @@ def wait_until(condition: Callable[[], object], told: Callable[[], str] = str, s
     while not condition():
         assert time.monotonic() < patience, f"it never came: {told()}"
         time.sleep(0.01)
+
+
+async def forever() -> NoReturn:
+    """What never comes: the test ends it."""
+    await asyncio.Event().wait()
+    raise AssertionError("unreachable")

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from agent.approval.approval import Approvals
 from agent.errors import StateError
 from agent.events import (
-    AgentEvent,
     DraftSuperseded,
     Emit,
     ModelStarted,
@@ -21,117 +18,57 @@ from agent.events import (
     Record,
     TextDeltaEvent,
     ToolFinished,
-    TurnFinished,
+    ToolStarted,
 )
-from agent.files.deny_paths import DenyPaths
 from agent.ledger.book import Ledger
 from agent.llm.errors import BadRequest, EmptyAnswer, RateLimited, StreamBroken
 from agent.llm.messages import Message, TextPart, ToolCallPart, user
-from agent.llm.request import ModelRef, Request
-from agent.loop.agent import Agent
-from agent.loop.tool_runner import ToolRunner
-from agent.loop.turn import Turn
+from agent.llm.stream import Started, TextDelta
 from agent.plugin import Continue, Contribution, ModelCall, Plugin, TurnState, Verdict
-from agent.session.session import Session
-from agent.tools.base import ToolContext
-from agent.tools.builtin import builtin_tools
+from tests.support.agent import MAIN, TurnWorld
 from tests.support.chatbench import calls
 from tests.support.opening import Plain
-from tests.support.scripted import After, Line, ScriptedClient
-
-MAIN = ModelRef("fake", "main")
-
-
-@dataclass
-class Bench:
-    """An agent on a scripted model, with real tools, session and ledger."""
-
-    folder: Path
-    lines: Sequence[Line]
-    plugins: Sequence[Plugin] = ()
-    mode: str = "all"
-    max_iterations: int = 20
-    client: ScriptedClient = field(init=False)
-    agent: Agent = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.client = ScriptedClient({str(MAIN): list(self.lines)})
-        deny = DenyPaths((".env",), self.folder)
-        context = ToolContext(cwd=self.folder, scratch=self.folder / "scratch", deny_paths=deny)
-        approvals = Approvals(self.mode, deny_paths=deny)  # type: ignore[arg-type]
-        self.agent = Agent(
-            client=self.client,
-            ledger=Ledger(self.folder / "state" / "ledger.db"),
-            session=Session.create(self.folder / "state"),
-            model=MAIN,
-            tools=ToolRunner(builtin_tools(), context, approvals),
-            opening=Plain(),
-            plugins=self.plugins,
-            max_iterations=self.max_iterations,
-        )
-
-    def run(self, prompt: str = "go", *, cancel_at: type[AgentEvent] | None = None) -> list[AgentEvent]:
-        async def collect() -> list[AgentEvent]:
-            turn = Turn(self.agent, prompt)
-            seen: list[AgentEvent] = []
-            async for event in turn.events():
-                seen.append(event)
-                if cancel_at is not None and isinstance(event, cancel_at):
-                    turn.cancel()
-            return seen
-
-        return asyncio.run(collect())
-
-    @property
-    def requests(self) -> list[Request]:
-        return self.client.requests
-
-    @property
-    def history(self) -> list[Message]:
-        return list(Session.open(self.folder / "state", self.agent.session.id).history())
+from tests.support.scripted import Held, Line, ScriptedClient
+from tests.support.waiting import forever
 
 
-def finished(seen: Sequence[AgentEvent]) -> TurnFinished:
-    last = seen[-1]
-    assert isinstance(last, TurnFinished)
-    return last
+def world(folder: Path, lines: Sequence[Line], *plugins: Plugin, **more: Any) -> TurnWorld:
+    """A main model that says these lines, and plugins beside it."""
+    makers = {plugin.name: lambda _host, plugin=plugin: plugin for plugin in plugins}
+    return TurnWorld(folder, {MAIN: list(lines)}, plugins=makers, approve=more.pop("approve", "all"), **more)
 
 
 def test_an_answer_ends_the_turn_and_is_on_disk(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, ["hello"])
-    seen = bench.run("hi")
-    assert [event.type for event in seen] == [
+    bench = world(tmp_path, ["hello"])
+    end = bench.run("hi")
+    assert [event.type for event in bench.events] == [
         "turn_started",
         "model_started",
         "text_delta",
         "model_finished",
         "turn_finished",
     ]
-    assert (finished(seen).status, finished(seen).text) == ("done", "hello")
-    assert [(message.role, message.text) for message in bench.history] == [
-        ("system", "be good"),
-        ("user", "hi"),
-        ("assistant", "hello"),
-    ]
+    assert (end.status, end.text) == ("done", "hello")
+    assert [(message.role, message.text) for message in bench.history[1:]] == [("user", "hi"), ("assistant", "hello")]
 
 
 def test_read_only_tools_run_side_by_side_and_results_keep_their_order(tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_text("alpha")
     step = calls(
         ("read", {"path": "missing"}), ("read", {"path": "a.txt"}), ("write", {"path": "b.txt", "content": "beta"})
     )
-    bench = Bench(tmp_path, [step, "done"])
-    seen = bench.run()
+    bench = world(tmp_path, [step, "done"])
+    (bench.work / "a.txt").write_text("alpha")
+    end = bench.run()
     results = [message for message in bench.history if message.role == "tool"]
     assert [result.tool_call_id for result in results] == ["t0", "t1", "t2"]
     assert [result.is_error for result in results] == [True, False, False]
     assert "alpha" in results[1].text
-    assert (tmp_path / "b.txt").read_text() == "beta"
-    assert finished(seen).status == "done"
+    assert (bench.work / "b.txt").read_text() == "beta"
+    assert end.status == "done"
 
 
 def test_each_request_begins_with_the_one_before_it(tmp_path: Path) -> None:
-    bench = Bench(
+    bench = world(
         tmp_path, [calls(("glob", {"pattern": "*"})), calls(("nonsense", {})), calls(("read", {"path": 3})), "done"]
     )
     bench.run()
@@ -141,28 +78,28 @@ def test_each_request_begins_with_the_one_before_it(tmp_path: Path) -> None:
 
 
 def test_what_a_model_gets_wrong_is_told_to_it_and_the_turn_goes_on(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, [calls(("fly", {})), calls(("read", {})), "sorry"])
-    seen = bench.run()
-    texts = [event.text for event in seen if isinstance(event, ToolFinished)]
+    bench = world(tmp_path, [calls(("fly", {})), calls(("read", {})), "sorry"])
+    end = bench.run()
+    texts = [event.text for event in bench.events if isinstance(event, ToolFinished)]
     assert "no tool 'fly'" in texts[0]
     assert "path" in texts[1]
-    assert finished(seen).status == "done"
+    assert end.status == "done"
 
 
 def test_what_is_not_allowed_is_denied_and_the_turn_goes_on(tmp_path: Path) -> None:
-    (tmp_path / ".env").write_text("KEY=1")
     step = calls(("write", {"path": "x", "content": "y"}), ("read", {"path": ".env"}))
-    bench = Bench(tmp_path, [step, "ok"], mode="deny")
-    seen = bench.run()
-    ends = [event for event in seen if isinstance(event, ToolFinished)]
+    bench = world(tmp_path, [step, "ok"], approve="deny")
+    (bench.work / ".env").write_text("KEY=1")
+    end = bench.run()
+    ends = [event for event in bench.events if isinstance(event, ToolFinished)]
     assert [end.outcome for end in ends] == ["denied", "denied"]
-    assert not (tmp_path / "x").exists()
-    assert finished(seen).status == "done"
+    assert not (bench.work / "x").exists()
+    assert end.status == "done"
 
 
 def test_the_limit_of_iterations_ends_the_turn_in_order(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, [calls(("glob", {"pattern": "*"}))], max_iterations=3)
-    end = finished(bench.run())
+    bench = world(tmp_path, [calls(("glob", {"pattern": "*"}))], options={"max_iterations": 3})
+    end = bench.run()
     assert (end.status, end.iterations) == ("limit", 3)
     assert end.error is not None
     assert "--max-iterations" in (end.error.remedy or "")
@@ -171,43 +108,40 @@ def test_the_limit_of_iterations_ends_the_turn_in_order(tmp_path: Path) -> None:
 
 def test_a_model_that_fails_ends_the_turn_with_its_reason(tmp_path: Path) -> None:
     for number, (error, status) in enumerate(((RateLimited("slow down"), "retryable"), (BadRequest("no"), "failed"))):
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        end = finished(Bench(folder, [error]).run())
+        end = world(tmp_path / str(number), [error]).run()
         assert end.status == status
         assert end.error is not None
         assert end.error.kind == error.kind
 
 
 class Slow(ScriptedClient):
-    """Says one word, then nothing more."""
+    """Says a few words, then nothing more, or what `then` raises."""
+
+    then: Exception | None = None
 
     async def stream(self, request, context, *, hold=None):  # type: ignore[no-untyped-def]
-        from agent.llm.stream import Started, TextDelta
-
         self.requests.append(request)
         yield Started()
         yield TextDelta("half an ans")
-        await asyncio.sleep(60)
+        if self.then is not None:
+            raise self.then
+        await forever()
 
 
 def test_stopping_keeps_what_was_said_and_marks_it(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, ["x"])
-    bench.agent.client = Slow({})
-    seen = bench.run(cancel_at=TextDeltaEvent)
-    end = finished(seen)
+    bench = world(tmp_path, [], client=Slow({}))
+    end = bench.run(stop_at=TextDeltaEvent)
+    end = end
     assert (end.status, end.text) == ("interrupted", "half an ans")
     last = bench.history[-1]
     assert (last.text, last.incomplete) == ("half an ans", True)
 
 
 def test_stopping_a_tool_leaves_a_history_that_can_be_sent(tmp_path: Path) -> None:
-    from agent.events import ToolStarted
-
     step = calls(("shell", {"command": "sleep 60"}), ("shell", {"command": "echo never"}))
-    bench = Bench(tmp_path, [step])
-    seen = bench.run(cancel_at=ToolStarted)
-    assert finished(seen).status == "interrupted"
+    bench = world(tmp_path, [step])
+    end = bench.run(stop_at=ToolStarted)
+    assert end.status == "interrupted"
     results = [message for message in bench.history if message.role == "tool"]
     assert [result.tool_call_id for result in results] == ["t0", "t1"]
     assert all(result.is_error for result in results)
@@ -226,17 +160,16 @@ class Adviser(Plugin):
 
 
 def test_guidance_stands_in_every_later_request_and_in_no_history(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, [calls(("glob", {"pattern": "*"})), "done"], plugins=[Adviser()])
-    seen = bench.run()
+    bench = world(tmp_path, [calls(("glob", {"pattern": "*"})), "done"], Adviser())
+    bench.run()
     first, second = (request.messages for request in bench.requests)
     assert [message.synthetic for message in first] == [None, None, "guidance"]
     assert second[:3] == first, "what was sent stays sent"
     # Behind tool results that were not sent yet it is the end of the last one, so that no user message comes between.
     assert [message.role for message in second[3:]] == ["assistant", "tool"] and "look twice" in second[4].text
     assert all("look twice" not in message.text for message in bench.history)
-    assert [event.guidance for event in seen if isinstance(event, ModelStarted)] == ["look twice", "look twice"]
-    bench.agent.session.close()
-    again = Session.open(tmp_path / "state", bench.agent.session.id)
+    assert [event.guidance for event in bench.events if isinstance(event, ModelStarted)] == ["look twice", "look twice"]
+    again = bench.session
     assert again.records("advice") == [{"iteration": 1}, {"iteration": 2}]
     assert again.sent()[: len(second)] == second and list(again.history()) == list(bench.history)
 
@@ -252,11 +185,12 @@ class Broken(Plugin):
 
 
 def test_a_plugin_that_breaks_is_named_and_the_turn_goes_on(tmp_path: Path) -> None:
-    seen = Bench(tmp_path, ["fine"], plugins=[Broken(), Adviser()]).run()
-    problems = [event.text for event in seen if isinstance(event, Notice) and event.code == "plugin_failed"]
+    bench = world(tmp_path, ["fine"], Broken(), Adviser())
+    end = bench.run()
+    problems = [event.text for event in bench.events if isinstance(event, Notice) and event.code == "plugin_failed"]
     assert len(problems) == 2
     assert "broken" in problems[0]
-    assert finished(seen).text == "fine"
+    assert end.text == "fine"
 
 
 class Reviewer(Plugin):
@@ -276,23 +210,23 @@ class Reviewer(Plugin):
 
 
 def test_a_reply_is_a_draft_only_where_guidance_follows_it(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, ["draft", "better"], plugins=[Reviewer(), Adviser()])
-    seen = bench.run()
-    assert [event.message.text for event in seen if isinstance(event, DraftSuperseded)] == ["draft"]
+    bench = world(tmp_path, ["draft", "better"], Reviewer(), Adviser())
+    end = bench.run()
+    assert [event.message.text for event in bench.events if isinstance(event, DraftSuperseded)] == ["draft"]
     assert bench.requests[1].messages[:3] == bench.requests[0].messages
     assert [message.text for message in bench.requests[1].messages[3:4]] == ["draft"]
     assert bench.requests[1].messages[4].synthetic == "guidance"
     assert [(message.text, message.draft) for message in bench.history[2:]] == [("draft", True), ("better", False)]
-    assert finished(seen).text == "better"
+    assert end.text == "better"
 
-    alone = Bench(tmp_path / "alone", ["draft", "never asked"], plugins=[Reviewer()])
-    end = finished(alone.run())
+    alone = world(tmp_path / "alone", ["draft", "never asked"], Reviewer())
+    end = alone.run()
     assert (end.status, end.text, end.iterations) == ("done", "draft", 1)
     assert not alone.history[-1].draft
 
 
 def test_a_plugin_can_go_on_with_a_message_of_its_own(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, ["one", "two"], plugins=[Reviewer(user("and then?", synthetic="continuation"))])
+    bench = world(tmp_path, ["one", "two"], Reviewer(user("and then?", synthetic="continuation")))
     bench.run()
     assert [message.text for message in bench.history[1:]] == ["go", "one", "and then?", "two"]
 
@@ -305,50 +239,35 @@ class Guard(Plugin):
 
 
 def test_a_plugin_can_refuse_a_tool_call(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, [calls(("shell", {"command": "touch x"})), "ok"], plugins=[Guard()])
-    seen = bench.run()
-    assert [event.text for event in seen if isinstance(event, ToolFinished)] == ["not here"]
-    assert not (tmp_path / "x").exists()
+    bench = world(tmp_path, [calls(("shell", {"command": "touch x"})), "ok"], Guard())
+    bench.run()
+    assert [event.text for event in bench.events if isinstance(event, ToolFinished)] == ["not here"]
+    assert not (bench.work / "x").exists()
 
 
 def test_a_session_goes_on_with_its_own_opening(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, ["one", "two"])
-    bench.run("first")
-    bench.agent.session.close()
-    bench.agent.session = Session.open(tmp_path / "state", bench.agent.session.id)
-    bench.agent.opening = Plain("another day")
-    bench.run("second")
-    assert bench.requests[1].messages[:2] == bench.requests[0].messages
-    assert [message.text for message in bench.requests[1].messages] == ["be good", "first", "one", "second"]
+    first = world(tmp_path, ["one"])
+    first.run("first")
+    second = world(tmp_path, ["two"], options={"session": first.host.agent.session.id})
+    second.host.agent.opening = Plain("another day")
+    second.run("second")
+    opening = first.requests[0].messages
+    assert second.requests[0].messages[: len(opening)] == opening
+    assert [message.text for message in second.history[1:]] == ["first", "one", "second", "two"]
 
 
 def test_a_slow_answer_can_be_cancelled_before_it_begins(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, [After(60, "never")])
-    end = finished(bench.run(cancel_at=ModelStarted))
+    bench = world(tmp_path, [Held("never")])
+    end = bench.run(stop_at=ModelStarted)
     assert end.status == "interrupted"
     assert bench.history[-1].role == "user"
 
 
-class Buggy(ScriptedClient):
-    """Says a few words, then hits a bug of ours."""
-
-    async def stream(self, request, context, *, hold=None):  # type: ignore[no-untyped-def]
-        from agent.llm.stream import Started, TextDelta
-
-        yield Started()
-        yield TextDelta("half an ans")
-        raise ZeroDivisionError("a bug, with sk-or-v1-0123456789abcdef0123456789 in it")
-
-
 def test_a_mistake_of_ours_ends_the_turn_in_order(tmp_path: Path) -> None:
-    from functools import partial
-
-    from agent.loop.crash import crashed
-
-    bench = Bench(tmp_path, ["x"])
-    bench.agent.client = Buggy({})
-    bench.agent.crashed = partial(crashed, state=tmp_path / "state")
-    end = finished(bench.run())
+    client = Slow({})
+    client.then = ZeroDivisionError("a bug, with sk-or-v1-0123456789abcdef0123456789 in it")
+    bench = world(tmp_path, [], client=client)
+    end = bench.run()
     assert (end.status, end.text) == ("failed", "half an ans")
     assert end.error is not None
     assert end.error.kind == "internal"
@@ -378,21 +297,21 @@ def test_a_plugin_that_fails_in_any_hook_is_named_and_passed_over(tmp_path: Path
         raise KeyError("clumsy")
 
     clumsy = type("Clumsy", (Plugin,), {"name": "clumsy", hook: fails})()
-    bench = Bench(tmp_path, [calls(("glob", {"pattern": "*"})), "hello"], plugins=[clumsy])
-    seen = bench.run()
-    assert (finished(seen).status, finished(seen).text) == ("done", "hello")
-    told = [event.text for event in seen if isinstance(event, Notice) and event.code == "plugin_failed"]
+    bench = world(tmp_path, [calls(("glob", {"pattern": "*"})), "hello"], clumsy)
+    end = bench.run()
+    assert (end.status, end.text) == ("done", "hello")
+    told = [event.text for event in bench.events if isinstance(event, Notice) and event.code == "plugin_failed"]
     assert told and all(f"the plugin clumsy failed in {hook}" in text for text in told)
 
 
 def test_an_empty_reply_behind_tool_results_is_asked_on_once(tmp_path: Path) -> None:
     empty = EmptyAnswer("the model ended its turn without saying anything")
     look = calls(("glob", {"pattern": "*"}))
-    bench = Bench(tmp_path, [look, empty, "done"])
-    assert finished(bench.run()).status == "done"
+    bench = world(tmp_path, [look, empty, "done"])
+    assert bench.run().status == "done"
     assert bench.requests[2].messages[:-1] == bench.requests[1].messages
     assert "empty" in bench.requests[2].messages[-1].text
-    twice = finished(Bench(tmp_path / "twice", [look, empty, empty, "never"]).run())
+    twice = world(tmp_path / "twice", [look, empty, empty, "never"]).run()
     assert twice.status == "retryable" and twice.error is not None and twice.error.kind == "empty_answer"
 
 
@@ -401,9 +320,9 @@ def test_books_that_cannot_be_read_any_more_leave_the_answer(tmp_path: Path) -> 
         def total(self, *scope: object, **scopes: object):  # type: ignore[no-untyped-def]
             raise StateError("can't use the ledger: it is damaged", remedy="move it away")
 
-    bench = Bench(tmp_path, ["hello"])
-    bench.agent.ledger = Damaged(tmp_path / "state" / "other.db")
-    end = finished(bench.run())
+    bench = world(tmp_path, ["hello"])
+    bench.host.agent.ledger = Damaged(tmp_path / "state" / "other.db")
+    end = bench.run()
     assert (end.status, end.text, end.cost.usd, end.cost.lower_bound) == ("failed", "hello", None, True)
     assert end.error is not None
     assert end.error.kind == "state"
@@ -411,7 +330,7 @@ def test_books_that_cannot_be_read_any_more_leave_the_answer(tmp_path: Path) -> 
 
 def test_what_came_with_an_error_in_one_piece_is_kept(tmp_path: Path) -> None:
     partial = Message(role="assistant", parts=(TextPart(text="half of it"),), incomplete=True)
-    bench = Bench(tmp_path, [StreamBroken("cut", partial=partial)])
-    end = finished(bench.run())
+    bench = world(tmp_path, [StreamBroken("cut", partial=partial)])
+    end = bench.run()
     assert (end.status, end.text) == ("retryable", "half of it")
     assert (bench.history[-1].text, bench.history[-1].incomplete) == ("half of it", True)
