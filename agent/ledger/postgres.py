@@ -10,13 +10,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from agent.errors import StateError, UsageError
 from agent.extras import missing
+from agent.ledger.fair_thread import FairThread
 from agent.ledger.postgres_schema import STEPS
 from agent.ledger.store import Locked
 from agent.text.encodable import whole_value
@@ -69,7 +70,7 @@ class Postgres:
         self.name = f"PostgreSQL database {given.get('dbname') or ''} at {given.get('host') or 'the local socket'}"
         self._of = threading.local()
         self._every: list[psycopg.Connection[tuple[Any, ...]]] = []
-        self._thread: ThreadPoolExecutor | None = None
+        self._thread: FairThread | None = None
         self._not_before, self._why = 0.0, ""
         self._prepare()
 
@@ -77,7 +78,7 @@ class Postgres:
     def thread(self) -> Executor | None:
         """The one thread for event loops, made at first use: before that a process may still fork."""
         if self._thread is None:
-            self._thread = ThreadPoolExecutor(1, "ledger")
+            self._thread = FairThread("ledger")
         return self._thread
 
     def rows(self, sql: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:

@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from agent.errors import StateError
+from agent.ledger.fair_thread import ACCOUNT
 from agent.llm.errors import BadRequest, ModelError
 from agent.text import foreign_json
 from moa.serve.passing import broken, pass_on
@@ -71,6 +72,7 @@ class Calls:
         try:
             await self.server.door.refresh()
             account = seen.account = self.server.door.check(headers)
+            ACCOUNT.set(account.id)
             raw = await read_body(receive, headers, self.server.settings.body_mb * 2**20)
             body = _object(raw)
         except Gone:

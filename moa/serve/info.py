@@ -11,6 +11,7 @@ from urllib.parse import parse_qs
 
 from agent.errors import StateError, UsageError
 from agent.ledger.activity import parse_since
+from agent.ledger.fair_thread import ACCOUNT
 from agent.llm.errors import AuthError
 from agent.llm.money import Total
 from moa import __version__
@@ -49,6 +50,7 @@ class Info:
             if not self.free:
                 await self.server.door.refresh()
             account = self.server.door.check(headers, free=self.free)
+            ACCOUNT.set(account.id)
             asked = {name: values[-1] for name, values in parse_qs(scope["query_string"].decode("latin-1")).items()}
             asked |= scope.get("path_params", {})
             status, body, kind = await self.page(self.server, asked, account)

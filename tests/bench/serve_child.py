@@ -1,7 +1,7 @@
 """Processes of the bench of `moa serve`: `python -m tests.bench.serve_child upstream|relay PORT_OF_UPSTREAM` prints its port and serves.
 
 `upstream` answers every call with a stream of Chat Completions, at once, or after SLOW_S where the model is called slow-…, and with an analysis
-where it is called …judge; `relay` is the least that a program in between can be: starlette,
+where it is called …judge. One that is called held-… is answered HELD_S after it came, and not before `GET /go`; `GET /order` gives the first word of each held call, in the order in which they came. `relay` is the least that a program in between can be: starlette,
 httpx, bytes in and out, no ledger.
 """
 
@@ -18,6 +18,7 @@ from tests.support.script import ANALYSIS
 
 TOKENS = 30
 SLOW_S = 3.0
+HELD_S = 1.0
 
 
 def answer(words: Sequence[str] = ("word ",) * TOKENS) -> bytes:
@@ -38,6 +39,10 @@ def answer(words: Sequence[str] = ("word ",) * TOKENS) -> bytes:
 class Upstream(asyncio.Protocol):
     """Reads whole requests by their length, and answers."""
 
+    goes: asyncio.Event
+    order: list[str]
+    held: set[asyncio.Task[None]]
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport: Any = transport
         self._buffer = b""
@@ -56,11 +61,29 @@ class Upstream(asyncio.Protocol):
             self._buffer = self._buffer[at + 4 + length :]
             _before, _name, model = body.partition(b'"model":')
             name = model.split(b'"', 2)[1] if model else b""
+            if head.startswith(b"get "):
+                self._told(head.split()[1])
+                continue
             said = self._analysis if name.endswith(b"judge") else self._answer
             if name.startswith(b"slow-"):
                 asyncio.get_running_loop().call_later(SLOW_S, self._transport.write, said)
+            elif name.startswith(b"held-"):
+                self.order.append(json.loads(body)["messages"][-1]["content"].split()[0])
+                holding = asyncio.get_running_loop().create_task(self._hold(said))
+                self.held.add(holding)
+                holding.add_done_callback(self.held.discard)
             else:
                 self._transport.write(said)
+
+    async def _hold(self, said: bytes) -> None:
+        await asyncio.gather(self.goes.wait(), asyncio.sleep(HELD_S))
+        self._transport.write(said)
+
+    def _told(self, path: bytes) -> None:
+        if path == b"/go":
+            self.goes.set()
+        told = json.dumps(self.order).encode()
+        self._transport.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(told), told))
 
 
 def bound() -> socket.socket:
@@ -73,6 +96,7 @@ def bound() -> socket.socket:
 async def upstream() -> None:
     """Serve for ever."""
     own = bound()
+    Upstream.goes, Upstream.order, Upstream.held = asyncio.Event(), [], set()
     server = await asyncio.get_running_loop().create_server(Upstream, sock=own, backlog=2048)
     print(own.getsockname()[1], flush=True)
     await server.serve_forever()

@@ -1,10 +1,11 @@
-"""Waiting for an endpoint: so many calls at once, the main model first, and every account in its turn."""
+"""Waiting for an endpoint: so many calls at once, every account in its turn, and of one account the main model first."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from typing import TYPE_CHECKING
+
+from agent.turns import Turns
 
 if TYPE_CHECKING:
     from agent.llm.accounting import Purpose
@@ -16,12 +17,11 @@ def rank(purpose: Purpose) -> int:
 
 
 class Gate:
-    """Lets `limit` callers through at a time. Of those that wait the lowest rank goes next; within a rank the accounts take turns, and
-    within an account the first come. So nobody waits longer because somebody else asks a thousand times."""
+    """Lets `limit` callers through at a time. Of those that wait the accounts take turns, and of an account the lowest rank goes first."""
 
     def __init__(self, limit: int) -> None:
         self._free = max(1, limit)
-        self._waiting: dict[int, dict[str, deque[asyncio.Future[None]]]] = {}
+        self._waiting: Turns[asyncio.Future[None]] = Turns()
 
     @property
     def is_free(self) -> bool:
@@ -34,32 +34,22 @@ class Gate:
             self._free -= 1
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(rank, {}).setdefault(account, deque()).append(turn)
+        self._waiting.add(turn, account, rank)
         try:
             await turn
         except asyncio.CancelledError:
             # The place may have been given in the same tick as the cancellation: pass it on, or it is lost for good.
             if turn.done() and not turn.cancelled():
                 self.release()
+            else:
+                self._waiting.discard(turn, account, rank)
             raise
 
     def release(self) -> None:
         """Give a place back."""
         while self._waiting:
-            turn = self._next()
+            turn = self._waiting.next()
             if not turn.done():
                 turn.set_result(None)
                 return
         self._free += 1
-
-    def _next(self) -> asyncio.Future[None]:
-        rank = min(self._waiting)
-        accounts = self._waiting[rank]
-        account = next(iter(accounts))
-        own = accounts.pop(account)
-        turn = own.popleft()
-        if own:
-            accounts[account] = own  # behind all others
-        elif not accounts:
-            del self._waiting[rank]
-        return turn

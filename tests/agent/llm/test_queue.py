@@ -32,7 +32,9 @@ def test_the_main_model_first_then_the_aggregator_then_by_arrival() -> None:
     asyncio.run(main())
 
 
-def test_within_a_rank_the_accounts_take_turns() -> None:
+def test_the_accounts_take_turns_whatever_they_ask_for() -> None:
+    """Who asks a panel does not wait behind somebody else's thousand calls that are passed on."""
+
     async def main() -> None:
         gate, order = Gate(1), []
 
@@ -46,7 +48,29 @@ def test_within_a_rank_the_accounts_take_turns() -> None:
         await asyncio.sleep(0)
         gate.release()
         await asyncio.gather(*tasks)
-        assert order == ["a", "b", "a", "b", "a", "b", "a", "c"]
+        assert order == ["a", "b", "c", "a", "b", "a", "b", "a"]
+
+    asyncio.run(main())
+
+
+def test_who_has_left_takes_no_turn_from_their_account() -> None:
+    async def main() -> None:
+        gate, order = Gate(1), []
+
+        async def call(account: str) -> None:
+            await gate.acquire(0, account)
+            order.append(account)
+            gate.release()
+
+        await gate.acquire(0)
+        tasks = [asyncio.create_task(call(account)) for account in "aaaaabbb"]
+        await asyncio.sleep(0)
+        for left in tasks[:4]:
+            left.cancel()
+        await asyncio.sleep(0)
+        gate.release()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert order == ["a", "b", "b", "b"]
 
     asyncio.run(main())
 
