@@ -50,7 +50,9 @@ def measure(folder: Path, python: Path, rounds: int | None) -> Iterator[tuple[st
                 "s",
                 note=f"{1e6 * ours['seconds'] / items:.0f} µs an item",
             ),
-            Figure("the second ÷ the first", ours["seconds"] / bare["seconds"], "×", target=2.0),
+            Figure("the second ÷ the first", ours["seconds"] / bare["seconds"], "×", note="by the clock"),
+            # On a machine that others keep busy the clock says who was let in: the two run one after the other.
+            Figure("the second ÷ the first", ours["busy"] / bare["busy"], "×", target=2.0, note="processor time"),
             Figure(f"memory from item {EARLY:,} on", grown, "MB", target=MARGIN_MB),
         ),
     )
@@ -112,9 +114,14 @@ def bare(folder: Path, items: int) -> dict[str, float]:
             for _task in range(SIDE_BY_SIDE):
                 group.create_task(work())
 
-    started = time.perf_counter()
+    started, busy = time.perf_counter(), time.process_time()
     asyncio.run(all_of_them())
-    return {"seconds": time.perf_counter() - started, "right": right, "items": items}
+    return {
+        "seconds": time.perf_counter() - started,
+        "busy": time.process_time() - busy,
+        "right": right,
+        "items": items,
+    }
 
 
 def ours(folder: Path, items: int) -> dict[str, float]:
@@ -160,12 +167,13 @@ def ours(folder: Path, items: int) -> dict[str, float]:
         await client.aclose()
 
     replay_file(str(answers))  # both have read their file before the clock starts
-    started = time.perf_counter()
+    started, busy = time.perf_counter(), time.process_time()
     asyncio.run(go())
-    seconds, now = time.perf_counter() - started, megabytes()
+    seconds, busy, now = time.perf_counter() - started, time.process_time() - busy, megabytes()
     (arm,) = report(kept)["arms"]
     books.close()
-    return {"seconds": seconds, "right": arm["score"] * arm["n"], "items": items, "early_mb": early, "mb": now}
+    right = arm["score"] * arm["n"]
+    return {"seconds": seconds, "busy": busy, "right": right, "items": items, "early_mb": early, "mb": now}
 
 
 if __name__ == "__main__":

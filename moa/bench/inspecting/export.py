@@ -84,7 +84,7 @@ def _log(
 
 
 def _sample(result: Result, item: Item | None) -> Any:
-    from inspect_ai.log import EvalSample
+    from inspect_ai.log import EvalError, EvalSample
     from inspect_ai.model import ModelOutput
     from inspect_ai.scorer import Score
 
@@ -107,4 +107,7 @@ def _sample(result: Result, item: Item | None) -> Any:
             "counsel": result.counsel,
         },
         total_time=result.seconds,
+        error=None
+        if result.status == "done"
+        else EvalError(message=result.error or result.status, traceback="", traceback_ansi=""),
     )

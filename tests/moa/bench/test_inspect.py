@@ -45,6 +45,7 @@ def made(root: Path) -> tuple[runs.Run, dict[str, Item], dict[str, Any]]:
     run = runs.begin(root, asked)
     for name in asked["arms"]:
         run.add(*(Result(item, name, text=f"Answer: {item}", score=float(int(item) % 2)) for item in items))
+    run.add(Result("2", "fuse", "failed", error="timed_out: no word came"))
     run.add(Result("9", "other"))
     run.close()
     return run, items, report(run)
@@ -70,6 +71,8 @@ def test_inspect_reads_what_was_written(tmp_path: Path, monkeypatch: pytest.Monk
     sample = (logs[0].samples or [])[1]
     assert (sample.input, sample.target, sample.output.completion) == (items["1"].request, "1", "Answer: 1")
     assert sample.scores is not None and sample.scores["score"].value == 1.0
+    failed = [each for log in logs for each in log.samples or () if each.error is not None]
+    assert [(each.id, each.error.message) for each in failed if each.error] == [("2", "timed_out: no word came")]
     assert logs[0].status == "success" and logs[0].eval.metadata is not None and logs[0].eval.metadata["run"] == run.id
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from moa.bench.own_work.whatif import turned
+from moa.bench.own_work.whatif import Compared, Way, turned, view
 from moa.cli.main import main
 from tests.support.endpoint import ScriptedEndpoint
 from tests.support.program import endpoint_config, preset_text
@@ -70,6 +70,23 @@ def test_turns_are_done_again_from_where_they_began(
         assert main(["whatif", first["session"], "--preset", "one"]) == 2
         assert "--yes" in capsys.readouterr().err
         assert main(["whatif", first["session"], "--preset", "one", "--turn", "9", "--yes"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "said"),
+    [
+        (Way("without", text="Yes."), Way("with p", text="Yes. "), "no tool is called, and the same answer"),
+        (Way("without", text="Yes."), Way("with p", text="No."), "no tool is called, and another answer"),
+        (Way("without", calls=["read a"]), Way("with p", calls=["read a"]), "the same tool calls, and the same answer"),
+        (Way("without", calls=["read a"]), Way("with p"), "at tool call 1; without: read a · with p: ends"),
+    ],
+)
+def test_how_two_ways_differ_is_said(one: Way, other: Way, said: str) -> None:
+    compared = Compared(1, "Is it so?", [one, other], turned(one.calls, other.calls))
+    _table, differences, *rest = view([compared], [], Path("kept")).views
+    assert differences.rows == (("turn 1", said),)
+    answers = [(child.label, child.text) for tree in rest[:-1] for child in tree.children]
+    assert answers == ([] if one.calls else [("without", "Yes."), ("with p", other.text.strip())])
 
 
 def test_where_two_ways_part() -> None:
