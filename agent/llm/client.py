@@ -290,7 +290,7 @@ class ModelClient:
         """All peculiarities of a model at an endpoint: from the table, from the endpoint's entry, and learned."""
         from agent.llm.models.quirks import known
 
-        return known(endpoint, model) | endpoint.quirks | self._memory.quirks(endpoint.name, model)
+        return known(endpoint, model) | self._memory.quirks(endpoint.name, model)
 
     def learned(self, model: ModelRef, features: frozenset[str]) -> None:
         """Remember refused features, names of the quirk table, and say so."""

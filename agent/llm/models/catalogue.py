@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agent.llm.models.endpoint import ModelFacts, Price
 from agent.llm.models.families import EFFORTS
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from agent.llm.request import Effort
 
 VERSION = 1
+MOST_KNOWN = 1024
 FACTS = ("context_window", "max_output", "price", "native_tools", "images", "tool_rounds", "efforts", "logprobs")
 
 
@@ -43,11 +44,22 @@ class Catalogue:
         self._folder = folder
         self._now = now
         self._lists: dict[str, _Stored] = {}
+        self._known: dict[tuple[str, str], _Known] = {}
 
     def facts(self, endpoint: Endpoint, model: str) -> ModelFacts:
         """All that is known, field by field: the user's entry > the endpoint's list > the price snapshot."""
-        known = endpoint.models.get(model, ModelFacts())
         stored = self._stored(endpoint)
+        kept = self._known.get((endpoint.name, model))
+        if kept is not None and kept.endpoint is endpoint and kept.stored is stored:
+            return kept.facts
+        facts = self._found(endpoint, model, stored)
+        if len(self._known) >= MOST_KNOWN:  # a server may call its model what it likes
+            self._known.clear()
+        self._known[endpoint.name, model] = _Known(endpoint, stored, facts)
+        return facts
+
+    def _found(self, endpoint: Endpoint, model: str, stored: _Stored | None) -> ModelFacts:
+        known = endpoint.models.get(model, ModelFacts())
         listed = _listed(stored.models[model]) if stored is not None and model in stored.models else None
         if listed is not None:
             known = merge(known, listed.facts)
@@ -105,6 +117,14 @@ class _Stored:
     base_url: str
     # As they are on disk: a list has hundreds of models, of which a run asks for a handful.
     models: dict[str, dict[str, Any]]
+
+
+class _Known(NamedTuple):
+    """What was found for a model, and from what."""
+
+    endpoint: Endpoint
+    stored: _Stored | None
+    facts: ModelFacts
 
 
 def merge(first: ModelFacts, then: ModelFacts) -> ModelFacts:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import field, replace
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from agent.llm.request import Effort
 from agent.text.secrets import plain_url, redact, secrets_of, spellings
 from agent.values import dataclass
+
+_spellings = lru_cache(maxsize=64)(spellings)  # what an endpoint says is cleaned several times a call
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,7 @@ class Endpoint:
 
     def redact(self, text: str) -> str:
         """The text without anything that opens this endpoint; some repeat the key in their refusal."""
-        return redact(text, spellings(self.secrets()))
+        return redact(text, _spellings(self.secrets()))
 
     def secrets(self) -> tuple[str, ...]:
         """The key, the headers' values, and what the address carries beside host and path. Never to be shown."""
@@ -95,9 +98,14 @@ class Endpoint:
     @property
     def is_loopback(self) -> bool:
         """True where the server is on this machine."""
-        host = urlsplit(self.base_url).hostname or ""
-        # An address, not a name that merely begins like one (127.0.0.1.example.com).
-        return host in ("localhost", "::1") or (host.startswith("127.") and host.replace(".", "").isdecimal())
+        return _is_loopback(self.base_url)
+
+
+@lru_cache(maxsize=256)  # asked for with every call
+def _is_loopback(base_url: str) -> bool:
+    host = urlsplit(base_url).hostname or ""
+    # An address, not a name that merely begins like one (127.0.0.1.example.com).
+    return host in ("localhost", "::1") or (host.startswith("127.") and host.replace(".", "").isdecimal())
 
 
 WELL_KNOWN: dict[str, Endpoint] = {

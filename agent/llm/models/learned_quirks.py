@@ -29,8 +29,10 @@ class QuirkMemory:
 
     def quirks(self, endpoint: str, model: str) -> frozenset[str]:
         """What is remembered for a model at an endpoint."""
+        lessons = self._load().get(f"{endpoint}:{model}")
+        if not lessons:
+            return frozenset()
         oldest = self._now() - MAX_AGE_S
-        lessons = self._load().get(f"{endpoint}:{model}", {})
         return frozenset(feature for feature, learned_at in lessons.items() if learned_at > oldest)
 
     def learn(self, endpoint: str, model: str, feature: str) -> None:

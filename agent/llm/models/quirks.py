@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -311,11 +312,17 @@ NAMES = frozenset(quirk.name for quirk in TABLE)
 
 def known(endpoint: Endpoint, model: str) -> frozenset[str]:
     """The quirks known beforehand: the endpoint's own, the model's family's, and those of the table that match name, host or model."""
-    host = urlsplit(endpoint.base_url).hostname or ""
+    found = _listed(endpoint.name, endpoint.base_url, model)
+    return endpoint.quirks | found if endpoint.quirks else found
+
+
+@lru_cache(maxsize=256)  # asked for with every call
+def _listed(name: str, base_url: str, model: str) -> frozenset[str]:
+    host = urlsplit(base_url).hostname or ""
     model = model.lower()
-    names = {quirk.name for quirk in TABLE if _matches(quirk, endpoint.name, host, model)}
+    names = frozenset(quirk.name for quirk in TABLE if _matches(quirk, name, host, model))
     family = family_of(model)
-    return endpoint.quirks | names | (family.quirks if family is not None else frozenset())
+    return names | (family.quirks if family is not None else frozenset())
 
 
 def refused(text: str, sent: Mapping[str, Any] | None = None) -> str | None:
