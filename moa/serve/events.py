@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from agent.llm.answers.reading import as_dict, as_list, as_name
@@ -17,10 +18,14 @@ from agent.text import foreign_json
 _END = re.compile(rb"\n\n|\r\n\r\n|\r\r")
 
 # What an event has in it, at least, if it says what the answer used, that it failed or that it is over. All others are passed on unread.
-_TELLING: dict[str, re.Pattern[bytes]] = {
-    "messages": re.compile(rb'message_start|message_delta|message_stop|"error"'),
-    "responses": re.compile(rb'"response"|"error"'),
-    "chat": re.compile(rb'"usage" ?: ?\{|"finish_reason" ?: ?"|"error"|\[DONE\]|"timings"'),
+# Each is looked for by itself: with a fixed beginning that is many times faster than all at once.
+_TELLING: dict[str, tuple[re.Pattern[bytes], ...]] = {
+    wire: tuple(map(re.compile, patterns))
+    for wire, patterns in {
+        "messages": (rb"message_start", rb"message_delta", rb"message_stop", rb'"error"'),
+        "responses": (rb'"response"', rb'"error"'),
+        "chat": (rb'"usage" ?: ?\{', rb'"finish_reason" ?: ?"', rb'"error"', rb"\[DONE\]", rb'"timings"'),
+    }.items()
 }
 _ENDS = frozenset({"response.completed", "response.incomplete", "response.failed"})
 
@@ -40,15 +45,35 @@ class Cutter:
 
     def feed(self, piece: bytes) -> list[bytes]:
         """More bytes: the events that are whole now, each with the empty line behind it. Raises StreamBroken for one without end."""
+        return events_in(self.block(piece))
+
+    def block(self, piece: bytes) -> bytes:
+        """More bytes: all events that are whole now, in one. Raises StreamBroken for one without end."""
         text = self.rest + piece if self.rest else piece
-        found, start = [], 0
-        for match in _END.finditer(text):
-            found.append(text[start : match.end()])
-            start = match.end()
-        self.rest = text[start:]
+        if _is_plain(text):
+            end = text.rfind(b"\n\n") + 2 if b"\n\n" in text else 0
+        else:
+            end = max((match.end() for match in _END.finditer(text)), default=0)
+        self.rest = text[end:]
         if len(self.rest) > limits.LINE_BYTES:
             raise StreamBroken(f"one event of the answer has more than {limits.LINE_BYTES} bytes")
-        return found
+        return text[:end]
+
+
+def events_in(block: bytes) -> list[bytes]:
+    """The events of a block of whole ones."""
+    if _is_plain(block):
+        return [each + b"\n\n" for each in block.split(b"\n\n")[:-1]]
+    found, start = [], 0
+    for match in _END.finditer(block):
+        found.append(block[start : match.end()])
+        start = match.end()
+    return found
+
+
+def _is_plain(text: bytes) -> bool:
+    """Whether its lines end as nearly everybody's do, and no event is followed by more than one empty line."""
+    return b"\r" not in text and b"\n\n\n" not in text
 
 
 def data_of(raw: bytes) -> bytes:
@@ -74,10 +99,42 @@ class Meter:
         self._first = True
         self._report = UsageReport()
 
+    def parts(self, block: bytes) -> Iterator[tuple[bytes, bool]]:
+        """The events of a block of whole ones, each to be read; and many in one that say nothing of all this, which are passed on as they are
+        (True). Whoever asks reads one before it asks for the next."""
+        while self._first and block and _is_plain(block):
+            end = block.index(b"\n\n") + 2
+            yield block[:end], False
+            block = block[end:]
+        if unread := self._unread(block):
+            yield block[:unread], True
+            block = block[unread:]
+        for event in events_in(block):
+            yield event, False
+
+    def _unread(self, block: bytes) -> int:
+        """How many bytes at the beginning of a block need not be read. What is not as nearly every server writes it is read event by event."""
+        if self._all or not _is_plain(block):
+            return 0
+        if (
+            block.startswith(b":") or b"\n:" in block or b"event: ping" in block
+        ):  # signs of life, which are no words of the model
+            return 0
+        telling = self._telling(block)
+        end = len(block) if telling is None else block.rfind(b"\n\n", 0, telling) + 2
+        if end < 2 or block.count(b"\n\n", 0, end) != block.count(b"}\n\n", 0, end):
+            return 0
+        return end
+
+    def _telling(self, block: bytes) -> int | None:
+        """Where the first is that says something."""
+        found = [match.start() for pattern in _TELLING[self._wire] if (match := pattern.search(block))]
+        return min(found, default=None)
+
     def read(self, raw: bytes) -> Event:
         """One event, read where it has to be. Raises StreamBroken for one that no client could read."""
         ended = raw.rstrip().endswith((b"}", b"]"))
-        if ended and not self._all and not self._first and not _TELLING[self._wire].search(raw):
+        if ended and not self._all and not self._first and self._telling(raw) is None:
             return Event(raw)
         data = data_of(raw)
         if not data:

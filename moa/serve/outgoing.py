@@ -49,6 +49,7 @@ _NOT_KEPT = frozenset({"openai-organization", "openai-project", "anthropic-organ
 _MODEL = re.compile(rb'"model"\s*:\s*("(?:[^"\\]|\\.)*")')
 _ESCAPED_LETTER = re.compile(rb"\\u00[4-7]")
 """No client needs one: what has it may spell a name in a way that is not found."""
+_ASKS = b'"stream_options":{"include_usage":true},'
 _LONG = re.compile(rb"[A-Za-z0-9+/=_-]{4000,}")
 
 
@@ -73,26 +74,27 @@ def asks_for_usage(call: Call) -> bool:
 
 def _bytes(call: Call, body: dict[str, Any]) -> bytes:
     name = call.named.main.model
-    more: dict[str, Any] = {}
-    if asks_for_usage(call):
-        options = call.body.get("stream_options")
-        more["stream_options"] = {**(options if isinstance(options, dict) else {}), "include_usage": True}
+    options = call.body.get("stream_options")
+    asks = asks_for_usage(call)
     if call.body.get("tools") == [] and call.wire == "chat":  # refused by most, and the same as none
         body = {key: value for key, value in body.items() if key not in ("tools", "tool_choice")}
-        more["tools"] = None
-    if body is call.body and not more and (spliced := _spliced(call.raw, body["model"], name)) is not None:
-        return spliced
-    more.pop("tools", None)
+    elif body is call.body and not (asks and "stream_options" in body):
+        spliced = _spliced(call.raw, body["model"], name, _ASKS if asks else b"")
+        if spliced is not None:
+            return spliced
+    more = {"stream_options": {**(options if isinstance(options, dict) else {}), "include_usage": True}} if asks else {}
     return encode_json({**body, "model": name, **more})
 
 
-def _spliced(raw: bytes, old: str, name: str) -> bytes | None:
-    """The client's very bytes with another model's name; None where it can't be told which one it is."""
+def _spliced(raw: bytes, old: str, name: str, more: bytes) -> bytes | None:
+    """The client's very bytes with another model's name, and with `more` before all other fields; None where it can't be told which one the
+    name is."""
     found = list(_MODEL.finditer(raw))
     if len(found) != 1 or _ESCAPED_LETTER.search(raw) or foreign_json.loads(found[0][1]) != old:
         return None
     start, end = found[0].span(1)
-    return raw[:start] + json.dumps(name, ensure_ascii=False).encode() + raw[end:]
+    first = raw.index(b"{") + 1
+    return b"".join((raw[:first], more, raw[first:start], json.dumps(name, ensure_ascii=False).encode(), raw[end:]))
 
 
 def _headers(call: Call, endpoint: Endpoint) -> dict[str, str]:

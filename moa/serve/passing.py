@@ -115,27 +115,32 @@ class _Passing:
     async def _stream(self) -> None:
         cutter, meter, relay, reply = Cutter(), self.meter, self.own, self.reply
         await reply.head(200, {**kept_headers(self._headers), **STREAM})
+        out: list[bytes] = []
         while not meter.over and (piece := await relay.read()) is not None:
-            out = b""
-            for raw in cutter.feed(piece):
+            out = []
+            for raw, unread in meter.parts(cutter.block(piece)):
+                if unread:
+                    relay.heard()
+                    out.append(raw)
+                    continue
                 try:
                     event = meter.read(raw)
                 except StreamBroken:
-                    await reply.write(out)
+                    await reply.write(b"".join(out))
                     raise
                 if not raw.startswith((b":", b"event: ping")):
                     relay.heard()
-                out += await self._event(event)
+                out.append(await self._event(event))
                 if meter.over:
                     break
             if out and not meter.over:
-                await reply.write(out)
+                await reply.write(b"".join(out))
         if not meter.over and meter.finished:
-            meter.over, out = True, b"data: [DONE]\n\n"
+            meter.over, out = True, [b"data: [DONE]\n\n"]
         if not meter.over:
             raise StreamBroken(f"the answer of {self.call.endpoint.name} broke off")
         await self._over()
-        await reply.end(out)
+        await reply.end(b"".join(out))
 
     async def _event(self, event: Event) -> bytes:
         """What the client gets of an event."""

@@ -213,6 +213,7 @@ class _Connection(asyncio.Protocol):
             path=path.partition("?")[0],
             headers=headers,
             body=json.loads(rest[:length] or b"{}"),
+            raw=rest[:length],
             first_byte=self._first_byte,
             arrived=time.monotonic(),
         )

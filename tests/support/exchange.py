@@ -32,6 +32,7 @@ class Exchange:
     cached_tokens: int = 0
     completion_tokens: int = 0
     said: str = ""
+    raw: bytes = b""
 
     @property
     def model(self) -> str:

@@ -140,6 +140,17 @@ def test_the_body_goes_through_as_it_came(
     assert "moa-key" not in json.dumps(came.headers)
 
 
+def test_asking_for_the_usage_of_a_stream_changes_no_other_byte(server: Serving, up: ScriptedEndpoint) -> None:
+    sent = b' { "model" : "chat:m", "temperature":1.50, "x":"\\u00e9 \xc3\xa9", "messages":[{"content":"hi","role":"user"}],"stream":true}'
+    for data, came in (
+        (sent, sent.replace(b"{", b'{"stream_options":{"include_usage":true},', 1)),
+        (sent.replace(b"1.50", b'1.50,"stream_options":{"include_usage":true}'),) * 2,
+    ):
+        answer = server.http.post("/v1/chat/completions", content=data, headers=server.headers)
+        assert answer.status_code == 200 and ENDS["chat"] in answer.text
+        assert up.exchanges[-1].raw == came.replace(b"chat:m", b"m")
+
+
 @pytest.mark.parametrize("wire", WIRES)
 def test_events_are_relayed_as_they_come(server: Serving, up: ScriptedEndpoint, wire: str) -> None:
     up.script = Script(models={"m": Behaviour(steps=(Say(text="Wörter, 字 und\u2028mehr.", reasoning="Hm."),))}, **KEYS)
