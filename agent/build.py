@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from agent.commands import Command
     from agent.config.domains import Domains
     from agent.events import ErrorInfo
+    from agent.llm.client import ModelClient
     from agent.llm.request import Request
     from agent.llm.stream import Reply
     from agent.local.source import Progress
@@ -62,6 +63,7 @@ class _Given:
     progress: Callable[[Progress], None]
     makers: Mapping[str, Callable[[PluginHost], Plugin]]
     transport: httpx.AsyncBaseTransport | None
+    client: ModelClient | None
     within: Within | None
 
 
@@ -74,15 +76,25 @@ def build(
     progress: Callable[[Progress], None] = lambda _progress: None,
     makers: Mapping[str, Callable[[PluginHost], Plugin]] | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
+    client: ModelClient | None = None,
     within: Within | None = None,
 ) -> Host:
     """Put an agent together. `notice(code, text)` takes what happens outside a turn (a model being loaded), `progress` a download.
-    `makers` replace the plugins that are installed, `transport` the network; `within` is what it shares with others.
+    `makers` replace the plugins that are installed, `transport` the network, `client` whatever calls models; `within` is what it shares with
+    others.
 
     Raises UsageError for a wrong setting or option, StateError where the state folder can't be used.
     """
     given = _Given(
-        options, env, approver, notice, progress, plugin_makers() if makers is None else makers, transport, within
+        options,
+        env,
+        approver,
+        notice,
+        progress,
+        plugin_makers() if makers is None else makers,
+        transport,
+        client,
+        within,
     )
     config = load_config(env, plugins=frozenset(given.makers)) if within is None else within.config
     cwd = options.cwd if options.cwd is not None and options.cwd.is_absolute() else here() / (options.cwd or "")
@@ -126,7 +138,8 @@ class _Assembly:
         self.found = [*found, *(("project_changed", text) for text in _not_trusted(config, cwd, self.project))]
         within = given.within
         outside: Any = {"notice": given.notice, "progress": given.progress, "transport": given.transport}
-        self.client = within.client if within else make_client(config, ledger, **outside)
+        own = given.client or (within.client if within else None)
+        self.client = own or make_client(config, ledger, **outside)
         self.registry = Registry()
         self.run = within.run if within else f"r{time.time_ns() // 1_000_000:x}{secrets.token_hex(2)}"
         self.books = within.account if within else session.id

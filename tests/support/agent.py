@@ -11,6 +11,7 @@ from agent.build import build
 from agent.events import AgentEvent, TurnFinished
 from agent.host import Host, Options
 from agent.llm.messages import Message
+from agent.llm.models.catalogue import Catalogue
 from agent.llm.models.endpoint import ModelFacts
 from agent.llm.request import Request
 from agent.loop.turn import Turn
@@ -65,11 +66,9 @@ class World:
             if notice is not None:
                 notice(code, text)
 
-        host = build(options, env=self.env, makers=self.plugins, notice=told, **more)
-        if self.scripted:
-            self.client.catalogue = host.agent.client.catalogue
-            host.agent.client = self.client
-        return host
+        self.client.catalogue = Catalogue(self.folder / "cache")
+        client = self.client if self.scripted else None
+        return build(options, env=self.env, makers=self.plugins, notice=told, client=client, **more)
 
 
 class TurnWorld(World):

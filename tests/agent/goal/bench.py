@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +48,7 @@ class GoalBench(ChatBench):
 
         def make(host: PluginHost) -> Goal:
             host.registry.judges.add((panels or {}).get, lambda: list(panels or {}))
-            self.goals.append(Goal(replace(host, client=client)))
+            self.goals.append(Goal(host))
             return self.goals[-1]
 
         options = options or Options(approve="all", cwd=folder / "work")

@@ -388,7 +388,7 @@ def test_one_means_never(tmp_path: Path) -> None:
     ],
 )
 def test_a_wrong_setting_is_named(tmp_path: Path, setting: str, told: str) -> None:
-    bench = ChatBench(tmp_path, config=CONFIG + f"\n[context]\n{setting}\n")
+    bench = ChatBench(tmp_path, config=CONFIG + f"\n[context]\n{setting}\n", scripted=False)
     with pytest.raises(UsageError) as caught:
         bench.chat.open()
     assert told in caught.value.message and "config.toml" in caught.value.message

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,12 @@ from agent.llm.request import ModelRef, Request
 from agent.llm.stream import Reply
 from agent.llm.tokens import estimate_tokens
 from agent.session.sent import CLOSE, OPEN
+from agent.session.session import Session
 from agent.views import TableView
 from moa.counsel.points import followed
 from moa.panel.briefing import IN_FORCE_TOKENS
-from tests.moa.test_plugin import JUDGED, Bench, tools
+from tests.support.chatbench import calls
+from tests.support.counsel import JUDGED, CounselWorld
 from tests.support.script import ANALYSIS
 from tests.support.scripted import Line
 
@@ -39,18 +41,11 @@ def judged(severity: str | None, *steps: str, number: int = 0) -> str:
 
 def looks(count: int, *, begin: int = 0) -> list[Reply]:
     """Calls of which no two are the same, so that nothing but the cadence asks for counsel."""
-    return [tools(("glob", {"pattern": f"*.nothing{begin + n}"})) for n in range(count)]
+    return [calls(("glob", {"pattern": f"*.nothing{begin + n}"})) for n in range(count)]
 
 
-def turn(bench: Bench, seconds: float = 30) -> None:
-    async def main() -> None:
-        assert (await bench.turn()).status == "done"
-
-    asyncio.run(asyncio.wait_for(main(), seconds))
-
-
-def also(main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-    return asyncio.run(asyncio.wait_for(main(), 30))
+def turn(bench: CounselWorld) -> None:
+    assert asyncio.run(bench.turn()).status == "done"
 
 
 FAILED = Overloaded("down", status=503)
@@ -110,7 +105,7 @@ def test_grades_and_severity(
         return [says(grade, f"{name} on round {n}") for n, grade in enumerate([of] if isinstance(of, str) else of)]
 
     script = {"fake:one": lines(one, "advice one"), "fake:two": lines(two, "advice two"), "fake:judge": judge}
-    bench = Bench(tmp_path, ["done"], f"{head}{JUDGED}", script=script)
+    bench = CounselWorld(tmp_path, ["done"], f"{head}{JUDGED}", script=script)
     turn(bench)
     (data,) = bench.records
     assert (data["severity"], data["withheld"]) == (severity, withheld)
@@ -122,7 +117,7 @@ def test_grades_and_severity(
     if quiet and "layers" not in head:
         assert data["silent"] == quiet
     if withheld == "silent":
-        assert bench.of(Notice) == [] or judge_calls, "silence is not announced"
+        assert bench.all(Notice) == [] or judge_calls, "silence is not announced"
     if quiet and withheld is None:
         assert "advice" in (bench.guidance[0] or "") and data["rung"] == "raw", "one speaker goes out as it is"
     if (text := bench.guidance[0]) is not None:
@@ -132,12 +127,12 @@ def test_grades_and_severity(
 
 def test_a_silent_panel_costs_the_main_model_nothing_and_is_asked_less_and_less(tmp_path: Path) -> None:
     script = {"fake:one": "NOTHING", "fake:two": "I have nothing to add."}
-    bench = Bench(tmp_path, [*looks(20), "done"], JUDGED, script=script)
+    bench = CounselWorld(tmp_path, [*looks(20), "done"], JUDGED, script=script)
     turn(bench)
     assert [data["iteration"] for data in bench.records] == [1, 2, 3, 4, 5, 7, 11, 19]
     assert bench.to("judge") == [] and bench.guidance == [None] * 21
     assert {(data["withheld"], tuple(data["silent"])) for data in bench.records} == {("silent", ("1", "2"))}
-    assert bench.session is not None and bench.session.guidance() == []
+    assert bench.live.guidance() == []
     assert "nothing to add" in str(bench.moa.receipts.all[0]) and "silent 5 times in a row" in str(
         bench.moa.receipts.all[5]
     )
@@ -146,11 +141,11 @@ def test_a_silent_panel_costs_the_main_model_nothing_and_is_asked_less_and_less(
 
 def test_a_word_or_a_signal_sets_the_interval_back(tmp_path: Path) -> None:
     spoken: list[Line] = ["NOTHING"] * 6 + ["NOTE\nmind the lock file"] + ["NOTHING"]
-    bench = Bench(tmp_path, [*looks(12), "done"], RAW, script={"fake:one": spoken, "fake:two": "NOTHING"})
+    bench = CounselWorld(tmp_path, [*looks(12), "done"], RAW, script={"fake:one": spoken, "fake:two": "NOTHING"})
     turn(bench)
     assert [data["iteration"] for data in bench.records] == [1, 2, 3, 4, 5, 7, 11, 12, 13]
-    failing = tools(("read", {"path": "nothing.txt"}))
-    bench = Bench(
+    failing = calls(("read", {"path": "nothing.txt"}))
+    bench = CounselWorld(
         tmp_path / "2",
         [*looks(7), failing, *looks(3, begin=7), "done"],
         RAW,
@@ -161,13 +156,10 @@ def test_a_word_or_a_signal_sets_the_interval_back(tmp_path: Path) -> None:
     assert bench.records[6]["trigger"] == "iteration"
 
 
-def status(bench: Bench) -> dict[str, str]:
-    async def ask() -> dict[str, str]:
-        said = await bench.say("/moa status")
-        assert isinstance(said.view, TableView)
-        return {row[0]: row[1] for row in said.view.rows}
-
-    return also(ask)  # type: ignore[no-any-return]
+def status(bench: CounselWorld) -> dict[str, str]:
+    said = asyncio.run(bench.say("/moa status"))
+    assert isinstance(said.view, TableView)
+    return {row[0]: row[1] for row in said.view.rows}
 
 
 @pytest.mark.parametrize(
@@ -185,7 +177,7 @@ def status(bench: Bench) -> dict[str, str]:
 def test_what_was_said_is_not_said_again_but_a_blocker_in_one_line_every_fifth_call(
     tmp_path: Path, head: str, script: Mapping[str, str], lines_at: list[int]
 ) -> None:
-    bench = Bench(tmp_path, [*looks(20), "done"], head, script=script)
+    bench = CounselWorld(tmp_path, [*looks(20), "done"], head, script=script)
     turn(bench)
     sent = {at: text for at, text in enumerate(bench.guidance, 1) if text is not None}
     assert list(sent) == [1, *lines_at]
@@ -198,8 +190,8 @@ def test_what_was_said_is_not_said_again_but_a_blocker_in_one_line_every_fifth_c
 
 
 def test_a_blocker_that_was_followed_is_not_said_again(tmp_path: Path) -> None:
-    followed = tools(("read", {"path": "a.py"}))
-    bench = Bench(
+    followed = calls(("read", {"path": "a.py"}))
+    bench = CounselWorld(
         tmp_path,
         [*looks(1), followed, *looks(9, begin=1), "done"],
         JUDGED,
@@ -213,7 +205,7 @@ def test_a_blocker_that_was_followed_is_not_said_again(tmp_path: Path) -> None:
 
 def test_only_what_is_new_of_a_counsel_goes_out(tmp_path: Path) -> None:
     both = [judged("note", "mind the lock file"), judged("note", "Mind the lock file!", "run the linter")]
-    bench = Bench(tmp_path, [*looks(1), "done"], JUDGED, script={"fake:judge": both})
+    bench = CounselWorld(tmp_path, [*looks(1), "done"], JUDGED, script={"fake:judge": both})
     turn(bench)
     assert "lock file" not in (bench.guidance[1] or "") and "run the linter" in (bench.guidance[1] or "")
     assert bench.records[1]["points"] == ["run the linter"]
@@ -221,24 +213,22 @@ def test_only_what_is_new_of_a_counsel_goes_out(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("how", ["undo", "compact", "fork", "reopened"])
 def test_what_is_no_longer_in_force_is_given_again(tmp_path: Path, how: str) -> None:
-    bench = Bench(tmp_path, ["first", "second"], JUDGED, script={"fake:judge": judged("note")})
+    bench = CounselWorld(tmp_path, ["first", "second"], JUDGED, script={"fake:judge": judged("note")})
     turn(bench)
-    session = bench.session
-    assert session is not None and len(session.guidance()) == 1
+    session = bench.live
+    assert len(session.guidance()) == 1
     if how == "undo":
         session.rewind(session.turns()[-1].before, reason="undone")
     elif how == "compact":
         session.compact(user("the summary", synthetic="summary"), words=(), keep_from=None)
     else:
-        from agent.session.session import Session
-
-        folder = tmp_path / "state"
         name = session.copy() if how == "fork" else session.id
         session.close()
-        session = Session.open(folder, name)
+        session = Session.open(tmp_path / "state" / "sessions", name)
         if how == "fork":
             session.rewind(session.turns()[-1].before, reason="forked")
-    again = Bench(tmp_path, ["second"], JUDGED, script={"fake:judge": judged("note")}, session=session)
+    session.close()
+    again = CounselWorld(tmp_path, ["second"], JUDGED, script={"fake:judge": judged("note")}, session=session.id)
     turn(again)
     given = [text for text in again.guidance if text is not None]
     assert len(given) == (0 if how == "reopened" else 1), "in force is what the session says"
@@ -246,7 +236,7 @@ def test_what_is_no_longer_in_force_is_given_again(tmp_path: Path, how: str) -> 
 
 def test_members_and_aggregator_are_told_what_is_in_force(tmp_path: Path) -> None:
     steps = [judged("note", f"point {n}: " + " ".join(f"w{n}x{k}" for k in range(30))) for n in range(12)]
-    bench = Bench(tmp_path, [*looks(11), "done"], JUDGED, script={"fake:judge": steps})
+    bench = CounselWorld(tmp_path, [*looks(11), "done"], JUDGED, script={"fake:judge": steps})
     turn(bench)
     first, *_, last = (request.tail or "" for request in bench.to("one"))
     assert "has been told already" not in first and "NOTHING" in first
@@ -265,7 +255,7 @@ def test_the_bound_of_what_is_in_force(tmp_path: Path, bound: int, window: int |
     def member(request: Request) -> Line:
         return "NOTHING" if "answer NOTHING" in (request.tail or "") else "NOTE\nlook here"
 
-    bench = Bench(
+    bench = CounselWorld(
         tmp_path,
         [*looks(11), "done"],
         f"guidance_tokens = {bound}\n{JUDGED}",
@@ -275,7 +265,7 @@ def test_the_bound_of_what_is_in_force(tmp_path: Path, bound: int, window: int |
     turn(bench)
     notes = [text for text in bench.guidance if text is not None]
     tokens = sum(estimate_tokens(OPEN + text + CLOSE) for text in notes)
-    told = [notice for notice in bench.of(Notice) if notice.code == "guidance_full"]
+    told = [notice for notice in bench.all(Notice) if notice.code == "guidance_full"]
     if bound:
         assert 700 < tokens <= 1_000 and len(told) == 1
         assert {data["withheld"] for data in bench.records if not data["guidance"]} == {"silent"}
@@ -287,7 +277,7 @@ def test_the_bound_of_what_is_in_force(tmp_path: Path, bound: int, window: int |
 
 def test_beyond_the_bound_a_blocker_still_goes_out(tmp_path: Path) -> None:
     spoken = ["NOTE\n" + " ".join(f"n{n}w{k}" for k in range(120)) for n in range(3)]
-    bench = Bench(
+    bench = CounselWorld(
         tmp_path,
         [*looks(3), "done"],
         f"guidance_tokens = 400\n{RAW}",
@@ -296,7 +286,7 @@ def test_beyond_the_bound_a_blocker_still_goes_out(tmp_path: Path) -> None:
     turn(bench)
     assert [data["withheld"] for data in bench.records] == [None, "severity", "severity", None]
     assert "drops the table" in (bench.guidance[3] or "")
-    bench = Bench(
+    bench = CounselWorld(
         tmp_path / "2",
         [*looks(12), "done"],
         f"guidance_tokens = 400\n{JUDGED}",
@@ -322,9 +312,9 @@ def test_beyond_the_bound_a_blocker_still_goes_out(tmp_path: Path) -> None:
     ],
 )
 def test_a_held_back_draft_stands_where_no_guidance_is_sent(tmp_path: Path, head: str, one: Any, stands: bool) -> None:
-    writing = tools(("write", {"path": "a.txt", "content": "x"}))
+    writing = calls(("write", {"path": "a.txt", "content": "x"}))
     first = "CONCERN\nthe first word" if "severity" in head else "NOTE\nthe first word"
-    bench = Bench(
+    bench = CounselWorld(
         tmp_path,
         [writing, "my draft", "the end"],
         f'{head}{RAW}cadence = "signal"\n',
@@ -334,21 +324,20 @@ def test_a_held_back_draft_stands_where_no_guidance_is_sent(tmp_path: Path, head
         },
     )
     turn(bench)
-    assert bool(bench.of(DraftSuperseded)) is not stands
-    assert bench.seen[-1].text == ("my draft" if stands else "the end")  # type: ignore[union-attr]
+    assert bool(bench.all(DraftSuperseded)) is not stands
+    assert bench.events[-1].text == ("my draft" if stands else "the end")  # type: ignore[union-attr]
     assert bench.records[-1]["trigger"] == "before_stop"
     assert (bench.records[-1]["withheld"] is not None) is stands
 
 
 def test_consult_reports_silence_as_its_result(tmp_path: Path) -> None:
-    ask = tools(("consult", {"question": "Is that right?"}))
+    ask = calls(("consult", {"question": "Is that right?"}))
 
-    def heard(script: Mapping[str, Any], folder: Path) -> tuple[Sequence[Any], Bench]:
-        bench = Bench(folder, [ask, "done"], f'{RAW}severity = "blocker"\n', script=script, options={})
+    def heard(script: Mapping[str, Any], folder: Path) -> tuple[Sequence[Any], CounselWorld]:
+        bench = CounselWorld(folder, [ask, "done"], f'{RAW}severity = "blocker"\n', script=script, options={})
         bench.moa.tool_mode = "offer"
         turn(bench)
-        assert bench.session is not None
-        return [m.text for m in bench.session.history() if m.role == "tool"], bench
+        return [m.text for m in bench.history if m.role == "tool"], bench
 
     results, bench = heard({"fake:one": "NOTHING", "fake:two": "No objections."}, tmp_path / "a")
     assert results == ["The panel has nothing to add."]
@@ -367,7 +356,7 @@ def test_status_counts_who_spoke_and_who_was_alone(tmp_path: Path) -> None:
             "next_steps": ["Edit b.py"],
         }
     )
-    bench = Bench(
+    bench = CounselWorld(
         tmp_path,
         [*looks(7), "done"],
         JUDGED,
@@ -391,14 +380,14 @@ def test_status_counts_who_spoke_and_who_was_alone(tmp_path: Path) -> None:
 
 def test_members_of_the_main_models_family_are_not_asked_even_where_it_became_so(tmp_path: Path) -> None:
     """At arming it is an error (test_quote); the main model may change afterwards."""
-    bench = Bench(tmp_path, ["done", "done"], f'family = "other"\n{RAW}')
+    bench = CounselWorld(tmp_path, ["done", "done"], f'family = "other"\n{RAW}')
     turn(bench)
-    (told,) = [notice.text for notice in bench.of(Notice) if notice.code == "family_unknown"]
+    (told,) = [notice.text for notice in bench.all(Notice) if notice.code == "family_unknown"]
     assert "fake:main" in told and "fake:one" in told
-    bench.agent.model = ModelRef("fake", "one")
+    bench.host.agent.model = ModelRef("fake", "one")
     bench.client.script["fake:one"] = ["done"]
     turn(bench)
-    assert len(bench.to("two")) == 2 and "1 one" in bench.of(Notice)[-1].text
+    assert len(bench.to("two")) == 2 and "1 one" in bench.all(Notice)[-1].text
     assert bench.records[-1]["asked"] == 1
 
 
