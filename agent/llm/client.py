@@ -227,12 +227,12 @@ class ModelClient:
             at_once = endpoint.answers and not endpoint.speed and not context.caps
             reply = told_at_once(endpoint, request) if at_once else None
             if reply is not None:
-                cost, source = self.price(endpoint, request.model, reply.usage)
-                reply = reply.with_(cost_nano=cost, cost_source=source)
-                settled.append((request.model, context, _settlement(reply)))
+                settled.append(
+                    (request.model, context, _settlement(reply, *self.price(endpoint, request.model, reply.usage)))
+                )
             replies.append(reply)
-        ids = iter(await self.accounts.told(settled) if settled else ())
-        return [None if reply is None else reply.with_(call_id=next(ids)) for reply in replies]
+        books = iter(zip(settled, await self.accounts.told(settled), strict=True) if settled else ())
+        return [None if reply is None else _booked(reply, *next(books)) for reply in replies]
 
     async def models(self, name: str) -> list[ListedModel]:
         """Ask an endpoint what it offers, and keep the answer in the catalogue. Raises UsageError or ModelError."""
@@ -367,12 +367,17 @@ def _missing_key(endpoint: Endpoint) -> UsageError:
     )
 
 
-def _settlement(reply: Reply) -> Settlement:
+def _booked(reply: Reply, row: tuple[ModelRef, CallContext, Settlement], call_id: str) -> Reply:
+    """A reply with what its row has: in one copy, because there are a hundred thousand of them."""
+    return reply.with_(call_id=call_id, cost_nano=row[2].cost_nano, cost_source=row[2].cost_source)
+
+
+def _settlement(reply: Reply, cost: int | None, source: CostSource) -> Settlement:
     return Settlement(
         "done",
         usage=reply.usage,
-        cost_nano=reply.cost_nano,
-        cost_source=reply.cost_source,
+        cost_nano=cost,
+        cost_source=source,
         model_served=reply.model_served,
         provider=reply.provider,
     )

@@ -262,7 +262,10 @@ def _scored(result: Result, item: Item, texts: Sequence[str]) -> Result:
     result.votes = [vote(text, item.scorer) for text in texts]
     won = winner(result.votes, lot=item.id)
     result.text = next(text for text, form in zip(texts, result.votes, strict=True) if form == won)
-    result.score = score(result.text, item.expected, item.scorer)
+    if item.scorer in scorers.KINDS:
+        result.score = scorers.agrees(won or "", item.expected, item.scorer)
+    else:
+        result.score = score(result.text, item.expected, item.scorer)
     return result
 
 

@@ -41,7 +41,12 @@ def score(text: str, expected: str, scorer: str) -> float:
                 return float(re.search(expected, text) is not None)
         except OutOfPatience:
             return 0.0
-    return float(vote(text, scorer) == normal(expected, scorer))  # type: ignore[arg-type]
+    return agrees(vote(text, scorer), expected, scorer)
+
+
+def agrees(form: str, expected: str, scorer: str) -> float:
+    """1 where a short answer's canonical form is that of what is expected; for the scorers in `KINDS`."""
+    return float(form == normal(expected, scorer))  # type: ignore[arg-type]
 
 
 def vote(text: str, scorer: str) -> str:

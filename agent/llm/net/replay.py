@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import re
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -72,7 +73,7 @@ class ReplayFile:
             if (found := stored.get(text.strip())) is not None:
                 return found
         for text in reversed(texts):
-            lines = [0, *(at + 1 for at, character in enumerate(text) if character == "\n")]
+            lines = [0, *(newline.end() for newline in re.finditer("\n", text))]
             # Nearly always it begins a line; only where none does, every place is looked at.
             if inside := self._inside(model, text, lines) or self._inside(model, text, range(len(text))):
                 return stored[max(inside, key=len)]
