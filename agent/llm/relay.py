@@ -155,11 +155,11 @@ class Relay:
 
     async def aclose(self) -> None:
         """Close the socket and give the place in the queue back. Takes no longer than a second."""
-        self._alarm.stop()
         if self._inside:
             self._inside = False
             self._gate.release()
         await self._hang_up()
+        self._alarm.stop()
 
     async def _open(self, outgoing: Outgoing) -> httpx.Response:
         endpoint, client = self.endpoint, self._client
@@ -229,11 +229,14 @@ class Relay:
         if response is None:
             return
         with suppress(TimeoutError, Exception):
-            async with asyncio.timeout(CLOSING_S):
-                if pieces is not None:
-                    await pieces.aclose()
-                await response.aclose()
+            await self._alarm.bound(_closing(pieces, response), self._now() + CLOSING_S)
 
     @staticmethod
     def _now() -> float:
         return asyncio.get_running_loop().time()
+
+
+async def _closing(pieces: Any, response: httpx.Response) -> None:
+    if pieces is not None:
+        await pieces.aclose()
+    await response.aclose()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
@@ -19,17 +20,20 @@ if TYPE_CHECKING:
     from moa.serve.server import Server
 
 
-class Preflight:
-    """What a browser asks before it asks (CORS): answered for configured pages alone. Everything else that comes with OPTIONS is refused."""
+class Front:
+    """What stands before the application: calls go straight to their routes. What a browser asks before it asks (CORS) is answered for
+    configured pages alone; everything else that comes with OPTIONS is refused."""
 
-    def __init__(self, server: Server, app: Starlette) -> None:
+    def __init__(self, server: Server, calls: Mapping[str, Calls], app: Starlette) -> None:
         self.server = server
+        self.calls = calls
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] != "http" or scope["method"] != "OPTIONS":
-            await self.app(scope, receive, send)
+            is_call = scope["type"] == "http" and scope["method"] == "POST"
+            await (self.calls.get(scope["path"], self.app) if is_call else self.app)(scope, receive, send)
             return
         headers = headers_of(scope)
         told = self.server.door.cors(headers)
@@ -50,7 +54,7 @@ class Unknown:
         await Reply(send).whole(status, body, headers)
 
 
-def make_app(server: Server) -> Preflight:
+def make_app(server: Server) -> Front:
     """The ASGI application of a server."""
     calls = {
         "/v1/chat/completions": Calls(server, "chat"),
@@ -58,6 +62,7 @@ def make_app(server: Server) -> Preflight:
         "/v1/messages": Calls(server, "messages"),
         "/v1/messages/count_tokens": Calls(server, "messages", counting=True),
     }
+    # With another method they are refused as paths of the application are.
     routes = [Route(path, endpoint, methods=["POST"]) for path, endpoint in calls.items()]
     pages = {
         "/": Info(server, info.root, free=True),
@@ -72,4 +77,4 @@ def make_app(server: Server) -> Preflight:
     app = Starlette(routes=routes)
     app.router.default = Unknown(404)
     app.router.redirect_slashes = False
-    return Preflight(server, app)
+    return Front(server, calls, app)

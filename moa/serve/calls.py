@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from agent.errors import StateError
 from agent.ledger.fair_thread import ACCOUNT
 from agent.llm.errors import BadRequest, ModelError
+from agent.llm.net.alarm import Alarm
 from agent.text import foreign_json
 from moa.serve.passing import broken, pass_on
 from moa.serve.reply import Reply
@@ -52,17 +53,11 @@ class Calls:
         reply = Reply(send)
         reply.extra = self.server.door.cors(headers)
         seen = self.server.seen.begin(scope["method"], scope["path"], self.wire, headers)
-        with seen.current():
-            serving = self._serve(scope, headers, receive, reply, seen)
-            work = asyncio.create_task(serving, name=f"{self.wire} request")
         try:
-            await asyncio.shield(work)
-        except asyncio.CancelledError:
-            work.cancel()
-            with suppress(asyncio.CancelledError, Exception):
-                await work
-            raise
+            with seen.current():
+                await self._serve(scope, headers, receive, reply, seen)
         finally:
+            reply.stop()
             seen.end(reply.status)
 
     async def _serve(
@@ -82,16 +77,8 @@ class Calls:
                 await _drain(receive)
             await self._fail(reply, error, seen, close=True)
             return
-        answering = asyncio.create_task(self._answer(scope, headers, body, raw, account, reply, seen), name="answer")
-        leaving = asyncio.create_task(_left(receive), name="whether the client is there")
-        try:
-            await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            leaving.cancel()
-            if not answering.done():
-                answering.cancel()
-            with suppress(asyncio.CancelledError):
-                await answering
+        with _Watch(receive):
+            await self._answer(scope, headers, body, raw, account, reply, seen)
 
     async def _answer(
         self,
@@ -171,22 +158,24 @@ async def read_body(receive: Receive, headers: Mapping[str, str], most: int) -> 
     if length.isdecimal() and int(length) > most:
         raise _too_large(most)
     pieces: list[bytes] = []
-    size = 0
+    size, alarm = 0, Alarm()
+    deadline = asyncio.get_running_loop().time() + BODY_S
     try:
-        async with asyncio.timeout(BODY_S):
-            while True:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise Gone
-                piece = message.get("body", b"")
-                size += len(piece)
-                if size > most:
-                    raise _too_large(most)
-                pieces.append(piece)
-                if not message.get("more_body"):
-                    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        while True:
+            message = await alarm.bound(receive(), deadline)
+            if message["type"] == "http.disconnect":
+                raise Gone
+            piece = message.get("body", b"")
+            size += len(piece)
+            if size > most:
+                raise _too_large(most)
+            pieces.append(piece)
+            if not message.get("more_body"):
+                return pieces[0] if len(pieces) == 1 else b"".join(pieces)
     except TimeoutError:
         raise BadRequest(f"the request did not come within {BODY_S:g} seconds", status=408) from None
+    finally:
+        alarm.stop()
 
 
 async def _drain(receive: Receive) -> None:
@@ -219,6 +208,25 @@ def _object(raw: bytes) -> dict[str, Any]:
     return body
 
 
-async def _left(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+class _Watch:
+    """Watches the client while it is answered: when it leaves, what is done within is stopped, and nothing more is said of that."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._left = False
+
+    def __enter__(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._task, self._before = task, task.cancelling()
+        self._looking = asyncio.create_task(self._look(), name="whether the client is there")
+
+    def __exit__(self, kind: type[BaseException] | None, *_raised: object) -> bool:
+        self._looking.cancel()
+        return self._left and self._task.uncancel() <= self._before and kind is asyncio.CancelledError
+
+    async def _look(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._left = True
+        self._task.cancel()

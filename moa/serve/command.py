@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import math
 import os
 import signal
@@ -167,6 +168,7 @@ async def _serve(server: Server, listener: socket.socket, ready: Callable[[], No
     class Uvicorn(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
+            gc.freeze()  # what is there by now stays, and is not looked through for garbage again and again
             ready()
 
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from contextlib import AbstractAsyncContextManager
 from typing import Any
+
+from agent.llm.net.alarm import Alarm
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
@@ -28,6 +30,7 @@ class Reply:
         self.told = told
         self.extra: Mapping[str, str] = {}
         self._send = send
+        self._alarm = Alarm()
 
     async def head(self, status: int, headers: Mapping[str, str]) -> None:
         """The beginning, once."""
@@ -59,30 +62,55 @@ class Reply:
         await self.head(status, {**headers, "content-length": str(len(data))})
         await self.end(data)
 
-    @asynccontextmanager
-    async def waiting(self, after_s: float, sign: Callable[[], bytes]) -> AsyncIterator[None]:
+    def waiting(self, after_s: float, sign: Callable[[], bytes]) -> AbstractAsyncContextManager[None]:
         """While something is waited for: after so many seconds the head of a stream, then signs of life. Ends with the context."""
-        ticker = asyncio.create_task(self._tick(after_s, sign), name="keep-alives")
-        ticker.add_done_callback(lambda done: done.cancelled() or done.exception())
-        try:
-            yield
-        finally:
-            ticker.cancel()
-            # Not the ticker itself: that the request is stopped at this moment would look as if the ticker had been.
-            await asyncio.wait([ticker])
+        return _Waiting(self, after_s, sign)
 
-    async def _tick(self, after_s: float, sign: Callable[[], bytes]) -> None:
-        await asyncio.sleep(after_s)
-        while not self.over:
-            await self.head(200, STREAM)
-            await self.write(sign())
-            await asyncio.sleep(ALIVE_S)
+    def stop(self) -> None:
+        """Nothing is sent any more."""
+        self._alarm.stop()
 
     async def _out(self, message: MutableMapping[str, Any]) -> None:
-        async with asyncio.timeout(STALLED_S):
-            await self._send(message)
+        await self._alarm.bound(self._send(message), asyncio.get_running_loop().time() + STALLED_S)
+        if self.over:
+            self._alarm.stop()
+
+
+class _Waiting:
+    """See `Reply.waiting`. Nearly all that is waited for comes before the first sign is due, and then no task is made."""
+
+    def __init__(self, reply: Reply, after_s: float, sign: Callable[[], bytes]) -> None:
+        self._reply = reply
+        self._after_s = after_s
+        self._sign = sign
+        self._timer: asyncio.TimerHandle | None = None
+        self._ticker: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(self._after_s, self._begin)
+
+    async def __aexit__(self, *_raised: object) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._ticker is not None:
+            self._ticker.cancel()
+            # Not the ticker itself: that the request is stopped at this moment would look as if the ticker had been.
+            await asyncio.wait([self._ticker])
+
+    def _begin(self) -> None:
+        self._ticker = asyncio.get_running_loop().create_task(self._tick(), name="keep-alives")
+        self._ticker.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    async def _tick(self) -> None:
+        reply = self._reply
+        while not reply.over:
+            await reply.head(200, STREAM)
+            await reply.write(self._sign())
+            await asyncio.sleep(ALIVE_S)
 
 
 def _field(value: str) -> bytes:
     """A header's value; what can't be in one is left out."""
-    return "".join(letter if letter.isprintable() else " " for letter in value).encode("latin-1", "replace")
+    if not value.isprintable():
+        value = "".join(letter if letter.isprintable() else " " for letter in value)
+    return value.encode("latin-1", "replace")

@@ -34,6 +34,21 @@ _LABELS = ("purpose", "model", "preset")
 _TOKENS = ("prompt", "cached", "cache_write", "completion", "reasoning")
 
 
+class _ByLabels:
+    """The parts of a metric by their labels, which are looked up with each request."""
+
+    def __init__(self, metric: Any) -> None:
+        self._metric = metric
+        self._parts: dict[tuple[str, ...], Any] = {}
+
+    def labels(self, *values: str) -> Any:
+        """The part of these labels."""
+        found = self._parts.get(values)
+        if found is None:
+            found = self._parts[values] = self._metric.labels(*values)
+        return found
+
+
 class Metrics:
     """Of one process. `shared`: the processes of this server count together."""
 
@@ -43,8 +58,8 @@ class Metrics:
         prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]
         self.shared = bool(os.environ.get(FOLDER))
         self._own = own = prometheus.CollectorRegistry()
-        self.requests = prometheus.Counter(
-            "moa_requests", "Requests that were answered.", ("wire", "status"), registry=own
+        self.requests = _ByLabels(
+            prometheus.Counter("moa_requests", "Requests that were answered.", ("wire", "status"), registry=own)
         )
         self.running = prometheus.Gauge(
             "moa_requests_running", "Requests under way.", registry=own, multiprocess_mode="livesum"
@@ -52,26 +67,36 @@ class Metrics:
         self.started = prometheus.Gauge(
             "moa_start_time_seconds", "When it began to serve.", registry=own, multiprocess_mode="min"
         )
-        self.request_seconds = prometheus.Histogram(
-            "moa_request_seconds",
-            "From a request to the last of its answer.",
-            ("wire", "preset"),
-            registry=own,
-            buckets=SECONDS,
+        self.request_seconds = _ByLabels(
+            prometheus.Histogram(
+                "moa_request_seconds",
+                "From a request to the last of its answer.",
+                ("wire", "preset"),
+                registry=own,
+                buckets=SECONDS,
+            )
         )
-        self.call_seconds = prometheus.Histogram(
-            "moa_call_seconds", "Calls of models that have answered.", _LABELS, registry=own, buckets=SECONDS
+        self.call_seconds = _ByLabels(
+            prometheus.Histogram(
+                "moa_call_seconds", "Calls of models that have answered.", _LABELS, registry=own, buckets=SECONDS
+            )
         )
-        self.first_seconds = prometheus.Histogram(
-            "moa_call_first_token_seconds",
-            "From a call to the first of its answer.",
-            _LABELS,
-            registry=own,
-            buckets=SECONDS,
+        self.first_seconds = _ByLabels(
+            prometheus.Histogram(
+                "moa_call_first_token_seconds",
+                "From a call to the first of its answer.",
+                _LABELS,
+                registry=own,
+                buckets=SECONDS,
+            )
         )
-        self.counsel = prometheus.Counter("moa_counsel", "What became of counsel.", ("preset", "outcome"), registry=own)
-        self.counsel_seconds = prometheus.Histogram(
-            "moa_counsel_seconds", "Counsels that were taken.", ("preset",), registry=own, buckets=SECONDS
+        self.counsel = _ByLabels(
+            prometheus.Counter("moa_counsel", "What became of counsel.", ("preset", "outcome"), registry=own)
+        )
+        self.counsel_seconds = _ByLabels(
+            prometheus.Histogram(
+                "moa_counsel_seconds", "Counsels that were taken.", ("preset",), registry=own, buckets=SECONDS
+            )
         )
 
     def text(self, sums: Iterable[tuple[Any, ...]]) -> str:
