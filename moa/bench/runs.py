@@ -46,6 +46,17 @@ class Run:
                 if found is not None:
                     yield found
 
+    @property
+    def done(self) -> tuple[int, int]:
+        """How many results there are, and how many there are to be: items times arms."""
+        whole = len(self.asked.get("items", ())) * len(self.asked.get("arms", ()))
+        path = self.folder / "items.jsonl"
+        if not path.exists():
+            return 0, whole
+        with path.open("rb") as lines:
+            # What was asked again has more than one line.
+            return min(sum(line.endswith(b"\n") for line in lines), whole), whole
+
     def add(self, *results: Result) -> None:
         """Write results. Raises OSError where the disk is full."""
         if self._out is None:
@@ -107,8 +118,12 @@ def unlisted(root: Path, kind: str) -> Run:
     return Run(folder, {})
 
 
-def resume(root: Path, name: str) -> Run:
-    """The run of that name. Raises UsageError where there is none."""
+def resume(root: Path, name: str | None) -> Run:
+    """The run of that name; without one the newest. Raises UsageError where there is none."""
+    if name is None:
+        if not (found := all_runs(root)):
+            raise UsageError("there is no bench run so far", remedy="moa bench run SUITE begins one")
+        return found[0]
     folder = root / name
     path = folder / "run.json"
     if not name or Path(name).name != name or not path.is_file():

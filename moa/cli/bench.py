@@ -36,9 +36,14 @@ def answer(arguments: argparse.Namespace) -> tuple[Report, int]:
 
 def _list(_arguments: argparse.Namespace) -> tuple[Report, int]:
     found = runs.all_runs(bench_run.root(configuration()))
-    data = [{"id": run.id, "suite": run.asked.get("suite"), "arms": run.asked.get("arms")} for run in found]
-    rows = tuple((run.id, str(run.asked.get("suite")), ", ".join(run.asked.get("arms", ()))) for run in found)
-    view = TableView(columns=("run", "suite", "arms"), rows=rows) if rows else MarkdownView(text="No bench run so far.")
+    data, rows = [], []
+    for run in found:
+        done, whole = run.done
+        arms, suite = run.asked.get("arms", ()), str(run.asked.get("suite"))
+        data.append({"id": run.id, "suite": suite, "arms": list(arms), "results": done, "of": whole})
+        rows.append((run.id, suite, ", ".join(arms), f"{done:,} of {whole:,}"))
+    columns = ("run", "suite", "arms", "results")
+    view = TableView(columns=columns, rows=tuple(rows)) if rows else MarkdownView(text="No bench run so far.")
     return Report(view, {"runs": data}), 0
 
 

@@ -401,18 +401,22 @@ def _bench_options(parser: argparse.ArgumentParser) -> None:
     sub.set_defaults(suite="verdicts", arms="", preset=None, model=None, **alone)
     verb("list", "all runs, newest first")
     verb("advise", "what the trial, the benches and the conversations say of presets and members")
-    verb("show", "one run's report").add_argument("id", metavar="ID")
+    _run_of(verb("show", "one run's report"))
     sub = verb("report", "one run's report, rebuilt from its items")
-    sub.add_argument("id", metavar="ID")
+    _run_of(sub)
     sub.add_argument("--html", metavar="FILE", help="write it as a page")
-    verb("card", "one run as a file that another person can run again").add_argument("id", metavar="ID")
+    _run_of(verb("card", "one run as a file that another person can run again"))
     sub = verb("export", "one run as logs of Inspect, at most 2,000 samples each (extra: bench)")
-    sub.add_argument("id", metavar="ID")
+    _run_of(sub)
     sub.add_argument("--inspect", required=True, metavar="DIR", help="where the logs go")
     sub = verb("replay", "write a suite's stored answers as a file for an endpoint of the dialect replay")
     sub.add_argument("suite", metavar="SUITE")
     sub.add_argument("--out", required=True, metavar="FILE")
     sub.add_argument("--data", metavar="DIR", help="where the suite's data is (default: $MOA_DATA)")
+
+
+def _run_of(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("id", nargs="?", metavar="ID", help="the run (default: the newest)")
 
 
 def _whatif_options(parser: argparse.ArgumentParser) -> None:

@@ -91,7 +91,9 @@ def test_a_run_says_what_the_stored_answers_say(moa: Moa, tmp_path: Path) -> Non
         assert arm["cost"]["usd"] == pytest.approx(sum(row.cost_nano or 0 for row in named[name]) / 1e9)
         assert arm["tokens"] == sum((row.prompt_tokens or 0) + (row.completion_tokens or 0) for row in named[name])
 
-    assert moa("show", found["id"])[1] == found and moa("list")[1]["runs"][0]["id"] == found["id"]
+    assert moa("show", found["id"])[1] == moa("show")[1] == found, "without a name it is the newest"
+    (listed,) = moa("list")[1]["runs"]
+    assert (listed["id"], listed["results"], listed["of"]) == (found["id"], len(lines), 30 * len(arms))
     target = tmp_path / "report.html"
     moa("report", found["id"], "--html", str(target))
     shown = target.read_text()
@@ -206,6 +208,7 @@ def test_a_budget_ends_a_run_with_pairs_and_a_bigger_one_goes_on(moa: Moa) -> No
         (("pilot", "gsm8k", "--preset", "five", "--yes"), "stored answers"),
         (("run", "mmlu-pro"), "holds no mmlu_pro"),
         (("show", "../x"), "no bench run"),
+        (("card",), "no bench run so far"),
     ],
 )
 def test_what_is_wrong_is_said(
