@@ -91,6 +91,16 @@ def test_what_failed_is_asked_again_and_what_was_refused_is_not(world: World) ->
     assert "Asked again after a failure: solo 2" in shown
 
 
+def test_an_attempt_that_was_made_again_by_itself_is_in_the_figures(world: World) -> None:
+    """The connection broke before a word came: the call may have been billed, and went out once more."""
+    lost = Behaviour(first=(Say(shape="refuse"),), steps=(Say(text="Answer: 1", cost=0.01),))
+    world.endpoint.script = Script(models={"m": lost}, only=True)
+    code, found = world.moa("run", "own.jsonl", "--limit", "1", "--yes")
+    (arm,) = found["arms"]
+    assert code == 0 and (arm["n"], arm["failed"], arm["calls"]) == (1, 0, 2)
+    assert arm["cost"] == {"usd": 0.01, "lower_bound": True}
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
