@@ -157,17 +157,20 @@ def why_named(name: str, folder: str = "") -> str | None:
 def _outside(path: Path, root: Path) -> str | None:
     """Of the home folder and the system, as far as they are not the project."""
     home = Path.home().resolve()
+    if any(path.is_relative_to(place) for place in linked_from_home() if place not in (root, *root.parents)):
+        return OF_THE_ACCOUNT
     if path.is_relative_to(root) and not home.is_relative_to(root):
         return None
     if path.is_relative_to(home) and path != home:
         first = spelled(path.relative_to(home).parts[0])
         if first.startswith(".") or first in PROGRAMS:
-            return "it is among the settings of your account: shells, desktops and other programs run them"
+            return OF_THE_ACCOUNT
     if any(path.is_relative_to(folder) for folder in SYSTEM):
         return "the system runs it"
     return None
 
 
+OF_THE_ACCOUNT = "it is among the settings of your account: shells, desktops and other programs run them"
 _PLACES = (
     *ANYWHERE.items(),
     *((f"{EDITOR}/{each}", ANYWHERE[".idea"]) for each in sorted(EDITOR_FILES)),
@@ -187,12 +190,19 @@ def _linked_as(path: Path, folders: Iterable[Path]) -> str | None:
     return None
 
 
-def links_within(folder: Path) -> Iterator[Path]:
+def linked_from_home() -> frozenset[Path]:
+    """Where the links lead that stand among the account's settings: a project may be what keeps them (`~/.bashrc -> dotfiles/bashrc`)."""
+    home = Path.home()
+    found = [*links_within(home, starts="."), *links_within(home / ".config")]
+    return frozenset(place for each in found for place in (each, each.resolve()))
+
+
+def links_within(folder: Path, starts: str = "") -> Iterator[Path]:
     """Where the links lead that lie in a folder, not deeper: a hook may be a link to a script of the work tree."""
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                if entry.is_symlink():
+                if entry.is_symlink() and entry.name.startswith(starts):
                     yield Path(os.path.normpath(folder / os.readlink(entry.path)))  # noqa: PTH115
     except OSError:
         return

@@ -34,6 +34,11 @@ INTERPRETER = re.compile(
     r"(?:ba|da|z|k|fi|c|tc|a)?sh|pwsh|python[\d.]*|pypy[\d.]*|node|nodejs|deno|bun|ruby|perl|php[\d.]*|lua\w*|Rscript|julia|java|awk|tclsh"
     r"|osascript|source|uvx?|poetry|pdm|hatch|rye|pipx|npx|bunx|tsx|ts-node|import|from"
 )
+READS = re.compile(
+    r"(?:ba|da|z|k|fi|c|tc|a)?sh|pwsh|python[\d.]*|pypy[\d.]*|node|nodejs|deno|bun|ruby|perl|php[\d.]*|lua\w*|Rscript|julia|java|tclsh"
+    r"|osascript|source|tsx|ts-node"
+)
+"""Those whose first operand is a script, whatever its name."""
 STARTER = re.compile(
     r"env|exec|time|nice|ionice|nohup|timeout|setsid|stdbuf|flock|command|builtin|eval|sudo|doas|xargs|if|then|else|elif|while|until|do|!|\{|\}"
 )
@@ -42,6 +47,7 @@ SCRIPT = re.compile(
     r".+\.(?:\w*sh|fish|pyw?|pyz|[mc]?[jt]s|[jt]sx|rb|p[lm]|php|lua|[rR]|jl|[jw]ar|go|ps1|awk|sed|mk|tcl|applescript)",
     re.DOTALL,
 )
+SHELL_SCRIPT = re.compile(r".+\.(?:\w*sh|fish)", re.DOTALL)
 ENTERS = frozenset(
     {"cd", "pushd", "-C", "--directory", "--prefix", "--cwd", "--dir", "--chdir", "--project", "--root", "--work-tree"}
 )
@@ -74,17 +80,18 @@ ANYWHERE = "$_"
 """Stands before what follows a command's output, and counts from any folder: $(pwd)/x.sh."""
 
 
-def files_run_by(line: str | Sequence[str], folder: Path) -> frozenset[Path]:
+def files_run_by(line: str | Sequence[str], folder: Path, *, in_doubt: bool = True) -> frozenset[Path]:
     """The files that a command line, run in `folder`, may run: those there, and those not there yet that it would run if they were.
 
-    `line` is a shell's line, or a program and its arguments. Each file is named as the line leads to it, and with its links resolved; a
-    link on the way counts, too. They may lie anywhere; none of them is a folder. Looks at the disk; its work is bounded.
+    `line` is a shell's line, or a program and its arguments. Without `in_doubt` only those count that stand where a program or a script
+    stands: `sh x.sh`, `./x`, not `wc -l src/*.py`. Each file is named as the line leads to it, and with its links resolved; a link on the
+    way counts, too. They may lie anywhere; none of them is a folder. Looks at the disk; its work is bounded.
     """
     top = os.path.realpath(folder)
     commands = list(islice(_commands(line), MOST_WORDS))
     looks = _Looks()
-    folders, found = _folders(commands, top, looks)
-    found.update(_candidates(commands, folders, looks))
+    folders, recipes = _folders(commands, top, looks)
+    found = {*(recipes if in_doubt else ()), *_candidates(commands, folders, looks, in_doubt=in_doubt)}
     ways = {way for path in found for way in _ways(path, top)}
     return frozenset(Path(path) for path in ways if os.path.islink(path) or not os.path.isdir(path))
 
@@ -126,6 +133,8 @@ def _commands(line: str | Sequence[str], depth: int = 0) -> Iterator[list[str]]:
         for word in words:
             if depth < DEEPEST and _IS_A_LINE.search(word):
                 yield from _commands(word, depth + 1)
+                if word[:1] == "-":  # -O"sh x.sh", --exec="sh x.sh"
+                    yield from _commands(word.partition("=")[2] if word[:2] == "--" else word[2:], depth + 1)
 
 
 def _split(line: str) -> Iterator[list[str]]:
@@ -180,7 +189,9 @@ def _folders(commands: Iterable[list[str]], top: str, looks: _Looks) -> tuple[li
     return found, recipes
 
 
-def _candidates(commands: Iterable[list[str]], folders: Sequence[str], looks: _Looks) -> Iterator[str]:
+def _candidates(
+    commands: Iterable[list[str]], folders: Sequence[str], looks: _Looks, *, in_doubt: bool
+) -> Iterator[str]:
     on_path = any(word.startswith("PATH=") for words in commands for word in words)
     for words in commands:
         first, runs, module, begins = not on_path, False, False, False
@@ -191,13 +202,29 @@ def _candidates(commands: Iterable[list[str]], folders: Sequence[str], looks: _L
             # What has no slash and stands first is looked up on PATH, and so is what is known to be a program.
             if "/" in word or assigns or not (first or known):
                 for piece in _pieces(word):
+                    operand = module or begins or (runs and SCRIPT.fullmatch(piece))
+                    if not (in_doubt or operand or (first and not assigns) or _is_program(piece, folders, looks)):
+                        continue
+                    if not in_doubt and _OPEN.search(_relative(piece)):
+                        continue
                     named = _named(piece, runs=runs, module=module, whole=begins)
                     for base in folders:
                         yield from _there(base, named, looks)
             module = word in ("import", "from") or (runs and word == "-m") or (module and word.endswith(","))
             runs = runs or bool(interprets)
-            begins = bool(interprets) or (begins and word[:1] == "-")
+            begins = bool(interprets and (in_doubt or READS.fullmatch(name))) or (begins and word[:1] == "-")
             first = first and (assigns or STARTER.fullmatch(name) is not None)
+
+
+def _is_program(piece: str, folders: Sequence[str], looks: _Looks) -> bool:
+    """Whether a name with a slash is rather run than read, wherever it stands in a line."""
+    name = _relative(piece)
+    if "/" not in piece:
+        return False
+    places = (_joined(base, name) for base in folders)
+    return bool(SHELL_SCRIPT.fullmatch(name)) or any(
+        looks.file(place) and os.access(place, os.X_OK) for place in places
+    )
 
 
 class _Named(NamedTuple):

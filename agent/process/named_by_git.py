@@ -1,13 +1,15 @@
 """What git's settings name in a work tree as something to run or to read: hooks, filters, aliases, drivers, editors, further settings.
 
 Git itself reads the settings (it runs nothing for that), so that its quotes, comments and continued lines mean what they mean to it. Every
-value counts as a command line, whatever its key: a list of the keys that git runs would be out of date with its next version.
+value counts as a command line, whatever its key: a list of the keys that git runs would be out of date with its next version. Of such a
+line what stands where a program or a script stands is named: what an alias counts or formats is the user's to have changed.
 """
 
 from __future__ import annotations
 
 import functools
 import os
+import re
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -28,23 +30,40 @@ HOOKS = frozenset(
         *("sendemail-validate", "update"),
     }
 )  # fmt: skip
-DATA = frozenset({"author", "branch", "color", "committer", "init", "remote", "submodule", "user"})
-"""Sections whose values are names and addresses."""
-PATHS = ("file", "path", "template")
-"""Ends of the keys whose value is a path."""
+DATA = re.compile(
+    r"(?:author|branch|color|committer|user|url)\..*|(?:remote|submodule)\..*\.(?:url|fetch|push|pushurl|branch|path|active)|init\.defaultbranch",
+    re.DOTALL,
+)
+"""Keys whose values are names and addresses."""
+MAY_RUN = re.compile(
+    r"/|\b(?:\w*sh|python[\d.]*|pypy[\d.]*|node|nodejs|deno|bun|ruby|perl|php|lua\w*|Rscript|julia|java|tclsh|osascript|source|ts\w+|uvx?|run)\b"
+)
+"""Without any of these, a value runs no file of the project: to look closer takes a hundred times as long."""
+READ = frozenset({"core.attributesfile", "gpg.ssh.allowedsignersfile"})
+"""Keys whose value is a file that says which of the others run, or who is believed."""
 BY_ENV = frozenset({"EDITOR", "VISUAL", "PAGER"})
 """Variables that git runs, beside its own."""
+FOLDERS_BY_ENV = frozenset({"GIT_TEMPLATE_DIR", "GIT_EXEC_PATH"})
 MOST_FILES = 100
 """Files of settings that are read for one repository, those that it includes among them."""
+MOST_CHARACTERS = 200_000
+"""In the settings of one repository."""
+MOST_TO_RUN = 50_000
+"""Of them in the values that may run something, and a hundred more for each: then they are looked through in about a second."""
+MOST_BYTES = 1_000_000
+"""In one file."""
 LONGEST_S = 5.0
 
 
+class TooManySettings(Exception):
+    """They are longer than anybody's settings, and to look through them would take longer than one wants to wait."""
+
+
 class Setting(NamedTuple):
-    """A key as git spells it, in lower letters but for its middle, and its value; `folder` is that of the file."""
+    """A key as git spells it, in lower letters but for its middle (or a variable's name), and its value."""
 
     key: str
     value: str
-    folder: Path
 
 
 def why_named_by_git(path: Path, cwd: Path) -> str | None:
@@ -52,9 +71,12 @@ def why_named_by_git(path: Path, cwd: Path) -> str | None:
 
     Asked are the repositories that the file and the working folder are in. One that lies elsewhere and names it all the same is not found.
     """
-    for folder in around((path.parent, cwd)):
-        if any(path.is_relative_to(place) for place in named_by_git(folder)):
-            return "git's settings name it as something to run or to read"
+    try:
+        for folder in {cwd: None, **dict.fromkeys(around((path.parent, cwd)))}:
+            if any(path.is_relative_to(place) for place in named_by_git(folder)):
+                return "git's settings name it as something to run or to read"
+    except TooManySettings:
+        return "git's settings are too long to be looked through, and may name it as something to run"
     return None
 
 
@@ -72,33 +94,42 @@ def around(folders: Iterable[Path]) -> Iterator[Path]:
 def named_by_git(root: Path) -> frozenset[Path]:
     """The files and folders, there or not, that git runs or reads in this work tree (or repository without one) by its settings.
 
-    Those of the repository, of the user, of the machine and of the environment. A folder stands for all that is in it. With a place that
-    is reached over links come those links, and where they lead.
+    Those of the repository, of the user, of the machine and of the environment, and the files that they are in. A folder stands for all
+    that is in it. With a place that is reached over links come those links, and where they lead. In a folder that is no repository the
+    user's own count. Raises TooManySettings.
     """
-    theirs = Path(os.path.normpath(repository(root) or root))
-    hooks = [common(theirs) / "hooks"]
+    theirs = repository(root) or (root if (root / "HEAD").is_file() else None)
+    hooks = [common(theirs) / "hooks"] if theirs else []
     found: set[Path] = set()
-    for setting in _settings(root, theirs):
+    left = MOST_TO_RUN
+    for setting in _settings(root, theirs, found):
         if setting.key in FOLDERS:
             hooks.append(folder := _place(root, setting.value))
             # A folder with all of the work in it can't be guarded as a whole.
             found.update((folder, *(folder / name for name in HOOKS)))
-        elif _includes(setting.key):
-            found.add(_place(setting.folder, setting.value))
-        else:
-            if setting.key.endswith(PATHS):
-                found.add(_place(root, setting.value))
-            if "/" in setting.value or _has_words_to_run(setting):
-                found.update(files_run_by(setting.value.removeprefix("!"), root))
+        elif setting.key in READ:
+            found.add(_place(root, setting.value))
+        elif not DATA.fullmatch(setting.key) and MAY_RUN.search(setting.value):
+            if (left := left - 100 - len(setting.value)) < 0:
+                raise TooManySettings
+            for base in _bases(setting, root):
+                found.update(files_run_by(setting.value.removeprefix("!"), base, in_doubt=False))
     for folder in hooks:
         found.update(links_within(folder))
-    own = {theirs, common(theirs)} - {root}  # guarded by the names of what is in it
+    # What is in a repository itself is guarded by its name.
+    own = {Path(os.path.normpath(theirs)), common(theirs)} - {root} if theirs else ()
     return frozenset(
         place
         for each in found
         for place in _with_links(each)
         if place not in (root, *root.parents) and not any(place.is_relative_to(folder) for folder in own)
     )
+
+
+def _bases(setting: Setting, root: Path) -> tuple[Path, ...]:
+    """The folders that git runs it in: that of a submodule has its name, unless somebody has moved it."""
+    section, _, rest = setting.key.partition(".")
+    return (root, root / rest.rpartition(".")[0]) if section == "submodule" and "\0" not in rest else (root,)
 
 
 def _with_links(place: Path) -> Iterator[Path]:
@@ -113,14 +144,6 @@ def _with_links(place: Path) -> Iterator[Path]:
                 continue
 
 
-def _has_words_to_run(setting: Setting) -> bool:
-    """Whether words without a slash can be files: `user.name = The main one` means no file of that name, `sh check.sh` does."""
-    section = setting.key.partition(".")[0]
-    if section == "alias":  # without a `!` it is a command of git, which runs what its options say
-        return setting.value.startswith("!") or " -c" in f" {setting.value}"
-    return section not in DATA and " " in setting.value
-
-
 def _place(base: Path, value: str) -> Path:
     return Path(os.path.normpath(base / os.path.expanduser(value.replace("%(prefix)", ""))))  # noqa: PTH111
 
@@ -129,37 +152,47 @@ def _includes(key: str) -> bool:
     return key == "include.path" or (key.startswith("includeif.") and key.endswith(".path"))
 
 
-def _settings(root: Path, theirs: Path) -> Iterator[Setting]:
-    """All that may hold, each file once. A condition of an include counts as met: what meets it may come later."""
+def _settings(root: Path, theirs: Path | None, files: set[Path]) -> Iterator[Setting]:
+    """All that may hold, each file once, and into `files` those files that others may write. A condition of an include counts as met: what
+    meets it may come later. Raises TooManySettings."""
     env = os.environ
     home = Path.home()
-    waiting = [
-        Path(env.get("GIT_CONFIG_SYSTEM") or "/etc/gitconfig"),
-        *([Path(env["GIT_CONFIG_GLOBAL"])] if env.get("GIT_CONFIG_GLOBAL") else []),
-        Path(env.get("XDG_CONFIG_HOME") or home / ".config") / "git" / "config",
-        home / ".gitconfig",
-        common(theirs) / "config",
-        theirs / "config.worktree",
-    ]
+    xdg = Path(env.get("XDG_CONFIG_HOME") or home / ".config") / "git"
+    waiting = [root / (env.get("GIT_CONFIG_SYSTEM") or "/etc/gitconfig"), root / xdg / "config", home / ".gitconfig"]
+    if named := env.get("GIT_CONFIG_GLOBAL"):
+        waiting.append(root / named)
+    files.update((*waiting, root / xdg / "attributes"))
+    if theirs:
+        waiting += [common(theirs) / "config", theirs / "config.worktree"]
     seen: set[Path] = set()
-    while waiting and len(seen) < MOST_FILES:
+    left = MOST_CHARACTERS
+    while waiting:
         file = waiting.pop()
         if file in seen:
             continue
         seen.add(file)
         for key, value in _listed(file):
-            yield Setting(key, value, file.parent)
-            if _includes(key) and "\0" not in value:
-                waiting.append(_place(file.parent, value))
-    yield from (Setting(name, value, root) for name, value in _of_environment(env))
+            left -= len(key) + len(value)
+            if len(seen) > MOST_FILES or left < 0:
+                raise TooManySettings
+            if not _includes(key):
+                yield Setting(key, value)
+            elif "\0" not in value:
+                waiting.append(place := _place(file.parent, value))
+                files.add(place)
+    yield from _of_environment(env)
 
 
-def _of_environment(env: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+def _of_environment(env: Mapping[str, str]) -> Iterator[Setting]:
     for name, value in env.items():
-        if name in BY_ENV or name.startswith("GIT_"):
-            yield name, value
-            if name.startswith("GIT_CONFIG_KEY_"):
-                yield value.lower(), env.get(name.replace("_KEY_", "_VALUE_"), "")
+        if name in FOLDERS_BY_ENV:
+            yield Setting("core.hookspath", value)
+        elif name in BY_ENV or name.startswith("GIT_"):
+            yield Setting(name, value)
+        if name.startswith("GIT_CONFIG_KEY_"):
+            yield Setting(value.lower(), env.get(name.replace("_KEY_", "_VALUE_"), ""))
+    for key, value in re.findall(r"'([^'=]+)(?:'='|=)([^']*)'", env.get("GIT_CONFIG_PARAMETERS", "")):
+        yield Setting(key.lower(), value)
 
 
 def _listed(file: Path) -> tuple[tuple[str, str], ...]:
@@ -169,6 +202,8 @@ def _listed(file: Path) -> tuple[tuple[str, str], ...]:
         return ()
     if not stat.S_ISREG(status.st_mode):  # git would wait for a pipe
         return ()
+    if status.st_size > MOST_BYTES:
+        raise TooManySettings
     try:
         return _read(str(file), status.st_mtime_ns, status.st_size, status.st_ino)
     except TimeoutError:

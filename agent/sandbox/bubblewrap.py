@@ -164,7 +164,8 @@ def look(cwd: Path, write: Sequence[str]) -> Survey:
     except planted.TooMuch:
         raise Unconfined(
             f"the command was not run: the sandbox would have to look at more than {planted.MOST_LOOKED_AT:,} files in the working folder "
-            f"for what runs later, or to keep more than {planted.MOST_FROZEN:,} of them; start in a smaller folder, or /sandbox off"
+            f"for what runs later, to keep more than {planted.MOST_FROZEN:,} of them, or to read settings of git that are longer than anybody's; "
+            "start in a smaller folder, or /sandbox off"
         ) from None
 
 

@@ -19,7 +19,7 @@ from typing import NamedTuple
 from agent.config.named_by_us import named_by_us
 from agent.files import protected
 from agent.files.protected import GIT, spelled
-from agent.process.named_by_git import around, named_by_git
+from agent.process.named_by_git import TooManySettings, around, named_by_git
 
 MOST_LOOKED_AT = 1_000_000
 """Entries of folders that are looked at; in larger places nothing runs confined."""
@@ -46,7 +46,7 @@ Id = tuple[int, int, bool]
 
 
 class TooMuch(Exception):
-    """There are more files than can be looked at."""
+    """There are more files, or more settings, than can be looked at."""
 
 
 class Hit(NamedTuple):
@@ -66,10 +66,42 @@ class Hit(NamedTuple):
 
 
 @dataclass(slots=True)
+class Named:
+    """What settings name, and PATH: read before a command alone, for those that it has written itself could take any time to read."""
+
+    in_folders: dict[Path, set[str]] = field(default_factory=dict)
+    elsewhere: set[Path] = field(default_factory=set)
+    """What lies in folders that may have been passed already."""
+
+    @classmethod
+    def around(cls, tops: Sequence[Path]) -> Named:
+        """What is named by all that does not lie in the places themselves. Raises TooMuch."""
+        named = cls(
+            elsewhere={
+                place for place in protected.linked_from_home() if not any(top.is_relative_to(place) for top in tops)
+            }
+        )
+        for top in tops:
+            for place in (*protected.program_folders(os.environ, top), *named_by_us(top)):
+                named.in_folders.setdefault(place.parent, set()).add(place.name)
+            for root in {top: None, **dict.fromkeys(around((top,)))}:
+                named.met(root)
+        return named
+
+    def met(self, repository: Path) -> None:
+        """Add what a repository names. Raises TooMuch."""
+        try:
+            self.elsewhere |= named_by_git(repository)
+        except TooManySettings:
+            raise TooMuch from None
+
+
+@dataclass(slots=True)
 class Survey:
     """What was there. `places` are the folders that a command may write in, links resolved."""
 
     places: Sequence[Path]
+    named: Named
     known: set[Id] = field(default_factory=set)
     frozen: list[Path] = field(default_factory=list)
     """What is to be read-only, whole."""
@@ -84,7 +116,8 @@ class Survey:
 
     def sweep(self) -> list[str]:
         """Take away what is new and runs later. Returns the new paths. Blocking."""
-        found: list[str] = []
+        # At once what is met first, for while the rest is looked for it could run; of what lies in it there is another pass.
+        found = [where for hit in self._found() if self._is_new(hit) and (where := _take_away(hit))]
         for _ in range(MOST_PASSES):  # a folder that was taken away is looked into under its new name
             new = [hit for hit in {hit.path: hit for hit in self._found()}.values() if self._is_new(hit)]
             new.sort(key=lambda hit: -len(hit.parts))  # what is inside first: afterwards it has another path
@@ -100,7 +133,7 @@ class Survey:
         return found
 
     def _found(self) -> Iterator[Hit]:
-        yield from _hits(self.places, self.known)
+        yield from _hits(self.places, self.named, self.known)
         for path in self.paths:
             if hit := _hit_at(path, self.places):
                 yield hit
@@ -131,11 +164,11 @@ def survey(places: Sequence[Path]) -> Survey:
         for place in dict.fromkeys(places)
         if not any(place != other and place.is_relative_to(other) for other in places)
     ]
-    seen = Survey(tops)
+    seen = Survey(tops, Named.around(tops))
     own = {place / GIT for place in places}  # the repositories in which work goes on: commits must be possible
     for place in places:
         _make_room(place / GIT)
-    for hit in _hits(tops):
+    for hit in _hits(tops, seen.named):
         seen.known.add(hit.id)
         seen.paths.add(path := hit.path)
         if hit.link:
@@ -163,17 +196,15 @@ def _make_room(repository: Path) -> None:
                 (repository / name).mkdir(exist_ok=True)
 
 
-def _hits(tops: Sequence[Path], known: Collection[Id] | None = None) -> Iterator[Hit]:
-    """What runs later. With `known`, which is read-only as a whole, there is no bound, and nothing else is passed over: what is in a
-    folder that runs later itself, or the list of which is closed to us, is looked at, too."""
+def _hits(tops: Sequence[Path], named: Named, known: Collection[Id] | None = None) -> Iterator[Hit]:
+    """What runs later; into `named` goes what the repositories name that are met. Raises TooMuch.
+
+    With `known`, which is read-only as a whole, no settings are read, there is no bound, and nothing else is passed over: what is in a
+    folder that runs later itself, or the list of which is closed to us, is looked at, too.
+    """
     left = MOST_LOOKED_AT
     home = Path.home().resolve()
     for top in tops:
-        named: dict[Path, set[str]] = {}
-        for place in (*protected.program_folders(os.environ, top), *named_by_us(top)):
-            named.setdefault(place.parent, set()).add(place.name)
-        # A repository may name what lies outside of its own work tree, in a folder that was passed already: looked at in the end.
-        by_git = set().union(*map(named_by_git, around((top,))))
         waiting: list[tuple[str, ...]] = [()]
         while waiting:
             parts = waiting.pop()
@@ -182,9 +213,9 @@ def _hits(tops: Sequence[Path], known: Collection[Id] | None = None) -> Iterator
             left -= len(entries)
             if left < 0 and known is None:
                 raise TooMuch
-            whole = _runs(folder, entries, in_home=folder == home, named=named.get(folder))
-            if "HEAD" in whole or any(spelled(name) == GIT for name in whole):
-                by_git |= named_by_git(folder)
+            whole = _runs(folder, entries, in_home=folder == home, named=named.in_folders.get(folder))
+            if known is None and ("HEAD" in whole or any(spelled(name) == GIT for name in whole)):
+                named.met(folder)
             frozen: set[str] = set()
             for name in whole:
                 if hit := _hit(top, (*parts, name) if name else parts):
@@ -198,9 +229,9 @@ def _hits(tops: Sequence[Path], known: Collection[Id] | None = None) -> Iterator
                     yield from _in_repository(top, (*parts, name))
                 if (name not in frozen or name == protected.EDITOR) and entry.is_dir(follow_symlinks=False):
                     waiting.append((*parts, name))
-                elif name in frozen and spelled(name) != GIT:
-                    by_git.update(protected.links_within(folder / name))
-        yield from (hit for place in by_git if (hit := _hit_at(place, tops)))
+                elif name in frozen and spelled(name) != GIT and known is None:
+                    named.elsewhere.update(protected.links_within(folder / name))
+    yield from (hit for place in named.elsewhere if (hit := _hit_at(place, tops)))
 
 
 def _entries(folder: Path, *, force: bool) -> dict[str, os.DirEntry[str]]:

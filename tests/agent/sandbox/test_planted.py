@@ -18,7 +18,7 @@ from agent.files.protected import why_protected
 from agent.process.named_by_git import why_named_by_git
 from agent.sandbox import bubblewrap, planted
 from agent.sandbox.sandbox import Sandbox, Settings
-from agent.tools.base import ToolContext
+from agent.tools.base import ToolContext, ToolError
 from agent.tools.builtin import builtin_tools
 from tests.agent.tools.test_hostile import git, repository
 
@@ -163,6 +163,12 @@ NAMED = {
     "an alias by its options": ("[alias]\nst = -c core.pager=tools/page.sh log", "tools/page.sh"),
     "a filter of what is shown": ("[interactive]\ndiffFilter = tools/show.sh", "tools/show.sh"),
     "a key": ('[gpg "ssh"]\ndefaultKeyCommand = tools/key.sh', "tools/key.sh"),
+    "an alias that rebases": ("[alias]\nr = rebase -x 'sh check.sh'", "check.sh"),
+    "an alias that shows files": ("[alias]\ng = grep -O'sh up.sh'", "up.sh"),
+    "an alias for submodules": ("[alias]\nf = submodule foreach sh check.sh", "check.sh"),
+    "an alias of several programs": ("[alias]\nx = !git ls-files | xargs ./tools/each", "tools/each"),
+    "a remote's program": ('[remote "o"]\nurl = x\nuploadpack = sh up.sh', "up.sh"),
+    "how a submodule is updated": ('[submodule "s"]\nupdate = !sh up.sh', "s/up.sh"),
     "attributes": ("[core]\nattributesFile = my-attributes", "my-attributes"),
 }
 
@@ -241,6 +247,33 @@ def for_every_editor(project: Path) -> tuple[Path, str]:
     return project, "tools/edit.sh"
 
 
+def without_a_repository(project: Path) -> tuple[Path, str]:
+    Path.home().joinpath(".gitconfig").write_text("[alias]\nx = !./x.sh\n")
+    (project.parent / "plain").mkdir()
+    return project.parent / "plain", "x.sh"
+
+
+def kept_in_the_project(project: Path) -> tuple[Path, str]:
+    (project / "git").mkdir()
+    Path.home().joinpath(".gitconfig").symlink_to(project / "git" / "gitconfig")
+    return project, "git/gitconfig"
+
+
+def a_shell_kept_in_the_project(project: Path) -> tuple[Path, str]:
+    Path.home().joinpath(".bashrc").symlink_to(project / "bashrc")
+    return project, "bashrc"
+
+
+def named_by_a_variable(project: Path) -> tuple[Path, str]:
+    os.environ["GIT_CONFIG_GLOBAL"] = "team.cfg"
+    return project, "team.cfg"
+
+
+def said_by_a_variable(project: Path) -> tuple[Path, str]:
+    os.environ["GIT_CONFIG_PARAMETERS"] = "'core.hookspath'='tools'"
+    return project, "tools/pre-commit"
+
+
 def through_a_folder_link(project: Path) -> tuple[Path, str]:
     git(project, "config", "core.hooksPath", "my/hooks")
     (project / "config" / "hooks").mkdir(parents=True)
@@ -266,7 +299,8 @@ def through_a_link_in_a_folder_that_runs(project: Path) -> tuple[Path, str]:
     [
         *(in_a_folder, in_a_linked_work_tree, in_a_nested_repository, in_a_submodule, for_every_repository),
         *(for_every_editor, through_a_folder_link, through_a_linked_hook, beside_a_nested_repository),
-        through_a_link_in_a_folder_that_runs,
+        *(through_a_link_in_a_folder_that_runs, without_a_repository, kept_in_the_project, a_shell_kept_in_the_project),
+        *(named_by_a_variable, said_by_a_variable),
     ],
 )
 @pytest.mark.sample(8)
@@ -274,7 +308,9 @@ def test_and_wherever_the_repository_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layout: Callable[[Path], tuple[Path, str]], there: bool
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("GIT_EDITOR", "true")
+    for name in ("GIT_EDITOR", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_PARAMETERS"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
     (tmp_path / "home").mkdir()
     cwd, name = layout(repository(tmp_path / "project"))
     if layout is not beside_a_nested_repository:
@@ -285,6 +321,74 @@ def test_and_wherever_the_repository_is(
         (cwd / name).write_text("the user's")
         Place(tmp_path, cwd).shell(f"echo planted > {name}")
         assert (cwd / name).read_text() == "the user's"
+
+
+ORDINARY = """
+[init]
+defaultBranch = main
+[alias]
+a = "!git ls-files '*.py' | xargs wc -l"
+b = "!find . -name '*.py' | xargs black"
+c = diff -- 'src/*.py' src/b.py
+d = "!grep -rn TODO src/*.py; wc -l src/*; prettier --write '**/*.js'"
+e = "!git checkout main && make build && npm run dev"
+f = "!git tag v$(cat VERSION) && vim CHANGELOG.md"
+[branch "main"]
+description = see src/b.py, run by sh x.sh
+[filter "lfs"]
+clean = git-lfs clean -- %f
+process = git-lfs filter-process
+[blame]
+ignoreRevsFile = .git-blame-ignore-revs
+[commit]
+template = message.txt
+"""
+
+
+def test_nor_does_an_ordinary_setting_hold_up_the_work(
+    place: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / ".gitconfig").write_text(ORDINARY)
+    names = [
+        "main",
+        "build",
+        "dev",
+        "run",
+        "clean",
+        "VERSION",
+        "CHANGELOG.md",
+        "src/b.py",
+        "src/c.py",
+        "n.py",
+        "a.js",
+        "message.txt",
+    ]
+    for name in names[::2]:
+        (place.cwd / name).write_text("old")
+    place.shell("; ".join(f"echo new > {name}.draft; mv {name}.draft {name}" for name in names))
+    assert {name: (place.cwd / name).read_text() for name in names} == dict.fromkeys(names, "new\n")
+    assert [name for name in names if why_named_by_git(place.cwd / name, place.cwd)] == []
+
+
+def test_a_plant_can_not_choose_how_long_it_stays(place: Place) -> None:
+    """Its own settings would take very long to read."""
+    place.shell(
+        "git init -q r; git config -f r/.git/config core.fsmonitor \"$EVIL\"; mkdir c; (echo '[a]'; yes 'x = y' | head -c 900000) > c/0;"
+        "for i in $(seq 60); do cp c/0 c/$i; printf '[include]\\npath = ../../c/%s\\n' $i; done >> r/.git/config; rm c/0",
+    )
+    assert not (place.cwd / "r" / ".git").exists()
+
+
+@pytest.mark.parametrize("line", ["x = sh x.sh\n" * 1_000, "x = y\n" * 60_000, f"x = {'sh x.sh ' * 10_000}\n"])
+def test_settings_that_nobody_has_are_not_read_to_their_end(place: Place, line: str) -> None:
+    with (place.cwd / ".git" / "config").open("a") as config:
+        config.write(f"[a]\n{line}")
+    assert "too long" in str(why_named_by_git(place.cwd / "a.txt", place.cwd))
+    with pytest.raises(ToolError, match="longer than anybody's"):
+        place.shell("echo x > a.txt")
+    assert not (place.cwd / "a.txt").exists()
 
 
 # What the settings of this program name in the project, from the `.moa` of the project or the user's own.
