@@ -91,12 +91,12 @@ class SideWork:
     def hear(self, event: StreamEvent | events.AgentEvent) -> None:
         """A stream event as a sign of life."""
         match event:
-            case Started():
-                self.beat("waiting")
-            case ReasoningDelta():
-                self.beat("thinking", event.text)
             case TextDelta():
                 self.beat("writing", event.text)
+            case ReasoningDelta():
+                self.beat("thinking", event.text)
+            case Started():
+                self.beat("waiting")
             case ToolCallDelta():
                 self.beat("writing")
             case Retrying():

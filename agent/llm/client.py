@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -202,15 +201,22 @@ class ModelClient:
         self, request: Request, context: CallContext, *, on_event: Callable[[StreamEvent], None] | None = None
     ) -> Reply:
         """Make the call and wait for its end; raises what `stream` raises."""
-        reply: Reply | None = None
-        async with aclosing(self.stream(request, context)) as stream:
-            async for event in stream:
+        call, told = await self._begin(request, context, None), False
+        try:
+            while True:
+                event = await call.next()
                 if on_event is not None:
+                    told = True
                     on_event(event)
+                    told = False
                 if isinstance(event, Finished):
-                    reply = event.reply
-        assert reply is not None, "a stream ends with Finished or an error"
-        return reply
+                    return event.reply
+        except BaseException as error:
+            # What the listener raises is no failure of the call, which is stopped.
+            await call.fail(GeneratorExit() if told else error)
+            raise
+        finally:
+            await call.aclose()
 
     async def told(self, calls: Sequence[tuple[Request, CallContext]]) -> list[Reply | None]:
         """Answers that are stored and come at once, each with its row in the ledger, all in one transaction.

@@ -10,6 +10,8 @@ def whole(text: str) -> str:
 
     They come from JSON that was cut in the middle of a `\\ud83d\\ude00`, and from arguments and files that are no UTF-8.
     """
+    if text.isascii():
+        return text
     try:
         text.encode()
     except UnicodeEncodeError:

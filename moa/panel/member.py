@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from agent.llm.request import Request
     from moa.preset.preset import Member
 
+_OF_TOOLS = (events.ToolStarted, events.ToolProgress, events.ToolFinished, events.Notice)
+
 MemberRunner = Callable[
     ["Request", "CallContext", Sequence[str], int, Callable[[StreamEvent | events.AgentEvent], None]],
     Awaitable[Reply],
@@ -130,13 +132,13 @@ class Seat:
 
     def _listener(self, clock: asyncio.Timeout) -> Callable[[StreamEvent | events.AgentEvent], None]:
         def on_event(event: StreamEvent | events.AgentEvent) -> None:
-            if isinstance(event, events.ToolStarted | events.ToolProgress | events.ToolFinished | events.Notice):
+            if isinstance(event, TextDelta):  # nearly all are
+                self._text.append(event.text)
+            elif isinstance(event, _OF_TOOLS):
                 self._pass_on(event)
                 return
-            if isinstance(event, Started) and clock.when() is None:
+            elif isinstance(event, Started) and clock.when() is None:
                 clock.reschedule(asyncio.get_running_loop().time() + self._timeout_s)
-            elif isinstance(event, TextDelta):
-                self._text.append(event.text)
             self._side.hear(event)
 
         return on_event

@@ -58,16 +58,20 @@ class UsageReport:
         self._cost: int | None = None
         self._spoken = False
         self._length_open = False
+        self._made: tuple[Usage | None] | None = None  # of what is known by now
 
     def said(self) -> None:
         """The model said something: a length that was reported before is not the answer's."""
-        self._spoken = self._length_open = True
+        if not (self._spoken and self._length_open):
+            self._spoken, self._length_open, self._made = True, True, None
 
     def add(self, usage: dict[str, Any], timings: dict[str, Any] | None = None, *, begun: bool = False) -> None:
         """Take a `usage` object, and llama.cpp's `timings`. `begun`: the answer has only begun, so a length in it is none."""
         if not usage and not timings:  # nearly every event of a stream
-            self._length_open = self._length_open or begun
+            if begun:
+                self._length_open, self._made = True, None
             return
+        self._made = None
         said = {**usage, "timings": timings}
         counts = {name: value for name in _NAMES if (value := _find(said, name)) is not None}
         lengths = [name for name in _LENGTHS if name in counts]
@@ -89,6 +93,11 @@ class UsageReport:
     @property
     def usage(self) -> Usage | None:
         """Tokens by kind; None where one that is needed is missing, or one can't be."""
+        if self._made is None:
+            self._made = (self._usage(),)
+        return self._made[0]
+
+    def _usage(self) -> Usage | None:
         prompt, cached, written = self._prompt()
         completion, reasoning = self._completion(prompt)
         if not prompt or self._length_open or (self._spoken and not completion) or None in self._counts.values():

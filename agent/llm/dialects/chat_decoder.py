@@ -137,8 +137,11 @@ class ChatDecoder(DecoderBase):
 def _bare_words(chunk: dict[str, Any]) -> str:
     """The words of a chunk that has words and nothing else, as most have; else nothing. To look in each for all that it may say costs several
     times as much as all the rest of reading it."""
+    for name, value in chunk.items():
+        if value and name not in _NEUTRAL:
+            return ""
     choices = chunk.get("choices")
-    if not isinstance(choices, list) or len(choices) != 1 or any(chunk[name] for name in chunk.keys() - _NEUTRAL):
+    if not isinstance(choices, list) or len(choices) != 1:
         return ""
     choice = choices[0]
     if not isinstance(choice, dict):

@@ -33,9 +33,12 @@ class Overheard(Wrapper):
 
     def _count(self, events: list[StreamEvent]) -> list[StreamEvent]:
         self.events += len(events)
+        alive = False
         for event in events:
-            if isinstance(event, TextDelta | ReasoningDelta):
+            if isinstance(event, TextDelta) or isinstance(event, ReasoningDelta):  # noqa: SIM101 - a tuple is looked through for longer
                 self.characters += len(event.text)
             elif isinstance(event, ToolCallDelta):
                 self.characters += len(event.arguments)
-        return [event for event in events if not isinstance(event, Alive)]
+            elif isinstance(event, Alive):
+                alive = True
+        return [event for event in events if not isinstance(event, Alive)] if alive else events

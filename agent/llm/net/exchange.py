@@ -94,7 +94,7 @@ class HttpExchange(Exchange):
         found: list[StreamEvent] = []
         try:
             while True:
-                event = await incoming.next()
+                event = incoming.take() if incoming.waiting else await incoming.next()
                 if not isinstance(event, sse.Event):
                     return [] if event is WAIT else self._end(incoming)
                 found += self._feed(event)

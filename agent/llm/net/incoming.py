@@ -59,11 +59,15 @@ class Incoming:
             else:
                 self._take(piece)
         if self._events:
-            self._events_left -= 1
-            if self._events_left < 0:
-                raise sse.TooLong("it has more events than any answer needs")
-            return self._events.popleft()
+            return self.take()
         return None if self._ended else WAIT
+
+    def take(self) -> sse.Event:
+        """The next of the events that have come already. Raises sse.TooLong."""
+        self._events_left -= 1
+        if self._events_left < 0:
+            raise sse.TooLong("it has more events than any answer needs")
+        return self._events.popleft()
 
     async def aclose(self) -> None:
         """Stop reading."""

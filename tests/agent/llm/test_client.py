@@ -268,6 +268,20 @@ def test_who_waits_for_a_retry_gives_the_place_back() -> None:
     clock.run(main())
 
 
+def test_what_a_listener_raises_stops_the_call_and_is_no_failure_of_it() -> None:
+    async def main() -> None:
+        def deaf(event: StreamEvent) -> None:
+            if isinstance(event, TextDelta):
+                raise LookupError
+
+        async with door(answer()) as it:
+            with pytest.raises(LookupError):
+                await it.client.complete(ASK, MAIN, on_event=deaf)
+            assert [settled.outcome for settled in it.books.settled] == ["cancelled"]
+
+    asyncio.run(main())
+
+
 def test_a_refused_feature_is_left_out_once_and_remembered() -> None:
     async def main() -> None:
         memory = QuirkMemory()
