@@ -223,7 +223,9 @@ def view(found: Mapping[str, Any]) -> View:
     ]
     if (pilot := found["pilot"]) is not None:
         text = f"**{pilot['word']}** (chance of being wrong: {_percent(pilot['wrong'])}): {pilot['why']}."
-        blocks.insert(0, MarkdownView(text=text))
+        cells = ("right_right", "right_wrong", "wrong_right", "wrong_wrong")
+        paired = any(pair[cell] for pair in found["pairs"] for cell in cells)
+        blocks.insert(0, MarkdownView(text=text if paired else "**No word yet**: no pair was answered."))
     if found["simulated"]:
         blocks.append(MarkdownView(text="Stored answers: tokens and times that nobody recorded are simulated."))
     blocks += [MarkdownView(text=line) for line in (card_line(found), retried_line(found)) if line]

@@ -398,16 +398,21 @@ def agree(
     """Quote the run before anything is spent, or of one that was begun these items and arms. Raises UsageError where nobody agreed."""
     judges = [] if suite.name == judged.VERDICTS else _judges(asked)
     total = engine.bound(client, suite, chosen, judges, asked.get("passes", 1), only)
-    calls = total.known + total.unknown
-    price = (
-        show_usd(total.nano)
-        if not total.unknown
-        else "a price that nobody knows"
-        if not total.nano
-        else f"more than {show_usd(total.nano)}"
-    )
+    calls = plural(total.known + total.unknown, "call")
+    if total.unknown and budget is not None:
+        raise UsageError(
+            f"--budget can't be kept: the price of {total.unknown:,} of at most {calls} is not known",
+            remedy="give the models' prices in config.toml (endpoints.NAME.models), or leave --budget out",
+            kind="unpriced",
+        )
     quote = "" if only is None else f"{plural(len(only), 'failed answer')} asked again: "
-    quote += f"at most {plural(calls, 'call')}, for {'' if total.unknown else 'at most '}{price}"
+    quote += f"at most {calls}"
+    if not total.unknown:
+        quote += f", for at most {show_usd(total.nano)}"
+    elif total.known:
+        quote += f", {total.known:,} of them for at most {show_usd(total.nano)}; what the others cost is not known"
+    else:
+        quote += "; what they cost is not known"
     if budget is not None:
         quote += f", capped at {show_usd(budget)}"
     _agreed(arguments, quote, free=total.nano == 0 and total.unknown == 0)

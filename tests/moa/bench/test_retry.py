@@ -115,3 +115,9 @@ def test_where_nothing_is_asked_again(world: World, words: tuple[str, ...], said
         pilot = world.moa("pilot", "own.jsonl", "--preset", "p", "--model", "fake:one", "--yes")[1]["id"]
     code, problem = world.moa(*(word.replace("PILOT", pilot) for word in words))
     assert code == 2 and said in problem["error"]
+
+
+def test_a_budget_that_cannot_be_kept_is_refused_before_anything_is_spent(world: World) -> None:
+    code, problem = world.moa("run", "own.jsonl", "--yes", "--budget", "1")
+    assert code == 2 and "--budget can't be kept: the price of 4 of at most 4 calls is not known" in problem["error"]
+    assert not world.endpoint.calls()
