@@ -69,12 +69,10 @@ class Message:
     """One message.
 
     `tool_call_id`, `tool_name` and `is_error` belong to role tool. `origin` (ENDPOINT:MODEL) says which model wrote an assistant
-    message: reasoning extras only go back there. `extra` holds provider fields of the whole message (`reasoning_details`).
-    In a notice its `tools` are those that join the conversation with it, as `ToolSpec`s in plain form.
+    message: reasoning extras only go back there. `extra` holds provider fields of the whole message (`reasoning_details`); in a notice its
+    `tools` are those that join the conversation with it, as `ToolSpec`s in plain form.
     `incomplete` marks an answer that was cut off or stopped, `draft` a reply that was held back and never was the user's answer.
-    `synthetic` marks, in the structure, what the program itself wrote. `binding` says what request a reply was made on (see
-    `agent.llm.binding`): it decides whether its signed thoughts go back, and is no part of public events. `command` is the slash command
-    that the user typed, where one made the text: people see it and get it back, models are sent the text.
+    `synthetic` marks, in the structure, what the program itself wrote.
     """
 
     role: Role
@@ -88,7 +86,9 @@ class Message:
     synthetic: Synthetic | None = None
     draft: bool = False
     binding: str | None = field(default=None, repr=False, compare=False, metadata={"private": True})
+    """What request a reply was made on (see `agent.llm.binding`): it decides whether its signed thoughts go back."""
     command: str = field(default="", repr=False, compare=False, metadata={"private": True})
+    """The slash command that the user typed, where one made the text: people see it and get it back, models are sent the text."""
 
     @property
     def typed(self) -> str:
