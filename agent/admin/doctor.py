@@ -150,7 +150,7 @@ async def _sandbox() -> Row:
     from agent.sandbox.bubblewrap import probe
 
     problem = await probe()
-    return "sandbox", "bubblewrap", problem or "works: /sandbox on, or by itself for goals with --approve all", True
+    return "sandbox", "bubblewrap", problem or "works: by itself while a goal is active, else with /sandbox on", True
 
 
 def _servers(config: Config) -> list[Row]:

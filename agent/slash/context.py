@@ -30,7 +30,7 @@ def commands(host: Host) -> tuple[Command, ...]:
     async def look(context: CommandContext, args: str) -> Result:
         nothing("context", args)
         table, plot = _view(host, context.session)
-        tabs: list[tuple[str, View]] = [("table", table), ("plot", plot)]
+        tabs: list[tuple[str, View]] = [("the window", table), ("as bars", plot)]
         if taken_in := await asyncio.to_thread(_taken_in, host, context.session):
             tabs.append(("instructions", taken_in))
         return Said(TabsView(tabs=tuple(tabs)))
@@ -124,7 +124,8 @@ def _view(host: Host, session: Session) -> tuple[TableView, PlotView]:
         note="; ".join(filter(None, (_measured(host, session, gauge), _threshold(host, window), _thoughts(host)))),
     )
     bars = tuple((name, float(tokens)) for name, tokens in found.items())
-    return table, PlotView(title="what fills the window", unit="tokens, about", bars=bars)
+    figures = tuple(f"{tokens:,}" for tokens in found.values())
+    return table, PlotView(title="what fills the window", unit="tokens, about", bars=bars, figures=figures)
 
 
 def _thoughts(host: Host) -> str:

@@ -428,10 +428,11 @@ def _say_cost(host: Host, finished: TurnFinished, output: Output) -> None:
         return
     session = host.agent.session
     further = f" · resume with: moa --resume {session.id}" if session.resumable else ""
-    output.say(
-        f"{plural(len(calls), 'call')}, {finished.usage.prompt:,} + {finished.usage.completion:,} tokens, {total}, "
-        f"{span(finished.duration_s, exact=True)}{further}"
-    )
+    usage, took = finished.usage, span(finished.duration_s, exact=True)
+    known = usage.prompt or usage.completion or total.usd is not None  # what nobody has told is not none
+    tokens = f"{usage.prompt:,} + {usage.completion:,} tokens, " if known else ""
+    cost = f"{total}" if total.usd is not None else "cost unknown"
+    output.say(f"{plural(len(calls), 'call')}, {tokens}{cost}, {took}{further}")
 
 
 def show(event: AgentEvent, output: Output) -> None:
