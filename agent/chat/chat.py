@@ -19,6 +19,7 @@ from agent.events import Notice, Steered, TurnFinished
 from agent.hooks import ask_all
 from agent.llm.errors import ModelError
 from agent.llm.messages import ImagePart, Message, TextPart, user
+from agent.loop.main_model import MODEL
 from agent.loop.turn import Turn
 from agent.records import told_in_place, view_of
 from agent.session.tree import NAME
@@ -98,6 +99,17 @@ class Chat:
         """Build the host anew for the same session: the settings have changed. Raises UsageError, StateError; the old one then stays."""
         session = self.host.agent.session
         await self._switch(session.id if session.head is not None else None)
+
+    async def renew(self, model: str) -> None:
+        """The settings have another main model now: build everything anew. A conversation in which something was said goes on, with that
+        model. Raises UsageError, StateError."""
+        old = self.host
+        if old.agent.session.head is not None:
+            old.agent.session.set_state(MODEL, {"model": model})
+            await self.reopen()
+            return
+        self.open()
+        await old.aclose()
 
     async def submit(self, text: str, images: Sequence[ImagePart] = ()) -> None:
         """A line was entered: a command, `!` and a shell command (`!!`: not told to the model), or a message.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from agent.commands import Command, CommandContext, Result, Said
+from agent.commands import Act, Command, CommandContext, Completion, Result, Said
 from agent.errors import UsageError
 from agent.llm.models.effort import check as check_effort
 from agent.llm.request import ModelRef
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from agent.host import Host
     from agent.llm.models.endpoint import ModelFacts
 
+ADD = "add"
+"""The verb that leads to another key, address or local model."""
 OFFERED = 200
 """Completions at most: OpenRouter alone lists hundreds."""
 
@@ -26,14 +28,16 @@ def commands(host: Host) -> tuple[Command, ...]:
     """The one command."""
 
     async def run(context: CommandContext, args: str) -> Result:
+        if args == ADD:
+            return Act("setup", "/model")
         return _switch(host, context, args) if args else _look(host)
 
     return (
         Command(
             "model",
-            "show the main model, or switch to another",
+            "show the main model, switch to another, or add a key or a server",
             run,
-            args_hint="[ENDPOINT:MODEL]",
+            args_hint=f"[ENDPOINT:MODEL | {ADD}]",
             complete=lambda typed: _complete(host, typed),
         ),
     )
@@ -43,7 +47,8 @@ def _complete(host: Host, typed: str) -> Iterable[str]:
     """Models of the endpoints that can be used, as far as their lists have been seen; words may stand anywhere in the name."""
     found = [name for name in _known(host) if all(word in name.lower() for word in typed.lower().split())]
     found.sort(key=lambda name: (not name.startswith(typed), name))
-    return found[:OFFERED]
+    verb = [Completion(ADD, "another key, address, or local model")] if ADD.startswith(typed) else []
+    return [*verb, *found[:OFFERED]]
 
 
 def _known(host: Host) -> list[str]:
@@ -75,7 +80,13 @@ def _look(host: Host) -> Result:
         ("effort", host.agent.effort or "its own default"),
         ("images", {True: "yes", False: "no", None: "unknown"}[facts.images]),
     )
-    return Said(TableView(columns=("", ""), rows=rows, note="/model ENDPOINT:MODEL switches to another"))
+    return Said(
+        TableView(
+            columns=("", ""),
+            rows=rows,
+            note="/model ENDPOINT:MODEL switches to another (Tab lists them); /model add takes another key, address, or local model",
+        )
+    )
 
 
 def _price(facts: ModelFacts, free: bool) -> str:

@@ -75,7 +75,8 @@ class Face(Protocol):
 
 
 class FirstRun:
-    """Leads to a main model. `missing`: why there is none, in words; `look` finds the servers that run on this machine."""
+    """Leads to a main model. `missing`: why there is none, in words, or with `present` which one there is; `look` finds the servers that run
+    on this machine."""
 
     def __init__(
         self,
@@ -84,22 +85,25 @@ class FirstRun:
         ledger: Ledger,
         *,
         missing: str | None = None,
+        present: bool = False,
         look: Callable[[], Awaitable[list[Found]]] | None = None,
     ) -> None:
         self.config = config
         self.ledger = ledger
         self._face = face
         self._missing = missing
+        self._present = present
         self._look = look or discover
         self._fetching: asyncio.Task[object] | None = None
         self._untried = False
 
     async def run(self) -> str | None:
         """The model as ENDPOINT:MODEL, already written to config.toml, or None for "later"."""
-        await self._face.waiting("Welcome", "Looking for model servers that run on this machine …")
+        await self._face.waiting("One moment", "Looking for model servers that run on this machine …")
         found = await self._look()
         while True:
-            way = await self._face.choose("Welcome", self._welcome(), self._ways(found))
+            title = "Another model" if self._present else "Welcome"
+            way = await self._face.choose(title, self._welcome(), self._ways(found))
             if way is None or way == "later":
                 return None
             steps = {"key": self._key, "url": self._url, "local": self._local}
@@ -125,12 +129,15 @@ class FirstRun:
                 Choice(id=str(number), label=f"Use {server.kind} at {server.base_url}", note=f"running here, {what}")
             )
         size = setup.local_models()[0][1].partition(",")[0]
+        rest = "Explore without a model", "commands work, questions need a model"
+        if self._present:
+            rest = "Not now", "everything stays as it is"
         return [
             *ways,
             Choice(id="key", label="Paste a key", note=", ".join(setup.key_endpoints())),
             Choice(id="url", label="Give an address", note="any server that speaks Chat Completions"),
             Choice(id="local", label="Fetch a small local model", note=f"{size}; no account, no key"),
-            Choice(id="later", label="Explore without a model", note="commands work, questions need a model"),
+            Choice(id="later", label=rest[0], note=rest[1]),
         ]
 
     # The ways

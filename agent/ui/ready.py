@@ -23,6 +23,14 @@ def missing(host: Host) -> str | None:
     return "" if error.kind == "no_model" else f"{error.message}."
 
 
+def why_lead(host: Host) -> str:
+    """What stands over the way to a model; empty where nothing is set up at all."""
+    why = missing(host)
+    if why is not None:
+        return why
+    return f"The main model is {host.agent.model_name}. What you choose takes its place, here and in new conversations; /moa can take both."
+
+
 def is_message(chat: Chat, line: str) -> bool:
     """Whether a line is for the model: no command, and none of the user's own shell."""
     try:

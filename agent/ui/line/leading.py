@@ -11,6 +11,7 @@ from agent.text.cleaning import harmless
 from agent.ui.columns import flow
 from agent.ui.fuzzy import rank
 from agent.ui.line.forms import LineForm
+from agent.ui.ready import missing
 
 if TYPE_CHECKING:
     from agent.host import Host
@@ -37,7 +38,7 @@ class Leading:
         """From nothing to a model, which is then in the settings; None for "later"."""
         from agent.ui.first_run import FirstRun
 
-        self._first_run = FirstRun(self, host.config, host.agent.ledger, missing=why)
+        self._first_run = FirstRun(self, host.config, host.agent.ledger, missing=why, present=missing(host) is None)
         return await self._first_run.run()
 
     def stop(self) -> bool:

@@ -45,7 +45,7 @@ from agent.ui.line.paint import Paint, wants_colour
 from agent.ui.line.printer import Printer
 from agent.ui.line.status import Status, toolbar
 from agent.ui.mentions import load_images
-from agent.ui.ready import is_message, missing
+from agent.ui.ready import is_message, missing, why_lead
 
 if TYPE_CHECKING:
     from prompt_toolkit.input import Input
@@ -207,15 +207,13 @@ class LineMode:
             self._in_background(self._lead_to_model(why, then))
 
     async def _lead_to_model(self, why: str, then: str) -> None:
-        old = self.chat.host
         self._leading = Leading(self.terminal)
         try:
-            model = await self._leading.lead(old, why)
+            model = await self._leading.lead(self.chat.host, why)
         finally:
             self._leading = None
         if model is not None:
-            self.chat.open()
-            await old.aclose()
+            await self.chat.renew(model)
             self.terminal.out(f"· the main model is {model}")
         if then and not then.startswith("/"):
             self.terminal.give_back(then)
@@ -452,7 +450,7 @@ class LineMode:
             case "compose":
                 self.terminal.give_back(event.text)
             case "setup":
-                self._lead(missing(self.chat.host) or "", event.text)
+                self._lead(why_lead(self.chat.host), event.text)
             case "quit":
                 self.leave()
 

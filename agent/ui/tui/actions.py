@@ -12,7 +12,7 @@ from agent.config.paths import Paths
 from agent.errors import StateError, UsageError
 from agent.forms import EditFile
 from agent.text.numbers import plural
-from agent.ui.ready import missing
+from agent.ui.ready import missing, why_lead
 from agent.ui.settings import UiSettings, read, read_section
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ def settle(app: ChatApp, event: Settled) -> None:
 
 
 async def _setup(app: ChatApp, line: str) -> None:
-    if await first_run(app, app.chat, missing(app.chat.host) or "") and line:
+    if await first_run(app, app.chat, why_lead(app.chat.host)) and line:
         app.submit(line)
 
 
@@ -388,9 +388,10 @@ async def first_run(app: ChatApp, chat: Chat, why: str) -> bool:
     """Lead to a model, and open the chat anew with it; False where the user only wants to look around."""
     from agent.ui.tui.dialogs.first_run import FirstRun
 
-    old = chat.host
-    if await app.push_screen_wait(FirstRun(old.config, old.agent.ledger, missing=why)) is None:
-        return False
-    chat.open()
-    await old.aclose()
-    return True
+    host = chat.host
+    model = await app.push_screen_wait(
+        FirstRun(host.config, host.agent.ledger, missing=why, present=missing(host) is None)
+    )
+    if model is not None:
+        await chat.renew(model)
+    return model is not None

@@ -172,6 +172,32 @@ def test_from_nothing_the_first_row_leads_to_a_model(stage: Stage) -> None:
     stage.run(drive, size=(80, 24))
 
 
+def test_another_address_takes_over_in_the_same_conversation(stage: Stage) -> None:
+    with ScriptedEndpoint(script(("one",))) as first, ScriptedEndpoint(script(("two",))) as second:
+
+        async def drive(stage: Stage) -> None:
+            await stage.enter("hello")
+            await stage.shows("Answer of one.")
+            session = stage.app.chat.host.agent.session.id
+            await stage.enter("/model add")
+            await stage.shows("The main model is here:one", "Not now")
+            await stage.pilot.press("down", "enter")
+            await stage.shows("Give an address")
+            await stage.pilot.press(*second.base_url, "enter")
+            await stage.shows("Which model?")
+            await stage.pilot.press("enter")
+            await stage.shows("model mine:two")
+            await stage.enter("and you?")
+            await stage.shows("Answer of two.")
+            assert stage.app.chat.host.agent.session.id == session
+
+        stage.config_file.write_text(f'model = "here:one"\n[endpoints.here]\nbase_url = "{first.base_url}"\n')
+        stage.run(drive, size=(80, 24))
+        assert (
+            settings(stage)["model"] == "mine:two" and second.calls("two")[0].body["messages"][1]["content"] == "hello"
+        )
+
+
 def test_what_is_ticked_is_the_panel_and_esc_makes_none(stage: Stage) -> None:
     async def drive(stage: Stage) -> None:
         await stage.enter("/moa")

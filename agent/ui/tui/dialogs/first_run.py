@@ -41,11 +41,12 @@ class FirstRun(Screen[str | None]):
         ledger: Ledger,
         *,
         missing: str | None = None,
+        present: bool = False,
         look: Callable[[], Awaitable[list[Found]]] | None = None,
     ) -> None:
         super().__init__()
         self._form = Form()
-        self._leading = first_run.FirstRun(self._form, config, ledger, missing=missing, look=look)
+        self._leading = first_run.FirstRun(self._form, config, ledger, missing=missing, present=present, look=look)
 
     def compose(self) -> ComposeResult:
         """One form."""
