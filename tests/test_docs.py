@@ -7,6 +7,7 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
+from agent.commands import ALIASES
 from agent.ui.settings import read_section
 from moa.cli import config_keys, reference, walk
 from moa.cli.options import COMMANDS, whole_parser
@@ -35,7 +36,6 @@ PATHS = {
     "srv",
     "tmp",
     "skip",
-    "rewind",
     "advisor",
     "subgoal",
 }
@@ -96,7 +96,7 @@ def _code() -> Iterator[str]:
 
 
 def test_slash_commands_are_in_the_docs_and_those_of_the_docs_exist() -> None:
-    there = slash_commands()
+    there = slash_commands() | set(ALIASES)
     assert {"moa", "goal", "model", "undo"} <= there
     assert not {name for name in there if not re.search(rf"/{name}\b", DOCS)}
     named = {found[1] for code in _code() if (found := re.fullmatch(r"/([a-z]+)(?: .*)?", code))}
