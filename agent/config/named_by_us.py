@@ -11,38 +11,48 @@ from agent.config.paths import Paths, project_folder
 from agent.config.toml import load
 from agent.errors import UsageError
 from agent.files.protected import spelled
-from agent.files.run_by import files_run_by
+from agent.files.run_by import TooMuch, Work, files_run_by
 
 
 def named_by_us(root: Path) -> frozenset[Path]:
-    """The files, there or not, that would be run. What a program named there reads in its turn (`make`, `pytest`) is not among them."""
-    found = set(_files(Paths.from_env(os.environ).config_file, root))
+    """The files, there or not, that would be run. What a program named there reads in its turn (`make`, `pytest`) is not among them.
+
+    Raises TooMuch.
+    """
+    work = Work()
+    found = set(_files(Paths.from_env(os.environ).config_file, root, work))
     if (project := project_folder(root)) is not None:
-        found.update(_files(project / "config.toml", project.parent))
+        found.update(_files(project / "config.toml", project.parent, work))
     return frozenset(found)
 
 
 def why_named_by_us(path: Path, root: Path) -> str | None:
     """Why changing such a file needs the user's word; None where it is none. Both with their links resolved."""
-    named = {spelled(str(place)) for place in named_by_us(root)}
+    try:
+        named = {spelled(str(place)) for place in named_by_us(root)}
+    except TooMuch:
+        return "the settings name too much to be looked through, and a hook or an MCP server may run it"
     return "a hook or an MCP server runs it" if spelled(str(path)) in named else None
 
 
-def scripts_of(settings: Mapping[str, Any], folder: Path) -> Iterator[Path]:
-    """The files that the commands of such settings may run."""
+def scripts_of(settings: Mapping[str, Any], folder: Path, work: Work | None = None) -> Iterator[Path]:
+    """The files that the commands of such settings may run. Raises TooMuch."""
+    work = work or Work()
     for start, line in _lines(settings):
         for place in {folder, folder / start}:
             yield from files_run_by(
-                [word.replace("{cwd}", str(folder)) for word in line] if not isinstance(line, str) else line, place
+                [word.replace("{cwd}", str(folder)) for word in line] if not isinstance(line, str) else line,
+                place,
+                work=work,
             )
 
 
-def _files(file: Path, folder: Path) -> Iterator[Path]:
+def _files(file: Path, folder: Path, work: Work) -> Iterator[Path]:
     try:
         settings = load(file)
     except UsageError:
         return
-    yield from scripts_of(settings, folder)
+    yield from scripts_of(settings, folder, work)
 
 
 def _lines(settings: Mapping[str, Any]) -> Iterator[tuple[str, str | Sequence[str]]]:

@@ -21,7 +21,7 @@ from agent.config.named_by_us import scripts_of
 from agent.config.paths import project_folder
 from agent.config.toml import load
 from agent.errors import UsageError
-from agent.files.run_by import RECIPES, is_script
+from agent.files.run_by import RECIPES, TooMuch, is_script
 from agent.text import foreign_json
 from agent.text.cleaning import visible
 
@@ -62,7 +62,10 @@ def standing(config: Trusting, folder: Path) -> Standing:
         return Standing(None)
     found = digests(folder)
     if found is None:
-        return Standing(None, f"{folder} has more in it than can be looked through ({MOST_FILES:,} files, 64 MB)")
+        return Standing(
+            None,
+            f"{folder} has more in it, or names more to run, than can be looked through ({MOST_FILES:,} files, 64 MB)",
+        )
     seen = read_seen(config)
     if root not in seen:
         write_seen(config, {**seen, root: found | instructions_digest(folder.parent)})
@@ -140,7 +143,10 @@ def changes(before: Digests, now: Digests) -> list[str]:
 
 def digests(folder: Path) -> Digests | None:
     """The digests of all files in a `.moa` folder, links followed, and of what its settings run; None where it has too much in it. Blocking."""
-    found = _scripts(folder)
+    try:
+        found = _scripts(folder)
+    except TooMuch:
+        return None
     left = MOST_BYTES
     for path in _files(folder):
         if len(found) >= MOST_FILES:

@@ -13,19 +13,16 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
-from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 from agent.files.project import project_root
 
-MOST_CHARACTERS = 100_000
-MOST_WORDS = 1_000
+MOST_STEPS = 150_000
+"""For one question, over all of its lines: a place that is looked at, or two characters of a line. A third of a second."""
 LONGEST = 4_096
 """Of a name, in characters."""
 MOST_FOLDERS = 16
-MOST_LOOKS = 50_000
-"""Paths that are looked at for one line."""
 DEEPEST = 5
 """So often a word may be a line itself: sh -c "sh -c '…'"."""
 
@@ -73,26 +70,69 @@ _VARIABLE = r"\$\{[^{}]*\}|\$\w+|\$[@*#?!$-]"
 _DEFAULT = re.compile(r"\$\{\w+:?[-=]([^{}]*)\}")
 _HOME = re.compile(r"(?:~|\$HOME|\$\{HOME\})(?=/|$)")
 _FIRST = re.compile(rf"(?:{_VARIABLE}|~[\w-]*)/+")
-_OPEN = re.compile(rf"{_VARIABLE}|\*+|\?|\[[^\]]*\]|\{{[^{{}}]*\}}")
+_OPEN = re.compile(rf"{_VARIABLE}|\*+|\?|\[[^\[\]]*\]|\{{[^{{}}]*\}}")
 _ASSIGNED = re.compile(r"[A-Za-z_]\w*\+?=")
 _MODULE = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+")
 ANYWHERE = "$_"
 """Stands before what follows a command's output, and counts from any folder: $(pwd)/x.sh."""
 
 
-def files_run_by(line: str | Sequence[str], folder: Path, *, in_doubt: bool = True) -> frozenset[Path]:
+class TooMuch(Exception):
+    """There is more in the command lines than can be looked through: what they run is not known."""
+
+
+class Work:
+    """What may still be looked at for one question."""
+
+    def __init__(self, steps: int = MOST_STEPS) -> None:
+        self._left = steps
+
+    def spend(self, steps: int = 1) -> None:
+        """Raises TooMuch."""
+        self._left -= steps
+        if self._left < 0:
+            raise TooMuch
+
+    def folder(self, path: str) -> bool:
+        """Whether it is a folder."""
+        self.spend()
+        return os.path.isdir(path)
+
+    def file(self, path: str) -> bool:
+        """Whether it is there and no folder."""
+        self.spend()
+        return os.path.lexists(path) and (os.path.islink(path) or not os.path.isdir(path))
+
+    def entries(self, path: str) -> list[str]:
+        """What is in a folder."""
+        found: list[str] = []
+        try:
+            with os.scandir(path) as listed:
+                for entry in listed:
+                    self.spend()
+                    found.append(entry.name)
+        except OSError:
+            return []
+        return found
+
+
+def files_run_by(
+    line: str | Sequence[str], folder: Path, *, in_doubt: bool = True, work: Work | None = None
+) -> frozenset[Path]:
     """The files that a command line, run in `folder`, may run: those there, and those not there yet that it would run if they were.
 
     `line` is a shell's line, or a program and its arguments. Without `in_doubt` only those count that stand where a program or a script
     stands: `sh x.sh`, `./x`, not `wc -l src/*.py`. Each file is named as the line leads to it, and with its links resolved; a link on the
-    way counts, too. They may lie anywhere; none of them is a folder. Looks at the disk; its work is bounded.
+    way counts, too. They may lie anywhere; none of them is a folder. Looks at the disk, for no longer than `work` lasts, which may be for
+    other lines, too. Raises TooMuch.
     """
+    work = work or Work()
     top = os.path.realpath(folder)
-    commands = list(islice(_commands(line), MOST_WORDS))
-    looks = _Looks()
-    folders, recipes = _folders(commands, top, looks)
-    found = {*(recipes if in_doubt else ()), *_candidates(commands, folders, looks, in_doubt=in_doubt)}
-    ways = {way for path in found for way in _ways(path, top)}
+    work.spend(20 + top.count("/"))
+    commands = list(_commands(line, work))
+    folders, recipes = _folders(commands, top, work)
+    found = {*(recipes if in_doubt else ()), *_candidates(commands, folders, work, in_doubt=in_doubt)}
+    ways = _ways(found, top, work)
     return frozenset(Path(path) for path in ways if os.path.islink(path) or not os.path.isdir(path))
 
 
@@ -101,43 +141,21 @@ def is_script(path: Path) -> bool:
     return bool(SCRIPT.fullmatch(path.name)) or "." not in path.name[1:] or os.access(path, os.X_OK)
 
 
-class _Looks:
-    """What is there, as far as there is time to look."""
-
-    def __init__(self) -> None:
-        self._left = MOST_LOOKS
-
-    def folder(self, path: str) -> bool:
-        return self._may() and os.path.isdir(path)
-
-    def file(self, path: str) -> bool:
-        return self._may() and os.path.lexists(path) and (os.path.islink(path) or not os.path.isdir(path))
-
-    def entries(self, path: str) -> list[str]:
-        try:
-            with os.scandir(path) as found:
-                return [entry.name for entry in found if self._may()]
-        except OSError:
-            return []
-
-    def _may(self) -> bool:
-        self._left -= 1
-        return self._left >= 0
-
-
-def _commands(line: str | Sequence[str], depth: int = 0) -> Iterator[list[str]]:
+def _commands(line: str | Sequence[str], work: Work, depth: int = 0) -> Iterator[list[str]]:
     """The simple commands of a line, and of the lines that are words of it. Words are without their quotes."""
-    for words in _split(line[:MOST_CHARACTERS]) if isinstance(line, str) else [line]:
+    for words in _split(line, work) if isinstance(line, str) else [line]:
         if words:
-            yield list(words[:MOST_WORDS])
+            yield list(words)
         for word in words:
+            work.spend(1 + len(word) // 32)
             if depth < DEEPEST and _IS_A_LINE.search(word):
-                yield from _commands(word, depth + 1)
+                yield from _commands(word, work, depth + 1)
                 if word[:1] == "-":  # -O"sh x.sh", --exec="sh x.sh"
-                    yield from _commands(word.partition("=")[2] if word[:2] == "--" else word[2:], depth + 1)
+                    yield from _commands(word.partition("=")[2] if word[:2] == "--" else word[2:], work, depth + 1)
 
 
-def _split(line: str) -> Iterator[list[str]]:
+def _split(line: str, work: Work) -> Iterator[list[str]]:
+    work.spend(len(line) // 2)
     words: list[str] = []
     thrown = after = False
     for token in _TOKEN.finditer(line):
@@ -163,7 +181,7 @@ def _unescaped(text: str) -> str:
     return re.sub(r'\\([\\"$`\n])', lambda found: found[1].strip("\n"), text)
 
 
-def _folders(commands: Iterable[list[str]], top: str, looks: _Looks) -> tuple[list[str], set[str]]:
+def _folders(commands: Iterable[list[str]], top: str, work: Work) -> tuple[list[str], set[str]]:
     """The folders that words of a line may count from, each in those before it; and the recipes in those that the line goes into."""
     # The repository around it, too: $(git rev-parse --show-toplevel)/x.sh.
     found = list(dict.fromkeys((top, str(project_root(Path(top)) or top))))
@@ -171,6 +189,7 @@ def _folders(commands: Iterable[list[str]], top: str, looks: _Looks) -> tuple[li
     for words in commands:
         goes = False
         for word in words:
+            work.spend()
             if word in ENTERS:
                 goes = True
                 continue
@@ -178,10 +197,12 @@ def _folders(commands: Iterable[list[str]], top: str, looks: _Looks) -> tuple[li
             into = (goes and word[:1] != "-") or option in ENTERS or word.startswith("-C")
             goes = goes and not into
             for name in map(_relative, _pieces(word)):
+                work.spend(1 + len(name) // 32)
                 named = (into or option.endswith("PATH")) and not re.search(r"[=:,*$]", name)
                 for base in list(found):
                     place = _joined(base, name)
-                    if named or looks.folder(place):
+                    work.spend(1)
+                    if named or work.folder(place):
                         if into and place != top:
                             recipes.update(os.path.join(place, recipe) for recipe in RECIPES)
                         if place not in found and len(found) < MOST_FOLDERS:
@@ -189,9 +210,8 @@ def _folders(commands: Iterable[list[str]], top: str, looks: _Looks) -> tuple[li
     return found, recipes
 
 
-def _candidates(
-    commands: Iterable[list[str]], folders: Sequence[str], looks: _Looks, *, in_doubt: bool
-) -> Iterator[str]:
+def _candidates(commands: Iterable[list[str]], folders: Sequence[str], work: Work, *, in_doubt: bool) -> Iterator[str]:
+    seen: set[_Named] = set()
     on_path = any(word.startswith("PATH=") for words in commands for word in words)
     for words in commands:
         first, runs, module, begins = not on_path, False, False, False
@@ -203,28 +223,29 @@ def _candidates(
             if "/" in word or assigns or not (first or known):
                 for piece in _pieces(word):
                     operand = module or begins or (runs and SCRIPT.fullmatch(piece))
-                    if not (in_doubt or operand or (first and not assigns) or _is_program(piece, folders, looks)):
+                    if not (in_doubt or operand or (first and not assigns) or _is_program(piece, folders, work)):
                         continue
                     if not in_doubt and _OPEN.search(_relative(piece)):
                         continue
+                    work.spend(1 + len(piece) // 32)
                     named = _named(piece, runs=runs, module=module, whole=begins)
-                    for base in folders:
-                        yield from _there(base, named, looks)
+                    if named not in seen:
+                        seen.add(named)
+                        for base in folders:
+                            yield from _there(base, named, work)
             module = word in ("import", "from") or (runs and word == "-m") or (module and word.endswith(","))
             runs = runs or bool(interprets)
             begins = bool(interprets and (in_doubt or READS.fullmatch(name))) or (begins and word[:1] == "-")
             first = first and (assigns or STARTER.fullmatch(name) is not None)
 
 
-def _is_program(piece: str, folders: Sequence[str], looks: _Looks) -> bool:
+def _is_program(piece: str, folders: Sequence[str], work: Work) -> bool:
     """Whether a name with a slash is rather run than read, wherever it stands in a line."""
     name = _relative(piece)
     if "/" not in piece:
         return False
     places = (_joined(base, name) for base in folders)
-    return bool(SHELL_SCRIPT.fullmatch(name)) or any(
-        looks.file(place) and os.access(place, os.X_OK) for place in places
-    )
+    return bool(SHELL_SCRIPT.fullmatch(name)) or any(work.file(place) and os.access(place, os.X_OK) for place in places)
 
 
 class _Named(NamedTuple):
@@ -252,17 +273,18 @@ def _named(piece: str, *, runs: bool, module: bool, whole: bool) -> _Named:
     return _Named(name, (), ((name,), *groups))
 
 
-def _there(base: str, named: _Named, looks: _Looks) -> Iterator[str]:
+def _there(base: str, named: _Named, work: Work) -> Iterator[str]:
+    work.spend(2 + len(named.run) + len(named.groups) + len(named.name) // 32)
     if _OPEN.search(named.name):
-        yield from _matching(base, named.name, looks)
-        if not looks.file(_joined(base, named.name)):
+        yield from _matching(base, named.name, work)
+        if not work.file(_joined(base, named.name)):
             return
     yield from (_joined(base, name) for name in named.run)
     for group in named.groups:
         places = [_joined(base, name) for name in group]
-        if any(map(looks.file, places)):
+        if any(map(work.file, places)):
             yield from places
-    if named.inside and looks.folder(_joined(base, named.name)):
+    if named.inside and work.folder(_joined(base, named.name)):
         yield from (_joined(base, name) for name in named.inside)
 
 
@@ -277,10 +299,9 @@ def _pieces(word: str) -> Iterator[str]:
         values.append(word.partition("=")[2])
     elif word[:1] == "-" and word[:2] != "--":
         values.append(word[2:])
-    pieces = dict.fromkeys(
+    yield from dict.fromkeys(
         piece for value in values for piece in (value, *re.split("[:,=]", value)) if 0 < len(piece) < LONGEST
     )
-    yield from islice(pieces, MOST_WORDS)
 
 
 def _relative(piece: str) -> str:
@@ -298,29 +319,44 @@ def _joined(base: str, name: str) -> str:
     return path if ".." in name.split("/") else os.path.normpath(path)
 
 
-def _matching(base: str, pattern: str, looks: _Looks) -> Iterator[str]:
+def _matching(base: str, pattern: str, work: Work) -> Iterator[str]:
     """The scripts and programs, now there, that a name with something open in it may stand for."""
     parts = [_OPEN.sub("*", part) for part in pattern.split("/") if part not in ("", ".")]
     if not parts or not "".join(parts).strip("*"):
         return
     places = ["/" if pattern.startswith("/") else base]
     for part in parts:
-        inner = []
+        inner: list[str] = []
+        work.spend(20 * part.count("*"))
         for place in places:
-            names = looks.entries(place) if "*" in part else [part]
+            work.spend()
+            names = work.entries(place) if "*" in part else [part]
             inner += [os.path.join(place, name) for name in names if fnmatchcase(name, part)]
         places = inner
     yield from (
-        place for place in places if looks.file(place) and (SCRIPT.fullmatch(place) or os.access(place, os.X_OK))
+        place for place in places if work.file(place) and (SCRIPT.fullmatch(place) or os.access(place, os.X_OK))
     )
 
 
-def _ways(path: str, top: str) -> Iterator[str]:
-    """A file, where its links lead, and the links on the way that lie in the folder."""
-    lexical, real = os.path.normpath(path), os.path.realpath(path)
-    yield lexical
-    yield real
-    if real != lexical:
-        for parent in Path(lexical).parents:
-            if parent.is_relative_to(top) and os.path.islink(parent):
-                yield str(parent)
+def _ways(paths: Iterable[str], top: str, work: Work) -> Iterator[str]:
+    """The files, where their links lead, and the links on the way that lie in the folder."""
+    folders: dict[str, str] = {}
+    for path in paths:
+        work.spend(2)
+        lexical = os.path.normpath(path)
+        folder, name = os.path.split(path)
+        if folder not in folders:
+            work.spend(4 + 2 * folder.count("/"))
+            folders[folder] = os.path.realpath(folder)
+        real = os.path.join(folders[folder], name)
+        if name in ("", ".", "..") or os.path.islink(path):
+            work.spend(4 + path.count("/"))
+            real = os.path.realpath(path)
+        yield lexical
+        yield real
+        if real != lexical:
+            while lexical.startswith(f"{top}/"):
+                work.spend(2)
+                if os.path.islink(lexical):
+                    yield lexical
+                lexical = lexical.rpartition("/")[0]

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from agent.files.protected import links_within
-from agent.files.run_by import files_run_by
+from agent.files.run_by import TooMuch, Work, files_run_by
 from agent.process import children
 from agent.process.git import SETTINGS, common, repository, root_of
 
@@ -101,7 +101,7 @@ def named_by_git(root: Path) -> frozenset[Path]:
     theirs = repository(root) or (root if (root / "HEAD").is_file() else None)
     hooks = [common(theirs) / "hooks"] if theirs else []
     found: set[Path] = set()
-    left = MOST_TO_RUN
+    left, work = MOST_TO_RUN, Work()
     for setting in _settings(root, theirs, found):
         if setting.key in FOLDERS:
             hooks.append(folder := _place(root, setting.value))
@@ -113,7 +113,10 @@ def named_by_git(root: Path) -> frozenset[Path]:
             if (left := left - 100 - len(setting.value)) < 0:
                 raise TooManySettings
             for base in _bases(setting, root):
-                found.update(files_run_by(setting.value.removeprefix("!"), base, in_doubt=False))
+                try:
+                    found.update(files_run_by(setting.value.removeprefix("!"), base, in_doubt=False, work=work))
+                except TooMuch:
+                    raise TooManySettings from None
     for folder in hooks:
         found.update(links_within(folder))
     # What is in a repository itself is guarded by its name.

@@ -164,7 +164,7 @@ def look(cwd: Path, write: Sequence[str]) -> Survey:
     except planted.TooMuch:
         raise Unconfined(
             f"the command was not run: the sandbox would have to look at more than {planted.MOST_LOOKED_AT:,} files in the working folder "
-            f"for what runs later, to keep more than {planted.MOST_FROZEN:,} of them, or to read settings of git that are longer than anybody's; "
+            f"for what runs later, to keep more than {planted.MOST_FROZEN:,} of them, or to read settings of git or moa that are longer than anybody's; "
             "start in a smaller folder, or /sandbox off"
         ) from None
 

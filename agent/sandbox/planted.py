@@ -19,6 +19,7 @@ from typing import NamedTuple
 from agent.config.named_by_us import named_by_us
 from agent.files import protected
 from agent.files.protected import GIT, spelled
+from agent.files.run_by import TooMuch as TooLong
 from agent.process.named_by_git import TooManySettings, around, named_by_git
 
 MOST_LOOKED_AT = 1_000_000
@@ -82,7 +83,11 @@ class Named:
             }
         )
         for top in tops:
-            for place in (*protected.program_folders(os.environ, top), *named_by_us(top)):
+            try:
+                by_us = named_by_us(top)
+            except TooLong:
+                raise TooMuch from None
+            for place in (*protected.program_folders(os.environ, top), *by_us):
                 named.in_folders.setdefault(place.parent, set()).add(place.name)
             for root in {top: None, **dict.fromkeys(around((top,)))}:
                 named.met(root)
