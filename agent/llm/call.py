@@ -106,7 +106,13 @@ class Call:
         return self._events.popleft()
 
     async def fail(self, error: BaseException) -> None:
-        """Settle a call that did not come to its end, and put what is known of it into the error."""
+        """Close the socket, settle a call that did not come to its end, and put what is known of it into the error."""
+        try:
+            await self.aclose()  # first: the books may have to wait
+        finally:
+            await self._failed(error)
+
+    async def _failed(self, error: BaseException) -> None:
         decoder = self._exchange.decoder if self._exchange is not None else None
         usage = decoder.usage if decoder is not None else None
         if isinstance(error, ModelError):

@@ -173,7 +173,6 @@ class ModelClient:
                 if isinstance(event, Finished):
                     return
         except BaseException as error:
-            await call.aclose()  # the books may have to wait
             await call.fail(error)
             raise
         finally:

@@ -143,7 +143,13 @@ class Relay:
         await self._settle("incomplete" if heard.incomplete else "done", heard)
 
     async def fail(self, error: BaseException, heard: Heard) -> None:
-        """It has not. A call that is settled already stays as it is."""
+        """It has not. The socket is closed. A call that is settled already stays as it is."""
+        try:
+            await self.aclose()  # first: the books may have to wait
+        finally:
+            await self._failed(error, heard)
+
+    async def _failed(self, error: BaseException, heard: Heard) -> None:
         if isinstance(error, ModelError):
             error.message = self.endpoint.redact(error.message)
             outcome: Outcome = "failed" if self._first is None else "incomplete"

@@ -41,12 +41,13 @@ async def pass_on(call: Call, reply: Reply) -> None:
             await passing.send(hold)
         await passing.answer()
     except BaseException as error:
-        if passing.relay is None:
-            await client.release(hold)
-        else:
-            await passing.relay.aclose()  # the books may have to wait
-            await passing.relay.fail(error, passing.meter.heard)
-        await served.broke_off()
+        try:
+            if passing.relay is None:
+                await client.release(hold)
+            else:
+                await passing.relay.fail(error, passing.meter.heard)
+        finally:
+            await served.broke_off()
         if not reply.begun or not isinstance(error, ModelError):
             raise
         await reply.end(call.server.config.redact(broken(call.wire, error, passing.meter).decode()).encode())

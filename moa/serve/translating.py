@@ -62,9 +62,11 @@ async def translate(call: Call, reply: Reply) -> None:
             await translating.first(hold)
         await translating.rest()
     except BaseException as error:
-        if not used:
-            await client.release(hold)
-        await served.broke_off()
+        try:
+            if not used:
+                await client.release(hold)
+        finally:
+            await served.broke_off()
         if not isinstance(error, ModelError) or not await translating.ended_with(error):
             raise
     finally:

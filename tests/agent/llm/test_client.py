@@ -15,7 +15,7 @@ import pytest
 from agent.errors import UsageError
 from agent.ledger.book import Ledger
 from agent.ledger.patient import PatientLedger
-from agent.llm.accounting import Cap
+from agent.llm.accounting import Bound, Cap
 from agent.llm.client import Clocks
 from agent.llm.errors import (
     BudgetReached,
@@ -32,9 +32,10 @@ from agent.llm.messages import user
 from agent.llm.models.endpoint import Endpoint
 from agent.llm.models.learned_quirks import QuirkMemory
 from agent.llm.net.retry import RetryPolicy
+from agent.llm.relay import Heard, Outgoing
 from agent.llm.request import ModelRef, Request, ToolSpec
 from agent.llm.stream import Finished, Retrying, Started, StreamEvent, TextDelta, Usage
-from tests.agent.llm.doors import ASK, ENDPOINT, GOOD, KEY, MAIN, TinyDialect, Words, answer, cut, door, sse
+from tests.agent.llm.doors import ASK, ENDPOINT, GOOD, KEY, MAIN, Cut, TinyDialect, Words, answer, cut, door, sse
 from tests.support import clock
 
 DOWN = httpx.Response(503, text="down")
@@ -218,6 +219,43 @@ def test_a_stream_that_breaks_after_its_first_token_is_kept_and_not_retried(brok
         assert caught.value.partial is not None and caught.value.partial.text == "half"
         (settled,) = it.books.settled
         assert (settled.outcome, settled.cost_nano, settled.usage) == ("incomplete", None, None)
+
+    clock.run(main())
+
+
+@pytest.mark.parametrize("relayed", [False, True])
+def test_a_call_that_is_stopped_while_its_socket_closes_is_settled(relayed: bool) -> None:
+    """It had failed, its socket took a while to close, and then whoever waited for it had gone."""
+
+    async def main() -> None:
+        closing = asyncio.Event()
+
+        class Slow(Cut):
+            async def aclose(self) -> None:
+                closing.set()
+                await asyncio.sleep(0.5)
+
+        it = door(
+            httpx.Response(
+                200, stream=Slow(sse({"say": "half"}, done=False)), headers={"content-type": "text/event-stream"}
+            )
+        )
+
+        async def relay() -> None:
+            relay = await it.client.relay(ASK.model, MAIN, await it.client.reserve(ASK.model, MAIN, Bound(1, 1, 1)))
+            await relay.send(Outgoing("/chat", {}, b"{}"))
+            try:
+                while await relay.read() is not None:
+                    pass
+            except ModelError as error:
+                await relay.fail(error, Heard())
+
+        asking = asyncio.create_task(relay() if relayed else it.client.complete(replace(ASK), MAIN))
+        closes = asyncio.create_task(closing.wait())
+        await asyncio.wait({asking, closes}, return_when=asyncio.FIRST_COMPLETED)
+        asking.cancel()
+        await asyncio.wait([asking])
+        assert asking.cancelled() and len(it.books.settled) == 1 and it.books.lines[-1][0] == "settle"
 
     clock.run(main())
 
