@@ -67,12 +67,14 @@ def next_mode(mode: Mode) -> Mode:
 
 
 class ApprovalRequest(NamedTuple):
-    """A question to the user: may this call run? `rule` is what "session" and "always" would allow; `diff` what a file change would do."""
+    """A question to the user: may this call run? `rule` is what "session" and "always" would allow; `diff` what a file change would do;
+    `why` what is special about it (empty: the mode alone asks)."""
 
     call: ToolCallPart
     title: str
     rule: str
     diff: str | None = None
+    why: str = ""
 
 
 class UserAnswer(NamedTuple):
@@ -177,7 +179,9 @@ class Approvals:
         if protected is not None and (self.approver is None or (self.mode == "all" and self.alone())):
             by = "nobody to ask" if self.approver is None else "protected"
             return Decision(False, by, _unasked(name, protected))
-        return await self._ask(tool, call, arguments, context, lambda: self._settled(subject, context.cwd))
+        return await self._ask(
+            tool, call, arguments, context, lambda: self._settled(subject, context.cwd), protected or ""
+        )
 
     async def _look(
         self, tool: Tool, call: ToolCallPart, arguments: dict[str, Any], context: ToolContext, place: Place | None
@@ -210,7 +214,7 @@ class Approvals:
             if context.why_out_of_bounds(place.path) is not None:
                 return Decision(True, "read-only")  # the tool refuses, and there is nothing to tell
             return Decision(True, "read-only", told=f"{name}: {place.path} lies outside of the project")
-        return await self._ask(tool, call, looked, context, settled)
+        return await self._ask(tool, call, looked, context, settled, private or "it lies outside of the project")
 
     def _by_rule(self, subject: Subject, cwd: Path, *, exactly: bool) -> Decision | None:
         """A yes by a remembered rule; `exactly`: by one without a star, which says what it means."""
@@ -274,6 +278,7 @@ class Approvals:
         arguments: dict[str, Any],
         context: ToolContext,
         settled: Callable[[], Decision | None],
+        why: str,
     ) -> Decision:
         subject = tool.subject(arguments)
         name = subject.tool
@@ -294,7 +299,7 @@ class Approvals:
             title = tool.title(arguments) + _leads_to(place, context.cwd)
             since = time.monotonic()
             try:
-                answer = await self.approver.ask(ApprovalRequest(call, title, suggested, diff))
+                answer = await self.approver.ask(ApprovalRequest(call, title, suggested, diff, why))
             finally:
                 self.asked_s += time.monotonic() - since
         if answer.verdict == "no":

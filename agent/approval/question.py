@@ -23,3 +23,8 @@ def arguments(request: ApprovalRequest) -> list[tuple[str, str]]:
         (visible(name), visible(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)))
         for name, value in found.items()
     ]
+
+
+def reason(request: ApprovalRequest) -> str:
+    """Why it is asked about, where that is more than the mode; else empty."""
+    return f"asked about because {visible(request.why)}" if request.why else ""

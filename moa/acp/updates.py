@@ -11,7 +11,7 @@ from acp import helpers, schema
 
 from agent import events
 from agent.approval.approval import ApprovalRequest
-from agent.approval.question import arguments
+from agent.approval.question import arguments, reason
 from agent.commands import Command
 from agent.llm.messages import Message, ToolCallPart
 from agent.text import foreign_json
@@ -81,7 +81,10 @@ class Updates:
             title=request.title,
             kind=self._kind(call.name),
             status="pending",
-            content=self._changes(call, request.diff) or [helpers.tool_content(helpers.text_block(said))],
+            content=[
+                *(self._changes(call, request.diff) or [helpers.tool_content(helpers.text_block(said))]),
+                *([helpers.tool_content(helpers.text_block(why))] if (why := reason(request)) else []),
+            ],
             locations=self._places(call) or None,
             raw_input=_arguments(call),
         )
@@ -92,7 +95,7 @@ class Updates:
         """A conversation that is opened again."""
         for message in messages:
             if message.role == "user" and message.synthetic is None:
-                yield helpers.update_user_message_text(message.text)
+                yield helpers.update_user_message_text(message.typed)
             elif message.role == "assistant":
                 if message.reasoning.strip():
                     yield helpers.update_agent_thought_text(message.reasoning)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Callable, Iterable
 
+from agent.approval.question import reason
 from agent.chat.events import Action, Answered, Asked, ChatEvent, Inquired, Opened, Queued, Refused, Shown
 from agent.events import (
     Compacted,
@@ -219,6 +220,8 @@ class Printer:
             self._out(paint.diff(visible(request.diff), MOST_LINES))
         elif lines:
             self._out(paint("\n".join(lines), "cyan"))
+        if why := reason(request):
+            self._out(paint.prose(why, "dim"))
         self._out(paint.prose("1 once · 2 for this session · 3 always · 4 no (4 because …)", "yellow"))
         self._out(paint.prose(f"2 and 3 allow: {allowed(request)}", "dim"))
 

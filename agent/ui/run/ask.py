@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 
 from agent.approval.approval import ApprovalRequest, UserAnswer
+from agent.approval.question import reason
 from agent.text.cleaning import harmless, visible
 from agent.ui.asking import SILENCE_S, allowed, heading, in_full, read_answer, too_long
 
@@ -46,6 +47,7 @@ class TerminalApprover:
 def _question(request: ApprovalRequest) -> str:
     below = in_full(request)
     lines = ["", f"Allow this? {heading(request) if below else visible(request.title)}", *below]
+    lines += filter(None, [reason(request)])
     lines.append(f"2 and 3 allow: {allowed(request)}")
     lines.append("1 once · 2 for this session · 3 always · 4 no (4 because …)")
     return harmless("\n".join(lines)) + "\n"

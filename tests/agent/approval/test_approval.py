@@ -146,6 +146,24 @@ def test_once_is_once(tmp_path: Path) -> None:
     assert [asked.rule for asked in face.asked] == ["shell(make x)"] * 2
 
 
+@pytest.mark.parametrize(
+    ("name", "arguments", "why"),
+    [
+        ("read", {"path": "/somewhere/else.txt"}, "lies outside of the project"),
+        ("read", {"path": ".env"}, "hold keys as often as not"),
+        ("write", {"path": ".envrc", "content": "x"}, "direnv"),
+        ("write", {"path": "a.txt", "content": "x"}, ""),
+    ],
+)
+def test_a_question_says_what_is_special_about_the_call(
+    tmp_path: Path, name: str, arguments: dict[str, str], why: str
+) -> None:
+    user = Scripted(UserAnswer("no"))
+    decide(make(tmp_path, "ask", approver=user), name, **arguments)
+    (asked,) = user.asked
+    assert (why in asked.why) if why else asked.why == ""
+
+
 def test_session_and_always(tmp_path: Path) -> None:
     remembered: list[str] = []
     face = Scripted(UserAnswer("session"), UserAnswer("always"), UserAnswer("always", rule="shell(make *)"))

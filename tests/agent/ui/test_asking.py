@@ -14,6 +14,7 @@ from agent.tools.shell import Shell
 from agent.ui.asking import MOST_CHARS, MOST_LINES, allowed, heading, in_full, in_lines, read_answer, too_long
 from agent.ui.line.paint import Paint
 from agent.ui.line.printer import Printer
+from agent.ui.tui.dialogs.asked import what
 
 
 def _request(
@@ -40,6 +41,13 @@ def test_what_is_not_seen_is_written_out() -> None:
 def test_a_short_command_stands_in_the_title_alone() -> None:
     request = _request(command="git push")
     assert in_lines(request) == [] and _printed(request).count("git push") == 1
+
+
+def test_why_a_call_is_asked_about_is_printed() -> None:
+    request = _request("read", path="/etc/hostname")._replace(why="it lies outside\u202e of the project")
+    assert "asked about because it lies outside\\u202e of the project" in _printed(request)
+    shown = "".join(str(block.content(80)) for block in what(request, 80, title_lines=2))
+    assert "asked about because it lies outside" in shown
 
 
 def test_every_line_of_a_command_is_shown() -> None:

@@ -6,7 +6,7 @@ from rich.cells import cell_len
 from textual.content import Content
 
 from agent.approval.approval import ApprovalRequest
-from agent.approval.question import arguments
+from agent.approval.question import arguments, reason
 from agent.text.cleaning import visible
 from agent.ui.asking import MOST_CHARS, MOST_LINES, allowed, heading, unshown
 from agent.ui.tui.text.blocks import Block, clean
@@ -22,6 +22,8 @@ def what(request: ApprovalRequest, width: int, *, title_lines: int) -> list[Bloc
     blocks = _done(request)
     if cell_len(title) > 0.8 * (title_lines * (width - 8) - 18):  # it is wrapped at words
         blocks.insert(0, Block(Content(clean(title)), first=BAR, rest=BAR))
+    if why := reason(request):
+        blocks.append(Block(Content.styled(clean(why), "dim")))
     if "\n" in rule or cell_len(rule) > width - 32:
         head = Content.styled("2 and 3 allow: ", "dim")
         blocks.append(Block(Content(clean(rule)), first=head, rest=Content(""), gap=True))
