@@ -104,7 +104,7 @@ def seams(text: str, room: int) -> list[int]:
         start, end = word.span()
         while width(text[start:end]) > room:
             ends = [
-                at + 1 for at in range(start, end - 1) if text[at] in ":/-_" and width(text[start : at + 1]) <= room
+                at + 1 for at in range(start, end - 1) if text[at] in ":/-_|" and width(text[start : at + 1]) <= room
             ]
             if not ends:
                 break

@@ -15,8 +15,8 @@ from textual.message import Message
 from textual.timer import Timer
 from textual.widget import Widget
 
-from agent.chat.events import ChatEvent, Opened
-from agent.events import Record
+from agent.chat.events import ChatEvent, Opened, Shown
+from agent.events import Record, TurnFinished, TurnStarted
 from agent.ui.tui.transcript.items import Item, of_session
 from agent.ui.tui.transcript.reducer import Teller
 from agent.ui.tui.transcript.widgets import Entry, ViewEntry, entry_for
@@ -57,6 +57,7 @@ class Transcript(VerticalScroll):
         self._flusher: Timer | None = None
         self._cost = 0.0
         self._growing = False
+        self._turning = False
 
     @property
     def items(self) -> list[Item]:
@@ -89,8 +90,21 @@ class Transcript(VerticalScroll):
             self._dirty[item] = None
         if change.to_bottom:
             self.anchor()
+        match event:
+            case TurnStarted() | TurnFinished() if event.source == "main":
+                self._turning = isinstance(event, TurnStarted)
+            case Shown() if not self._turning:  # while a turn runs, what comes is the news
+                self.call_after_refresh(self._from_its_top, self._entries[self.items[-1]])
+            case _:
+                pass
         if self._dirty:
             self._flush_soon()
+
+    def _from_its_top(self, entry: Entry | ViewEntry) -> None:
+        """What a command has said is read from its beginning, where it is longer than the screen."""
+        if entry.is_attached and entry.outer_size.height > self.size.height and self.at_bottom:
+            self.release_anchor()
+            self.scroll_to_widget(entry, top=True, animate=False, immediate=True)
 
     # Drawing
 

@@ -360,7 +360,7 @@ def test_without_a_model_a_message_leads_to_the_first_run_and_is_kept(
         await choose(stage, "later")
         await stage.until(lambda: len(stage.app.screen_stack) == 1)
         await stage.enter("/help")
-        await stage.shows("/status")
+        await stage.shows("/preset")
         await stage.enter("a question")
         await stage.shows("Paste a key")
         await choose(stage, "later")

@@ -154,3 +154,13 @@ def test_the_answers_of_a_disclosure_are_seen_on_every_screen(stage: Stage, size
         await stage.until(lambda: composer(stage).text == "tell me")
 
     stage.run(drive, size=size, plugins={"moa": {"preset": "panel"}})
+
+
+def test_a_long_answer_of_a_command_is_read_from_its_beginning(stage: Stage) -> None:
+    async def drive(stage: Stage) -> None:
+        await stage.enter("/help")
+        await stage.until(lambda: stage.text.lstrip().startswith("› /help"))
+        await stage.enter("/status")
+        await stage.shows("› /status", "approval mode")
+
+    stage.run(drive, size=(80, 16))
