@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from agent.llm.identity_cache import Kind
@@ -52,7 +53,7 @@ def encode_json(body: dict[str, Any]) -> bytes:
     """A JSON body as UTF-8. A lone surrogate has no UTF-8 form: the body is then sent as ASCII."""
     written: list[bytes | None] = []  # joined once: a long conversation is some megabytes
     for key, value in body.items():
-        written += (b"," if written else b"{", json.dumps(key).encode(), b":")
+        written += (b"," if written else b"{", _key(key))
         if isinstance(value, list) and value:
             for at, item in enumerate(value):
                 written += (b"," if at else b"[", item.json if isinstance(item, Piece) else _utf8(item))
@@ -76,9 +77,17 @@ def plain(value: Any) -> Any:
     return value
 
 
+@lru_cache(maxsize=256)
+def _key(name: str) -> bytes:
+    return json.dumps(name).encode() + b":"
+
+
+_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
 def _utf8(value: Any) -> bytes | None:
     try:
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+        return _json(value).encode()
     except UnicodeEncodeError:
         return None
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
@@ -131,9 +132,9 @@ class Call:
 
     async def aclose(self) -> None:
         """Close the socket and give the place in the queue back. Takes no longer than a second."""
-        self._alarm.stop()
         self._leave()
         await self._hang_up()
+        self._alarm.stop()
 
     # Steps: each one does a piece of work and names the next.
 
@@ -408,11 +409,8 @@ class Call:
         exchange = self._exchange
         if exchange is None:
             return
-        try:
-            async with asyncio.timeout(CLOSING_S):
-                await exchange.aclose()
-        except TimeoutError:
-            pass
+        with suppress(TimeoutError):
+            await self._alarm.bound(exchange.aclose(), self._now() + CLOSING_S)
 
     def _clean(self, name: str | None) -> str | None:
         """What an endpoint calls something; some call it by our key."""

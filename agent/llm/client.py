@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from agent.errors import UsageError
     from agent.llm.accounting import Accounts, CallContext, Purpose
     from agent.llm.dialects.base import Dialect
+    from agent.llm.messages import Part
     from agent.llm.models.catalogue import Catalogue, ListedModel
     from agent.llm.models.endpoint import Endpoint, ModelFacts
     from agent.llm.models.learned_quirks import QuirkMemory
@@ -394,7 +395,14 @@ def _mapped(request: Request, text: Callable[[str], str]) -> Request:
     for message in request.messages:
         parts = message.parts
         if message.role != "assistant":
-            parts = tuple(replace(part, text=text(part.text)) if isinstance(part, TextPart) else part for part in parts)
+            parts = tuple(_said(part, text) for part in parts)
         messages.append(message if parts == message.parts else replace(message, parts=parts))
     same = all(new is old for new, old in zip(messages, request.messages, strict=True))
     return request if same else replace(request, messages=tuple(messages))
+
+
+def _said(part: Part, text: Callable[[str], str]) -> Part:
+    if not isinstance(part, TextPart):
+        return part
+    said = text(part.text)
+    return part if said == part.text else replace(part, text=said)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Protocol
 
 from moa.panel.quoting import flat
@@ -49,6 +50,7 @@ def short_name(model: str, *, served: bool = False) -> str:
     return (name if served else name.partition(":")[2] or name).rpartition("/")[2]
 
 
+@lru_cache(maxsize=1024)
 def safe_name(name: str) -> str:
     """A name cut down to the characters of a model id: an endpoint says what it serves, and could say anything."""
     return re.sub(r"[^\w./:~@+#-]", "_", flat(name, _NAME_CHARS))

@@ -91,7 +91,11 @@ class Collector:
 
     def text(self, key: Hashable, text: str) -> list[StreamEvent]:
         """More of the answer."""
-        return self._sorted(key, self._tags.feed(text)) if text else []
+        if not text:
+            return []
+        if self._tags.is_answer:
+            return self._shown(key, text)
+        return self._sorted(key, self._tags.feed(text))
 
     def reasoning(self, key: Hashable, text: str) -> list[StreamEvent]:
         """More of what the model thinks aloud."""
@@ -286,10 +290,17 @@ class Collector:
         for kind, text in found:
             if kind == "reasoning":
                 events += self.reasoning(("think", self._thoughts), text)
-            elif shown := self._take(self.piece(key, "text"), text):
-                self._thoughts += 1
-                events.append(TextDelta(shown))
+            else:
+                events += self._shown(key, text)
         return events
+
+    def _shown(self, key: Hashable, text: str) -> list[StreamEvent]:
+        """Words of the answer itself."""
+        shown = self._take(self.piece(key, "text"), text)
+        if not shown:
+            return []
+        self._thoughts += 1
+        return [TextDelta(shown)]
 
     def _take(self, piece: Piece, text: str) -> str:
         """More of a part, as far as there is room. Returns what can be shown of it; raises AnswerTooLong, which keeps what came."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
+from functools import lru_cache
 from typing import Any
 
 from agent.text import foreign_json
@@ -51,6 +52,7 @@ def find_object(text: str, keys: Collection[str]) -> tuple[dict[str, Any], bool]
     return best, True
 
 
+@lru_cache(maxsize=1024)  # the keys of one schema, again and again
 def snake(key: str) -> str:
     """`blindSpots`, `Blind Spots` and `blind-spots` are `blind_spots`."""
     return re.sub(r"[\s-]+", "_", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", key.strip())).lower()

@@ -33,9 +33,14 @@ class ThinkTags:
         self._close = ""
         self._thought = False
 
+    @property
+    def is_answer(self) -> bool:
+        """Whether whatever comes now is no thinking."""
+        return self._state == "answer"
+
     def feed(self, text: str) -> list[tuple[Kind, str]]:
         """More text: what of it is known, in order. What may still be a tag's beginning waits."""
-        if self._state == "answer":
+        if self.is_answer:
             return [("text", text)]
         self._held += text
         found: list[tuple[Kind, str]] = []

@@ -48,20 +48,40 @@ class EventReader:
 
     def feed(self, piece: bytes) -> list[Event]:
         """More of the stream: the events that are whole now. Raises TooLong."""
-        if self._after_cr and piece[:1] == b"\n":
-            piece = piece[1:]  # the other half of a line's end
         if not piece:
             return []
+        if self._after_cr and piece[:1] == b"\n":
+            piece = piece[1:]  # the other half of a line's end
+        self._after_cr = False
+        events: list[Event] = []
+        if b"\r" not in piece:
+            *whole, piece = piece.split(b"\n\n")
+            between = self._is_between
+            for each in whole:
+                # Nearly every event is one line.
+                if between and each.startswith(b"data: ") and b"\n" not in each and len(each) <= self._most:
+                    events.append(Event("message", each[6:].decode("utf-8", "replace")))
+                else:
+                    self._lines(each + b"\n\n", events)
+                    between = self._is_between
+        if piece:
+            self._lines(piece, events)
+        return events
+
+    @property
+    def _is_between(self) -> bool:
+        """Whether what comes now is the beginning of an event."""
+        return self._begun and not (self._size or self._data or self._name) and not any(self._pending)
+
+    def _lines(self, piece: bytes, events: list[Event]) -> None:
         self._after_cr = piece[-1:] == b"\r"
         first, *rest = re.split(rb"\r\n|\n|\r", piece)
         self._pending.append(first)
         self._grow(len(first))
-        events: list[Event] = []
         for line in rest:
             self._end_line(events)
             self._pending.append(line)
             self._grow(len(line))
-        return events
 
     def close(self) -> list[Event]:
         """The stream is over: what its last lines say, though no empty line follows them."""
