@@ -6,7 +6,7 @@ import asyncio
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, cast, get_args
@@ -155,7 +155,7 @@ class Approvals:
     ) -> Decision:
         """May a call run that changes something?"""
         subject = tool.subject(arguments)
-        name, protected = subject.tool, self._why_protected(subject, context.cwd)
+        name, protected = subject.tool, await self._why_protected(subject, context.cwd)
         if self.mode == "all" and protected is None:
             return Decision(True, "mode all")
         if self.mode == "deny":
@@ -172,16 +172,19 @@ class Approvals:
                 f"{name} was not run: nothing is changed until the user has approved a plan. Don't try again; look around with the tools "
                 "that only read, and answer with the plan. The user allows it by approving the plan, or with /plan off.",
             )
-        if allowed := self._settled(subject, context.cwd):
+        if allowed := self._settled(subject, context.cwd, sensitive=protected is not None):
             return allowed
         if tool.named_by_user(arguments):
             return Decision(True, "the user's words")
         if protected is not None and (self.approver is None or (self.mode == "all" and self.alone())):
             by = "nobody to ask" if self.approver is None else "protected"
             return Decision(False, by, _unasked(name, protected))
-        return await self._ask(
-            tool, call, arguments, context, lambda: self._settled(subject, context.cwd), protected or ""
-        )
+
+        async def settled() -> Decision | None:
+            now = await self._why_protected(subject, context.cwd)
+            return self._settled(subject, context.cwd, sensitive=now is not None)
+
+        return await self._ask(tool, call, arguments, context, settled, protected or "")
 
     async def _look(
         self, tool: Tool, call: ToolCallPart, arguments: dict[str, Any], context: ToolContext, place: Place | None
@@ -201,12 +204,12 @@ class Approvals:
         subject = tool.subject(looked)
         name = subject.tool
 
-        def settled() -> Decision | None:
+        async def settled() -> Decision | None:
             if private is not None and subject.path is None:
                 return None  # a rule on a server's tool names no file
             return self._by_rule(subject, context.cwd, exactly=private is not None)
 
-        if allowed := settled():
+        if allowed := await settled():
             return allowed
         if self.approver is None or self.alone() or (self.mode == "all" and private is None):
             if private is not None:
@@ -225,20 +228,24 @@ class Approvals:
                 return Decision(True, f"rule {rule}")
         return None
 
-    def _why_protected(self, subject: Subject, cwd: Path) -> str | None:
+    async def _why_protected(self, subject: Subject, cwd: Path) -> str | None:
         """Why a file that is to be changed runs later, or what a command names that no tool reads; None for other calls."""
         if subject.sort == "command":
             named = self.deny_paths.match_command(subject.value or "", cwd, built_in=True)
             return f"it names {named[0]} ({named[1].removeprefix(BUILT_IN)})" if named else None
         if subject.sort != "change":
             return None
+        # What settings name is looked up on the disk, and whoever wrote them has chosen how long that takes.
+        return await asyncio.to_thread(self._why_change_protected, subject, cwd)
+
+    def _why_change_protected(self, subject: Subject, cwd: Path) -> str | None:
         try:
             asked = cwd / Path(subject.value or "").expanduser()
             # What a failed change says of a file is a way to read it.
             if subject.reveals and (private := self.deny_paths.fence.why_private(asked.resolve())):
                 return private
             # By the name that was asked for, too: what a link called .envrc leads to runs as .envrc.
-            for path in (asked.resolve(), Path(os.path.abspath(asked))):  # noqa: PTH100
+            for path in dict.fromkeys((asked.resolve(), Path(os.path.abspath(asked)))):  # noqa: PTH100
                 if found := (
                     why_protected(path, cwd, self._protected)
                     or why_named_by_us(path, cwd.resolve())
@@ -258,9 +265,9 @@ class Approvals:
         found_by = self.deny_paths.match(cwd / Path(place.asked).expanduser())
         return denial(place.asked, found_by) if found_by else None
 
-    def _settled(self, subject: Subject, cwd: Path) -> Decision | None:
+    def _settled(self, subject: Subject, cwd: Path, *, sensitive: bool) -> Decision | None:
         """A yes that needs no question."""
-        inside, sensitive = False, self._why_protected(subject, cwd) is not None
+        inside = False
         if subject.sort == "change":
             try:
                 target = (cwd / Path(subject.value or "").expanduser()).resolve()
@@ -277,7 +284,7 @@ class Approvals:
         call: ToolCallPart,
         arguments: dict[str, Any],
         context: ToolContext,
-        settled: Callable[[], Decision | None],
+        settled: Callable[[], Awaitable[Decision | None]],
         why: str,
     ) -> Decision:
         subject = tool.subject(arguments)
@@ -290,7 +297,7 @@ class Approvals:
             return Decision(False, "nobody to ask", reason)
         async with self._asking:
             # Somebody may have answered for this one, too, while it waited.
-            if allowed := settled():
+            if allowed := await settled():
                 return allowed
             suggested = suggest_rule(subject, context.cwd)
             # Looked up here: what was shown is what runs.
@@ -305,12 +312,18 @@ class Approvals:
         if answer.verdict == "no":
             said = f" and said: {answer.reason}" if answer.reason else ""
             return Decision(False, "user", f"the user did not allow this call of {name}{said}")
+        told = ""
         if answer.verdict != "once":
-            rule = Rule.parse(answer.rule or suggested, file="your answer", key="rule")
-            self.session_rules.append(rule)
-            if answer.verdict == "always" and self.remember is not None:
-                self.remember(str(rule))
-        return Decision(True, "user", place=place and place._replace(shown=digest))
+            try:
+                self._keep(Rule.parse(answer.rule or suggested, file="your answer", key="rule"), answer.verdict)
+            except UsageError as error:  # the call is allowed all the same
+                told = f"this call alone is allowed, since no rule was kept: {error}"
+        return Decision(True, "user", told=told, place=place and place._replace(shown=digest))
+
+    def _keep(self, rule: Rule, verdict: str) -> None:
+        self.session_rules.append(rule)
+        if verdict == "always" and self.remember is not None:
+            self.remember(str(rule))
 
 
 def _unasked(name: str, why: str) -> str:

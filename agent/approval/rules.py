@@ -58,7 +58,7 @@ class Rule(NamedTuple):
         tool, pattern = found[1], found[2]
         from agent.tools.shell import Shell
 
-        if pattern is not None and tool != Shell.spec.name:  # of a command, not of a path
+        if pattern is not None and tool != Shell.spec.name and not _is_root(pattern):  # of a command, not of a path
             try:
                 Glob(pattern)
             except (ValueError, re.error) as error:
@@ -127,13 +127,17 @@ def _pattern(subject: Subject, cwd: Path) -> str | None:
         return f"{host[0]}/*" if host else None
     if subject.path is None:
         return None
-    target = (cwd / Path(subject.path).expanduser()).resolve()
+    try:
+        target = (cwd / Path(subject.path).expanduser()).resolve()
+    except (OSError, RuntimeError, ValueError):
+        return escape(subject.path)  # no path at all; the tool says so
     folder = cwd.resolve()
     if not target.is_relative_to(folder):
         return _outside(target, looks=subject.sort == "look")
     relative = target.relative_to(folder)
     below = relative.parent
-    return f"./{escape(relative.name)}" if below == Path() else f"{escape(below.as_posix())}/*"
+    place = escape(relative.name) if below == Path() else f"{escape(below.as_posix())}/*"
+    return f"./{place}" if below == Path() or place.startswith("~") else place
 
 
 def _outside(target: Path, *, looks: bool) -> str:
@@ -212,11 +216,22 @@ def _covers_command(pattern: str, command: str, cwd: Path) -> bool:
     return matches_text(pattern, command)
 
 
+def _is_root(pattern: str) -> bool:
+    """Whether it names no file: `/`, or `./` for the working folder itself."""
+    return pattern != "" and all(part in ("", ".") for part in pattern.split("/"))
+
+
 def _covers_path(pattern: str, path: str, cwd: Path) -> bool:
     folder = cwd.resolve()
-    target = (folder / Path(path).expanduser()).resolve()
-    if pattern.startswith(("/", "~")):
-        return Glob(str(Path(pattern).expanduser())).match(target.parts[1:])
+    try:
+        target = (folder / Path(path).expanduser()).resolve()
+        place = Path(pattern).expanduser() if pattern.startswith(("/", "~")) else None
+    except (OSError, RuntimeError, ValueError):
+        return False
+    if _is_root(pattern):
+        return target == (place or folder)
+    if place is not None:
+        return Glob(str(place)).match(target.parts[1:])
     if not target.is_relative_to(folder):
         return False
     return Glob(pattern).match(target.relative_to(folder).parts)

@@ -11,20 +11,20 @@ import re
 from collections.abc import Callable, Sequence
 
 MAX_ALTERNATIVES = 64
-MAX_LENGTH = 4_096
-"""Characters of a pattern; paths are no longer than that."""
+MAX_LENGTH = 12_288
+"""Characters of a pattern: of the longest path, with each of its characters in brackets."""
 MAX_STARS = 64
 """Stars in one name, and `**` in one pattern."""
 
 
-BRACES = re.compile(r"\{([^{}]*+)\}")
+BRACES = re.compile(r"(?<!\[)\{([^{}]*+)\}")
 
 
 class Glob:
     """One pattern, relative to some root, against paths that are given as their parts below that root.
 
     A pattern without a slash floats: it matches that name at any depth, as in a .gitignore. Raises ValueError for an empty pattern,
-    for one of more than 4,096 characters or 64 stars in a name, and for one whose braces make more than 64 alternatives.
+    for one of more than 12,288 characters or 64 stars in a name, and for one whose braces make more than 64 alternatives.
     """
 
     def __init__(self, pattern: str, *, ignore_case: bool = False) -> None:
@@ -44,7 +44,8 @@ class Glob:
 
 
 def expand_braces(pattern: str) -> list[str]:
-    """`*.{c,h}` as `*.c` and `*.h`; nested ones too. A brace without a partner or a comma is an ordinary character."""
+    """`*.{c,h}` as `*.c` and `*.h`; nested ones too. A brace without a partner or a comma is an ordinary character, and so is
+    one behind a `[`."""
     done: list[str] = []
     waiting = [pattern]
     while waiting:
@@ -62,7 +63,7 @@ def expand_braces(pattern: str) -> list[str]:
 
 def escape(text: str) -> str:
     """A path as a pattern that matches it alone."""
-    return re.sub(r"([*?\[])", r"[\1]", text)
+    return re.sub(r"([*?\[{])", r"[\1]", text)
 
 
 def matches_text(pattern: str, text: str) -> bool:

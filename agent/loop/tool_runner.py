@@ -135,7 +135,8 @@ class ToolRunner:
         if not decision.allowed:
             return "denied", ToolResult(decision.reason, is_error=True), 0.0
         if decision.told:
-            emit(events.Notice(level="warning", code="read_outside", text=decision.told))
+            code = "rule_not_kept" if decision.by == "user" else "read_outside"
+            emit(events.Notice(level="warning", code=code, text=decision.told))
         emit(events.ToolStarted(call=call, title=tool.title(arguments)))
         turn_id = self.context.turn if hooks is None else hooks.turn
         context = replace(

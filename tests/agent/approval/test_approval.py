@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 
 import pytest
@@ -318,6 +319,60 @@ def test_suggestions_are_narrow(tmp_path: Path) -> None:
         suggest_rule(subject("web_fetch", {"url": "https://a.org/b?c"}), tmp_path): "web_fetch(https://a.org/*)",
     }
     assert list(suggestions) == list(suggestions.values())
+
+
+ODD = ["/", "//", ".", "./", "..", "~", "~nobody-here/x", "src/../~odd/x", "a)", "(", "x\ny/z", "*" * 300, "**/a", "[a]", "{a,b}" * 20, "a{b,c}/d", "\0", " ", "x/" * 3_000]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", ODD)
+@pytest.mark.parametrize("name", ["read", "grep", "glob", "write", "edit"])
+def test_what_is_suggested_for_a_path_is_a_rule(tmp_path: Path, name: str, path: str) -> None:
+    asked = subject(name, {"path": path, "pattern": "x"})
+    rule = Rule.parse(suggest_rule(asked, tmp_path))
+    if path not in ("~nobody-here/x", "\0"):  # no paths
+        assert rule.covers(asked, tmp_path), str(rule)
+    assert not rule.covers(subject(name, {"path": "/elsewhere/b", "pattern": "x"}), tmp_path)
+
+
+def test_an_answer_that_can_not_be_kept_is_told(tmp_path: Path) -> None:
+    face = Scripted(UserAnswer("always", rule="read(("))
+    decision = decide(make(tmp_path, "ask", approver=face), "write", path="a.py", content="")
+    assert decision.allowed and "no rule was kept" in decision.told
+
+
+def test_settings_of_others_do_not_hold_up_a_change(tmp_path: Path) -> None:
+    """Each change asks what hooks run, and that settings name too much to tell is no reason to think that they name nothing."""
+    for at in range(300):
+        (tmp_path / f"d{at}").mkdir()
+    line = "; ".join(f"cd d{at}" for at in range(300)) + "; " + "sh x.sh " * 2_000
+    (tmp_path / ".moa").mkdir()
+    (tmp_path / ".moa/config.toml").write_text(f'[[hooks]]\nevent = "turn_end"\ncommand = "{line}"\n' * 10)
+    face = Scripted(*[UserAnswer("no")] * 5)
+    approvals = make(tmp_path, "edits", approver=face)
+
+    async def all_of_them() -> int:
+        loop = 0
+
+        async def count() -> None:
+            nonlocal loop
+            while True:
+                loop += 1
+                await asyncio.sleep(0.001)
+
+        counting = asyncio.create_task(count())
+        for at in range(5):
+            call, arguments = (
+                ToolCallPart(id="c1", name="write", arguments="{}"),
+                {"path": f"src/{at}.py", "content": ""},
+            )
+            decision = await approvals.decide(tool("write"), call, arguments, make_context(tmp_path))
+            assert not decision.allowed and decision.by == "user"
+        counting.cancel()
+        return loop
+
+    begun = time.process_time()
+    assert asyncio.run(all_of_them()) > 5
+    assert time.process_time() - begun < 10  # were each line bounded by itself: a minute for each change
 
 
 # remembering
