@@ -102,7 +102,8 @@ class Transcript(VerticalScroll):
 
     def _from_its_top(self, entry: Entry | ViewEntry) -> None:
         """What a command has said is read from its beginning, where it is longer than the screen."""
-        if entry.is_attached and entry.outer_size.height > self.size.height and self.at_bottom:
+        newest = entry.is_attached and self.items[-1] is entry.item and self.at_bottom
+        if newest and entry.outer_size.height > self.size.height:
             self.release_anchor()
             self.scroll_to_widget(entry, top=True, animate=False, immediate=True)
 
