@@ -397,8 +397,9 @@ def _mapped(request: Request, text: Callable[[str], str]) -> Request:
         if message.role != "assistant":
             parts = tuple(_said(part, text) for part in parts)
         messages.append(message if parts == message.parts else replace(message, parts=parts))
-    same = all(new is old for new, old in zip(messages, request.messages, strict=True))
-    return request if same else replace(request, messages=tuple(messages))
+    tail = request.tail and text(request.tail)
+    same = tail == request.tail and all(new is old for new, old in zip(messages, request.messages, strict=True))
+    return request if same else replace(request, messages=tuple(messages), tail=tail)
 
 
 def _said(part: Part, text: Callable[[str], str]) -> Part:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import httpx
 import pytest
@@ -15,7 +15,7 @@ import pytest
 from agent.errors import UsageError
 from agent.ledger.book import Ledger
 from agent.ledger.patient import PatientLedger
-from agent.llm.accounting import Bound, Cap
+from agent.llm.accounting import Bound, CallContext, Cap, Purpose
 from agent.llm.client import Clocks
 from agent.llm.errors import (
     BudgetReached,
@@ -28,7 +28,7 @@ from agent.llm.errors import (
     TimedOut,
     Unsupported,
 )
-from agent.llm.messages import user
+from agent.llm.messages import ToolCallPart, assistant, system, tool_result, user
 from agent.llm.models.endpoint import Endpoint
 from agent.llm.models.learned_quirks import QuirkMemory
 from agent.llm.net.retry import RetryPolicy
@@ -39,6 +39,7 @@ from tests.agent.llm.doors import ASK, ENDPOINT, GOOD, KEY, MAIN, Cut, TinyDiale
 from tests.support import clock
 
 DOWN = httpx.Response(503, text="down")
+READ = ToolCallPart(id="c1", name="read", arguments="{}")
 
 
 def test_a_call_streams_and_is_settled_once() -> None:
@@ -85,6 +86,27 @@ def test_each_header_goes_out_once_and_says_who_asks(dialect: Literal["chat", "a
         assert sorted(set(names)) == sorted(names)
         assert sent["user-agent"] == f"moa/{__version__}"
         assert (sent["content-type"], sent["x-mine"]) == ("application/json; charset=utf-8", "1")
+
+    clock.run(main())
+
+
+@pytest.mark.parametrize("purpose", get_args(Purpose))
+def test_no_side_call_tells_a_model_a_configured_key(purpose: Purpose) -> None:
+    async def main() -> None:
+        it = door(answer(b"", 400), dialects={}, redact=ENDPOINT.redact)
+        asked = (
+            system(f"the rules {KEY}"),
+            user(f"the work {KEY}"),
+            assistant("", READ),
+            tool_result(READ, f"a file {KEY}"),
+        )
+        request = Request(ASK.model, asked, tail=f"the question {KEY}")
+        with pytest.raises(ModelError):
+            await it.ask(request, CallContext(purpose))
+        sent = it.requests[0].content.decode()
+        assert all(words in sent for words in ("the rules", "the work", "a file", "the question"))
+        # The main model's conversation is clean in its session; what is served is the client's own, byte for byte.
+        assert (KEY in sent) is (purpose in ("main", "serve"))
 
     clock.run(main())
 
