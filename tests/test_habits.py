@@ -93,5 +93,61 @@ def test_private_names_are_left_alone() -> None:
                 found += [] if allowed else [f"{path}:{line}: {what}"]
         if "self._" in source and re.search(r"^class \w+\(\w", source, re.MULTILINE):
             found += [f"{path}:{line}: {what}" for line, what in inherited(ast.parse(source))]
-    assert found == []
+    assert not found, "\n".join(found)
     assert used >= THEIRS.keys(), "nobody uses it any more: take it off the list"
+
+
+BY_THE_CLOCK = {
+    "tests/bench/": "a bench measures",
+    "tests/support/waiting.py": "it asks again and again",
+    "tests/support/clock.py": "the clock that jumps",
+    "tests/support/effort.py": "a bound on the processor's time",
+    "tests/support/fuzzed_streams.py": "the same: what hangs",
+    "tests/agent/test_freezes.py": "the same: what is in proportion (in the slow set)",
+    "tests/support/scripted.py": "a scripted model takes its time",
+    "tests/support/endpoint.py": "the same, behind a socket",
+    "tests/support/foreign_server.py": "a program of its own, which is slow or hangs",
+    "tests/support/signalling.py": "a signal comes at a time",
+    "tests/support/killing.py": "the same of a kill",
+    "tests/support/screenshots.py": "a picture is taken when nothing moves any more",
+    "tests/e2e/test_web.py": "the same",
+    "tests/e2e/test_asking.py": "somebody pauses while typing",
+    "tests/e2e/test_output.py": "the time between two Ctrl+C",
+    "tests/agent/web/test_fetch.py": "a site that drips",
+    "tests/agent/chat/test_next_turn.py": "a wait until a time of day",
+}
+"""Where time itself is what is tried, or measured. Elsewhere a test waits for what happens (tests/support/waiting.py), and what takes time
+by itself runs on a clock that jumps (tests/support/clock.py)."""
+LATE = {"time.monotonic", "time.time"}
+MEASURES = {"time.perf_counter", "time.process_time"}
+
+
+def by_the_clock(tree: ast.Module) -> Iterator[int]:
+    """The lines that sleep, that let a screen rest for a time, that measure, or that assert how late it is."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(func=ast.Attribute(value=ast.Name(id="time" | "asyncio"), attr="sleep"), args=[long]):
+                if not (isinstance(long, ast.Constant) and long.value == 0):
+                    yield node.lineno
+            case ast.Call(func=ast.Attribute(attr="pause"), args=[_, *_]):
+                yield node.lineno
+            case ast.Call(func=called) if ast.unparse(called) in MEASURES:
+                yield node.lineno
+            case ast.Assert():
+                if any(isinstance(each, ast.Call) and ast.unparse(each.func) in LATE for each in ast.walk(node)):
+                    yield node.lineno
+            case ast.ImportFrom(module="time"):
+                yield node.lineno  # by its module's name, or this rule does not see it
+
+
+def test_nothing_waits_by_the_clock() -> None:
+    """What is waited for by a time comes too late on a busy machine, and wastes the rest of it on an idle one."""
+    found, used = [], set()
+    for path, source in sources().items():
+        if re.search(r"sleep|pause\(|\btime\.", source):
+            lines = list(by_the_clock(ast.parse(source)))
+            allowed = next((place for place in BY_THE_CLOCK if lines and path.startswith(place)), None)
+            used.add(allowed)
+            found += [] if allowed else [f"{path}:{line}" for line in lines]
+    assert not found, "\n".join(found)
+    assert used >= BY_THE_CLOCK.keys(), "nothing waits there any more: take it off the list"

@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.bench.figures import Figure
 from tests.support.endpoint import ScriptedEndpoint
 from tests.support.program import Program
-from tests.support.signalling import Round, random_round, script
+from tests.support.signalling import ENDING, Round, random_round, script
 
 ROUNDS = 200
 
@@ -29,6 +29,12 @@ def measure(folder: Path, python: Path, rounds: int | None) -> Iterator[tuple[st
     rows = [Figure(face, count, "rounds") for face, count in sorted(faces.items())]
     rows += [
         Figure("longest way to the end", max(each.seconds for each in done), "s", 8.0),
+        Figure(
+            "longest way to closed sockets",
+            max([each.closed_s for each in done if each.how in ENDING], default=0.0),
+            "s",
+            1.0,
+        ),
         Figure("rounds in which something did not hold", sum(bool(each.problems) for each in done), "rounds", 0),
     ]
     yield f"{len(done)} signals", rows

@@ -150,8 +150,8 @@ def _tasks() -> Any:
             self.handles.append(handle.task_id)
             if self.stop:
                 await self.ask(context.session, "tasks/cancel")
-            while (now := await self.ask(context.session, "tasks/get")).status == "working":  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+            while (now := await self.ask(context.session, "tasks/get")).status == "working":
+                pass
             self.last = now
             return CallToolResult.model_validate(now.result or {"content": []})
 

@@ -79,15 +79,13 @@ def test_a_prompt_that_is_no_utf_8_is_sent_as_far_as_it_goes(program: Program, e
     assert endpoint.calls("worker")[0].body["messages"][-1]["content"] == "caf\ufffd noir"
 
 
-def interrupted(child: subprocess.Popen[str], *, after_s: float, again_s: float | None) -> Finished:
-    """Ctrl+C once or twice, at these times."""
+def interrupted(child: subprocess.Popen[str], *, again_s: float) -> Finished:
+    """Ctrl+C, and once more so much later: the time between the two is what is tried."""
     started = time.monotonic()
-    time.sleep(after_s)
     os.kill(child.pid, signal.SIGINT)
-    if again_s is not None:
-        time.sleep(again_s)
-        if child.poll() is None:
-            os.kill(child.pid, signal.SIGINT)
+    time.sleep(again_s)
+    if child.poll() is None:
+        os.kill(child.pid, signal.SIGINT)
     try:
         out, err = child.communicate(timeout=10)
     finally:
@@ -100,7 +98,7 @@ def interrupted(child: subprocess.Popen[str], *, after_s: float, again_s: float 
 def test_a_second_ctrl_c_changes_nothing(program: Program, endpoint: ScriptedEndpoint, again_s: float) -> None:
     child = program.start("run", "--output-format", "json", "--model", "fake:shape-stall", "hello")
     endpoint.wait_for(lambda: endpoint.calls() and endpoint.calls()[0].first_token)
-    result = checked(interrupted(child, after_s=0.05, again_s=again_s), "interrupted", "interrupted")
+    result = checked(interrupted(child, again_s=again_s), "interrupted", "interrupted")
     assert [row["outcome"] for row in result["calls"]] == ["cancelled"]
 
 
@@ -275,5 +273,5 @@ def test_a_command_that_is_stopped_says_what_it_has_called(program: Program, end
     before = len(endpoint.calls("judge"))
     child = program.start("run", "--output-format", "json", "--session", session, "--preset", "pair", "/moa again")
     endpoint.wait_for(lambda: len(endpoint.calls("judge")) > before)
-    result = checked(interrupted(child, after_s=0.1, again_s=0.03), "interrupted", "interrupted")
+    result = checked(interrupted(child, again_s=0.03), "interrupted", "interrupted")
     assert [(row["purpose"], row["outcome"]) for row in result["calls"]] == [("aggregator", "cancelled")]

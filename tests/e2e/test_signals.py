@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.contract import checked
 from tests.support.endpoint import ScriptedEndpoint
+from tests.support.processes import children
 from tests.support.program import Finished, Program
 from tests.support.script import Behaviour, Say, Script
 from tests.support.signalling import one_round, script
@@ -99,8 +100,3 @@ def test_fg_brings_the_whole_screen_back(program: Program, how: str) -> None:
         terminal.send("stty -a >after; echo the end | tr a-z A-Z\r")
         terminal.wait_for("THE END")
     assert (program.work_dir / "before").read_text() == (program.work_dir / "after").read_text()
-
-
-def children(pid: int) -> list[int]:
-    """The processes that a process has started."""
-    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]

@@ -1,4 +1,4 @@
-"""Ctrl+C and worse: sockets closed within a second, one object, and no call unaccounted."""
+"""Ctrl+C and worse: sockets are closed, one object is written, and no call is unaccounted."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ import os
 import signal
 import subprocess
 import time
-from pathlib import Path
 
 import pytest
 
 from tests.support.contract import checked
 from tests.support.endpoint import ScriptedEndpoint
+from tests.support.processes import alive
 from tests.support.program import Finished, Program, end, preset_text
 from tests.support.waiting import LONG_S, wait_until
 
 
 def stop(child: subprocess.Popen[str], how: signal.Signals) -> Finished:
-    """Send a signal to the program alone (not to its group), and wait for its end."""
+    """Send a signal to the program alone (not to its group), and wait for its end. Its output is the last line."""
     started = time.monotonic()
     os.kill(child.pid, how)
     try:
         out, err = child.communicate(timeout=LONG_S)
     finally:
         end(child)
-    return Finished(child.returncode, out, err, started, time.monotonic() - started)
+    return Finished(child.returncode, out.strip().rpartition("\n")[2], err, started, time.monotonic() - started)
 
 
 @pytest.mark.sample(2)
@@ -32,23 +32,20 @@ def stop(child: subprocess.Popen[str], how: signal.Signals) -> Finished:
     ("shape", "how"),
     [("hang", signal.SIGINT), ("mute", signal.SIGINT), ("stall", signal.SIGINT), ("stall", signal.SIGTERM)],
 )
-def test_an_interrupt_closes_the_socket_within_a_second(
+def test_an_interrupt_closes_the_socket(
     program: Program, endpoint: ScriptedEndpoint, shape: str, how: signal.Signals
 ) -> None:
-    child = program.start("run", "--output-format", "json", "--model", f"fake:shape-{shape}", "hello")
-    endpoint.wait_for(
-        lambda: (
-            endpoint.calls() and endpoint.calls()[0].status and (shape != "stall" or endpoint.calls()[0].first_token)
-        )
-    )
-    time.sleep(0.05)  # the client has read what was sent
+    """How long that takes is measured by the bench `signals`."""
+    child = program.start("run", "--output-format", "stream-json", "--model", f"fake:shape-{shape}", "hello")
+    assert child.stdout is not None
+    before = ""
+    while '"text_delta"' not in before if shape == "stall" else '"model_started"' not in before:
+        before += child.stdout.readline()
+    endpoint.wait_for(lambda: endpoint.calls() and endpoint.calls()[0].status)
     done = stop(child, how)
     result = checked(done, "interrupted", "interrupted")
-    assert done.seconds < 2.0
     (call,) = endpoint.calls()
     endpoint.wait_for(lambda: call.disconnected is not None)
-    assert call.disconnected is not None
-    assert call.disconnected - done.started < 1.0
     assert [row["outcome"] for row in result["calls"]] == ["cancelled"]
     assert result["text"] == ("These words arrive and then it breaks." if shape == "stall" else "")
 
@@ -60,7 +57,6 @@ def test_an_interrupt_in_mid_counsel_closes_every_socket(program: Program, endpo
     done = stop(child, signal.SIGINT)
     result = checked(done, "interrupted")
     endpoint.wait_for(lambda: all(call.disconnected for call in endpoint.calls()))
-    assert max(call.disconnected or 0.0 for call in endpoint.calls()) - done.started < 1.0
     assert sorted(row["outcome"] for row in result["calls"]) == ["cancelled"] * 3
     assert endpoint.calls("worker") == []
 
@@ -78,16 +74,6 @@ def test_an_interrupt_ends_what_the_shell_started(program: Program, endpoint: Sc
     checked(done, "interrupted")
     pid = int(mark.read_text())
     wait_until(lambda: not alive(pid))
-
-
-def alive(pid: int) -> bool:
-    """True while the process runs (a zombie that nobody collects does not)."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    stat = Path(f"/proc/{pid}/stat")
-    return not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
 def test_kill_9_in_mid_counsel_leaves_no_call_unaccounted(program: Program, endpoint: ScriptedEndpoint) -> None:

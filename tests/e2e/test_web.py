@@ -21,6 +21,7 @@ import pytest
 from tests.support import browser
 from tests.support.browser import Browser
 from tests.support.endpoint import ScriptedEndpoint
+from tests.support.processes import alive, children
 from tests.support.program import Program, end
 from tests.support.script import Behaviour, Say, Script
 from tests.support.waiting import wait_until
@@ -144,10 +145,6 @@ def test_it_listens_on_this_machine_alone_and_ends_in_order(program: Program, se
     assert served.child.stderr is not None and "Traceback" not in served.child.stderr.read()
 
 
-def children(pid: int) -> list[int]:
-    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
 @pytest.mark.sample(1)
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for processes in /proc")
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
@@ -164,12 +161,6 @@ def test_no_chat_outlives_the_server(served: Served, how: signal.Signals) -> Non
     assert served.child.wait(10) in (0, -how)
     wait_until(lambda: not alive(chat), lambda: "it goes on without a server")
     page.close()
-
-
-def alive(pid: int) -> bool:
-    """Whether a process runs: one that has ended and that nobody asked for does not."""
-    stat = Path(f"/proc/{pid}/stat")
-    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
 def test_a_taken_port_is_said(program: Program, served: Served) -> None:

@@ -8,7 +8,6 @@ import os
 import re
 import socket
 import subprocess
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +21,7 @@ from tests.peers.test_serve_clients import PIXEL
 from tests.support.endpoint import ScriptedEndpoint
 from tests.support.script import Behaviour, Say, Script
 from tests.support.serving import PRESET, UPSTREAM_KEY, WIRES, Serving
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 ADVICE = "The list is empty there, and nobody looks at it."
@@ -90,10 +90,9 @@ def open_webui(folder: Path, server: Serving) -> Iterator[httpx.Client]:
         child = subprocess.Popen(command, env=env, cwd=folder, stdout=log, stderr=log)
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120, trust_env=False) as client:
-            until = time.monotonic() + 400
-            while not _healthy(client):
-                assert child.poll() is None and time.monotonic() < until, (folder / "log").read_text()[-2000:]
-                time.sleep(1)
+            told = lambda: (folder / "log").read_text()[-2000:]  # noqa: E731
+            wait_until(lambda: child.poll() is not None or _healthy(client), told, 400)
+            assert child.poll() is None, told()
             token = client.post("/api/v1/auths/signin", json={"email": "", "password": ""}).json()["token"]
             client.headers["authorization"] = f"Bearer {token}"
             yield client

@@ -2,9 +2,9 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 CLAUDE = {
@@ -59,7 +59,7 @@ def hang(file: str) -> None:
     children = [subprocess.Popen(sleeper), subprocess.Popen(sleeper, start_new_session=True)]
     Path(file).write_text(" ".join(str(pid) for pid in (os.getpid(), *(child.pid for child in children))) + "\n")
     print("working", flush=True)
-    time.sleep(300)
+    signal.pause()
 
 
 def told() -> None:

@@ -7,12 +7,13 @@ import json
 import os
 import shutil
 import subprocess
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
+
+from tests.support.waiting import wait_until
 
 DRIVERS = ("chromedriver", "/usr/lib/chromium/chromedriver")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -106,12 +107,8 @@ class Browser:
         return [str(entry["message"]) for entry in self._ask("POST", "/se/log", {"type": "browser"})]
 
     def wait(self, condition: Callable[[], Any], what: str, timeout_s: float = 20.0) -> None:
-        """Wait until something holds. Raises TimeoutError, with the page's console."""
-        deadline = time.monotonic() + timeout_s
-        while not condition():
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"{what}: not within {timeout_s} s; console: {self.log()}")
-            time.sleep(0.1)
+        """Wait until something holds. Raises AssertionError, with the page's console."""
+        wait_until(condition, lambda: f"{what}; console: {self.log()}", timeout_s)
 
     def _ask(self, method: str, path: str, body: Any = None) -> Any:
         data = None if body is None else json.dumps(body).encode()

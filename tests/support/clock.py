@@ -41,6 +41,12 @@ def run(main: Coroutine[Any, Any, T]) -> T:
         return runner.run(main)
 
 
+async def sleep(seconds: float) -> None:
+    """So much later on such a clock."""
+    assert isinstance(asyncio.get_running_loop(), _Loop), "here that would be a wait by the clock of the wall"
+    await asyncio.sleep(seconds)
+
+
 def now() -> float:
     """Seconds since the loop was made."""
     return asyncio.get_running_loop().time()

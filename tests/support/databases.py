@@ -13,13 +13,13 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 from functools import cache
 from pathlib import Path
 
 import pytest
 
 from agent.ledger.store import is_address
+from tests.support.waiting import wait_until
 
 USER = "moa"
 MISSING = "PostgreSQL is not here (Debian's package postgresql)"
@@ -88,14 +88,15 @@ class Cluster:
         )  # fmt: skip
         import psycopg
 
-        deadline = time.monotonic() + 60
-        while True:
+        def listens() -> bool:
+            assert self._child is not None and self._child.poll() is None, "PostgreSQL did not start"
             try:
                 psycopg.connect(self.url("postgres")).close()
-                return
             except psycopg.OperationalError:
-                assert time.monotonic() < deadline and self._child.poll() is None, "PostgreSQL did not start"
-            time.sleep(0.02)
+                return False
+            return True
+
+        wait_until(listens, lambda: "PostgreSQL", 60)
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         """End it: by default in order, with all its connections; SIGQUIT is a crash."""

@@ -48,6 +48,9 @@ class Round:
     how: str
     moment: str
     seconds: float = 0.0
+    """From the signal to the end."""
+    closed_s: float = 0.0
+    """From the signal until the last socket was closed that an answer was to come by."""
     problems: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
@@ -214,6 +217,9 @@ def one_round(
             subject.process.kill()
             subject.process.wait(10)
         done.seconds = time.monotonic() - began
+        done.closed_s = max(
+            (seen.disconnected - began for seen in endpoint.exchanges if seen.disconnected), default=0.0
+        )
         subject.stuck = False
         for reader in subject.readers[1:]:
             reader.join(5)

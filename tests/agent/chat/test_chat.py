@@ -40,6 +40,7 @@ from agent.plugin import Contribution, Ending, ModelCall, Plugin, PluginHost, Tu
 from agent.ui.text import render
 from tests.support.chatbench import ChatBench, calls
 from tests.support.scripted import After, Held, ScriptedClient
+from tests.support.waiting import forever
 
 PICTURE = ImagePart(media_type="image/png", data="aGk=")
 
@@ -157,7 +158,8 @@ class Adviser(Plugin):
     records = ("advice",)
 
     def __init__(self, host: PluginHost) -> None:
-        self.asked = asyncio.Event()
+        self.asked, self.goes = asyncio.Event(), asyncio.Event()
+        self.goes.set()
         self.refuses = False
 
     async def before_turn(self, turn: TurnState, emit: Emit) -> None:
@@ -166,7 +168,7 @@ class Adviser(Plugin):
 
     async def before_model(self, call: ModelCall, emit: Emit) -> Contribution | None:
         self.asked.set()
-        await asyncio.sleep(0.02)
+        await self.goes.wait()
         return Contribution("advice", Record(kind="advice", data={"n": call.iteration}, source=self.name))
 
     def commands(self) -> tuple[Command, ...]:
@@ -183,9 +185,13 @@ def test_steering_while_counsel_is_taken_reaches_the_call_it_was_taken_for(tmp_p
     bench = ChatBench(tmp_path, ["done"], plugins={"adviser": Adviser})
 
     async def go() -> None:
+        (adviser,) = bench.chat.host.plugins
+        assert isinstance(adviser, Adviser)
+        adviser.goes.clear()
         await bench.chat.submit("go")
-        await bench.chat.host.plugins[0].asked.wait()  # type: ignore[attr-defined]
+        await adviser.asked.wait()
         bench.chat.steer("and quickly")
+        adviser.goes.set()
 
     bench.run(go)
     (request,) = bench.client.requests
@@ -203,7 +209,7 @@ class Halfway(ScriptedClient):
         self.requests.append(request)
         yield Started()
         yield TextDelta("half an ans")
-        await asyncio.sleep(60)
+        await forever()
 
 
 def test_stopping_keeps_the_partial_reply_and_hands_the_queue_back(tmp_path: Path) -> None:

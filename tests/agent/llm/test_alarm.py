@@ -44,7 +44,7 @@ def test_it_rings_at_the_last_deadline(moves: int) -> None:
     async def run() -> None:
         loop, alarm = asyncio.get_running_loop(), Alarm()
         for _ in range(moves):
-            await alarm.bound(asyncio.sleep(0.01), loop.time() + 0.03)
+            await alarm.bound(clock.sleep(0.01), loop.time() + 0.03)
         began = loop.time()
         with pytest.raises(TimeoutError):
             await alarm.bound(_never(), began + 0.03)

@@ -255,7 +255,7 @@ def test_a_call_that_is_stopped_while_its_socket_closes_is_settled(relayed: bool
         class Slow(Cut):
             async def aclose(self) -> None:
                 closing.set()
-                await asyncio.sleep(0.5)
+                await clock.sleep(0.5)
 
         it = door(
             httpx.Response(
@@ -318,7 +318,7 @@ def test_who_waits_for_a_retry_gives_the_place_back() -> None:
             endpoint=ENDPOINT.with_(max_concurrency=1),
         )
         first = asyncio.create_task(it.ask())
-        await asyncio.sleep(0.02)
+        await clock.sleep(0.02)
         loop = asyncio.get_running_loop()
         before = loop.time()
         assert (await it.client.complete(ASK, MAIN)).message.text == "hi there"
@@ -368,7 +368,7 @@ def test_silence_is_not_broken_by_keep_alives() -> None:
         async def __aiter__(self):  # type: ignore[no-untyped-def]
             yield sse({"say": "one"}, done=False)
             while True:
-                await asyncio.sleep(0.01)
+                await clock.sleep(0.01)
                 yield b": keep-alive\n\ndata: {}\n\n"
 
     def hanging() -> httpx.Response:
@@ -467,7 +467,7 @@ def test_a_launcher_starts_its_server_before_the_clocks_do() -> None:
 
         async def launch(model: str) -> Endpoint:
             started.append(model)
-            await asyncio.sleep(0.1)
+            await clock.sleep(0.1)
             return ENDPOINT.with_(base_url="http://127.0.0.1:8/v1", free=True)
 
         closed = []
@@ -572,7 +572,7 @@ class Slowly(httpx.AsyncByteStream):
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         for piece in self.pieces:
-            await asyncio.sleep(0.1)
+            await clock.sleep(0.1)
             yield piece
 
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.llm.net.queue import Gate, rank
+from tests.support.waiting import soon
 
 
 def test_the_main_model_first_then_the_aggregator_then_by_arrival() -> None:
@@ -100,6 +101,6 @@ def test_cancelling_at_any_moment_loses_no_place(limit: int, seed: int, callers:
         await asyncio.gather(*tasks, return_exceptions=True)
         assert inside == 0 and most <= limit
         # Every place is there again.
-        await asyncio.wait_for(asyncio.gather(*(gate.acquire(0) for _ in range(limit))), 1)
+        await soon(asyncio.gather(*(gate.acquire(0) for _ in range(limit))))
 
     asyncio.run(main())

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -25,6 +24,8 @@ from agent.extras import install
 from agent.llm.models.endpoint import Endpoint
 from agent.local.fetch import fetch
 from agent.local.server import LocalServer
+from tests.support.processes import alive, children
+from tests.support.waiting import until, wait_until
 
 pytestmark = pytest.mark.alone
 
@@ -68,14 +69,6 @@ async def ask(endpoint: Endpoint, prompt: str, **more: Any) -> dict[str, Any]:
         answer = await client.post(f"{endpoint.base_url}/chat/completions", json=body(prompt, **more), headers=headers)
         assert answer.status_code == 200, answer.text
         return dict(answer.json())
-
-
-def alive(pid: int) -> bool:
-    """Whether a process runs (a zombie does not)."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def test_a_broken_model_is_one_clear_error_with_the_servers_own_words(tmp_path: Path) -> None:
@@ -161,19 +154,14 @@ def test_one_load_for_all_who_ask(model: str, tmp_path: Path) -> None:
     said: list[str] = []
 
     async def main() -> None:
-        begin = time.monotonic()
         async with local_server(tmp_path, notice=said.append) as server:
             first, second = await asyncio.gather(server.launch(model), server.launch(str(alias)))
-            took = time.monotonic() - begin
             assert first.base_url == second.base_url
             assert first.is_loopback
             assert not first.native_tools
             assert second.models[model].context_window == SLOT
             assert second.models[str(alias)].price is not None
-            assert took < 15, f"spawn to ready took {took:.1f} s"
-            begin = time.monotonic()
             await server.aclose()
-            assert time.monotonic() - begin < 1.0
         assert (tmp_path / "state" / "local.log").read_bytes() == b""
 
     asyncio.run(main())
@@ -260,10 +248,12 @@ def test_a_child_that_died_is_started_anew(model: str, tmp_path: Path) -> None:
             before = await server.launch(model)
             (pid,) = set(children(os.getpid())) - set(others)
             os.kill(pid, signal.SIGKILL)
-            assert gone_within(pid, 2.0)
-            await asyncio.sleep(0.1)  # asyncio hears of it from a thread
+
+            async def anew() -> bool:  # asyncio hears of it from a thread
+                return (await server.launch(model)).base_url != before.base_url
+
+            await until(anew)
             after = await server.launch(model)
-            assert after.base_url != before.base_url
             assert (await ask(after, "Hello"))["choices"]
 
     asyncio.run(main())
@@ -280,7 +270,7 @@ def test_kill_9_of_the_parent_ends_the_child(model: str, tmp_path: Path) -> None
         async def main():
             await LocalServer(Path(sys.argv[2]), Path(sys.argv[2]) / "log", slot_tokens=512).launch(sys.argv[1])
             print("ready", flush=True)
-            await asyncio.sleep(60)
+            await asyncio.Event().wait()
 
         asyncio.run(main())
     """)
@@ -290,7 +280,7 @@ def test_kill_9_of_the_parent_ends_the_child(model: str, tmp_path: Path) -> None
         (child,) = children(parent.pid)
         parent.kill()
         parent.wait()
-        assert gone_within(child, 1.0)
+        wait_until(lambda: not alive(child))
 
 
 @pytest.mark.slow
@@ -313,16 +303,3 @@ def test_the_end_of_standard_input_ends_it_in_mid_stream(model: str, tmp_path: P
             next(answer.iter_lines())
             process.stdin.close()
             process.wait(timeout=1.0)
-
-
-def children(pid: int) -> list[int]:
-    """The processes that `pid` started from its main thread."""
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def gone_within(pid: int, seconds: float) -> bool:
-    """Whether a process ends in time."""
-    end = time.monotonic() + seconds
-    while alive(pid) and time.monotonic() < end:
-        time.sleep(0.01)
-    return not alive(pid)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -25,6 +26,7 @@ from agent.mcp.http import make_client
 from agent.mcp.names import remote_tools, safe_name
 from agent.mcp.servers import Servers
 from agent.tools.base import ToolContext
+from tests.support.processes import children
 from tests.support.waiting import until
 
 SERVER = Path(__file__).parents[2] / "support" / "foreign_server.py"
@@ -205,7 +207,7 @@ def test_a_server_that_can_not_be_started_is_told(tmp_path: Path, settings: dict
 def test_none_is_started_before_the_first_request_and_none_is_left(tmp_path: Path) -> None:
     async def run() -> None:
         note = tmp_path / "note"
-        before = _children()
+        before = set(children(os.getpid()))
         async with world(tmp_path, "good", str(note)) as it:
             assert await it.call("mcp") == "it: 0 tools"
             assert not note.exists()
@@ -215,9 +217,9 @@ def test_none_is_started_before_the_first_request_and_none_is_left(tmp_path: Pat
             child = json.loads(await it.call("mcp__it__env", {"text": ""}))
             assert not {"OPENAI_API_KEY", "TOKEN_OF_MINE"} & set(child["env"])
             assert child["env"]["MOA_DEPTH"] == "1" and child["cwd"] == str(tmp_path / "own" / "it")
-            pids = _children() - before
+            pids = set(children(os.getpid())) - before
             assert pids
-        assert not pids & _children()
+        assert not pids & set(children(os.getpid()))
 
     asyncio.run(run())
 
@@ -279,10 +281,6 @@ def test_no_tool_has_the_name_of_another_servers() -> None:
     for one, other in ((("a", "b__c"), ("a__b", "c")), (("a_", "b"), ("a", "_b")), (("a", "b c"), ("a", "b_c"))):
         assert safe_name(*one) != safe_name(*other)
     assert safe_name("files", "read_file") == "mcp__files__read_file"
-
-
-def _children() -> set[int]:
-    return {int(pid) for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()}
 
 
 def test_a_server_that_ends_three_times_in_a_row_stays_down(tmp_path: Path) -> None:

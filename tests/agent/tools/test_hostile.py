@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from agent.tools.lib import listing
 from agent.tools.lib.listing import list_files
 from agent.ui.file_index import FileIndex
 from tests.agent.tools.support import call, make_context
@@ -209,7 +209,11 @@ def test_what_is_listed_is_what_git_would_list(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "what", [*(f".git/{name}" for name in ("index", "info/exclude", "config", "HEAD")), ".gitignore", "src/.gitignore", "linked/.gitignore", "z/.rgignore", ".ignore"]
 )  # fmt: skip
-def test_a_pipe_in_the_repository_holds_nobody_up(tmp_path: Path, what: str) -> None:
+@pytest.mark.timeout(60)
+def test_a_pipe_in_the_repository_holds_nobody_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    monkeypatch.setattr(
+        listing, "GIT_S", 1_000.0
+    )  # git alone may take as long as it likes, and a search is stopped with a word
     folder = repository(tmp_path / "project")
     (folder / "src" / "a.py").write_text("needle\n")
     place = folder / what
@@ -219,11 +223,8 @@ def test_a_pipe_in_the_repository_holds_nobody_up(tmp_path: Path, what: str) -> 
         place.symlink_to("/dev/zero")
     else:
         os.mkfifo(place)
-    begun = time.monotonic()
     assert call(make_context(folder), "glob", pattern="*.py").text == "src/a.py"
     assert call(make_context(folder), "grep", pattern="needle").text == "src/a.py:1:needle"
-    # Git alone is given ten seconds, a search twenty.
-    assert time.monotonic() - begun < 9
 
 
 def test_a_broken_index_hides_nothing(tmp_path: Path) -> None:

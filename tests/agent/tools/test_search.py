@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from agent.files.globs import Glob, escape
 from agent.tools.grep import Grep
 from agent.tools.lib import search
 from tests.agent.tools.support import call, make_context, refused
+from tests.support.effort import at_most
 
 
 def tree(folder: Path, **files: str) -> None:
@@ -144,10 +144,9 @@ def test_two_stars_span_any_folders(start: list[str], rest: list[str]) -> None:
 
 
 def test_a_pattern_of_many_stars_takes_no_time() -> None:
-    started = time.process_time()
-    assert not Glob("*a" * 40 + "b").match(["a" * 250])
-    assert not Glob("**/a/" * 30 + "b").match(["a"] * 200)
-    assert time.process_time() - started < 1
+    with at_most(1):
+        assert not Glob("*a" * 40 + "b").match(["a" * 250])
+        assert not Glob("**/a/" * 30 + "b").match(["a"] * 200)
     with pytest.raises(ValueError, match="alternatives"):
         Glob("{a,b}" * 20)
 

@@ -256,7 +256,7 @@ def test_a_cancelled_aggregation_stays_cancelled() -> None:
                 seed=1,
             )
         )
-        await asyncio.sleep(0.01)
+        await clock.sleep(0.01)
         work.cancel()
         with pytest.raises(asyncio.CancelledError):
             await work

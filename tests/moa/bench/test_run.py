@@ -8,7 +8,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from moa.bench.page import page
 from moa.bench.plot import drawn, front, of
 from moa.bench.report import report
 from moa.cli.main import main
+from tests.support.waiting import wait_until
 
 SAMPLE = Path(__file__).parents[2] / "data" / "votes"
 PANEL = ("gemma-2-2b-it", "command-r", "Mixtral-8x7B-Instruct-v0.1", "Yi-1.5-9B-Chat", "gpt-3.5-turbo-0125")
@@ -175,8 +175,7 @@ def test_a_real_kill_is_gone_on_with(moa: Moa, tmp_path: Path) -> None:
     assert child.stderr is not None
     name = next(line for line in child.stderr if "run " in line and "--resume" in line).split("run ")[1].split(":")[0]
     items = tmp_path / "state" / "bench" / name / "items.jsonl"
-    while not items.exists() and child.poll() is None:  # until the first line is there
-        time.sleep(0.01)
+    wait_until(lambda: items.exists() or child.poll() is not None)
     child.send_signal(signal.SIGKILL)
     child.wait()
     child.stderr.close()

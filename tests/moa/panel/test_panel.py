@@ -132,7 +132,7 @@ class Talking(ScriptedClient):
             await asyncio.sleep(0)
         if request.model.model == "broken":
             raise StreamBroken("cut")
-        await asyncio.sleep(10)
+        await clock.sleep(10)
         raise AssertionError("unreachable")
 
 
@@ -169,7 +169,7 @@ def test_time_in_the_queue_is_not_the_members() -> None:
         async def complete(
             self, request: Request, context: CallContext, *, on_event: Callable[[StreamEvent], None] | None = None
         ) -> Reply:
-            await asyncio.sleep(0.15)  # in the endpoint's queue: not started
+            await clock.sleep(0.15)  # in the endpoint's queue: not started
             return await super().complete(request, context, on_event=on_event)
 
     async def main() -> None:
@@ -198,7 +198,7 @@ def test_nobody_waits_beyond_the_grace_and_a_late_answer_joins_the_next_counsel(
         # Its slot is busy: it is not asked again, and nothing waits for it.
         second = await table.round(2)
         assert (second.skipped, second.running, len(second.answers)) == (("3",), ("3",), 2)
-        await asyncio.sleep(0.2)
+        await clock.sleep(0.2)
         assert [event.outcome for event in table.of(events.SideFinished) if event.id == "c1/3"] == ["late"]
         # Now it is free and asked afresh; while that takes its time, what it said for step 1 fills its place.
         third = await table.round(3)
@@ -219,7 +219,7 @@ def test_a_fresh_answer_beats_a_late_one() -> None:
         slow_then_quick: Any = [After(0.08, "old"), "new"]
         table = Table(["a", slow_then_quick], "quorum = 1\ngrace_s = 0.03")
         await table.round(1)
-        await asyncio.sleep(0.1)
+        await clock.sleep(0.1)
         second = await table.round(2)
         assert [(answer.text, answer.step) for answer in second.answers] == [("a", 2), ("new", 2)]
         assert second.late == ()
@@ -266,7 +266,7 @@ def test_cancelling_the_turn_cancels_every_member() -> None:
     async def main() -> None:
         table = Table([After(2, "never"), After(2, "never")])
         task = asyncio.create_task(table.round())
-        await asyncio.sleep(0.02)
+        await clock.sleep(0.02)
         task.cancel()
         (ended,) = await asyncio.gather(task, return_exceptions=True)
         assert isinstance(ended, asyncio.CancelledError)

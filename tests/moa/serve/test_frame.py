@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
@@ -218,9 +217,7 @@ def test_a_stream_that_breaks_upstream_ends_with_the_wires_error(
         assert books.calls()[-1].outcome in ("incomplete", "failed")
 
 
-def test_a_client_that_leaves_closes_every_socket_upstream_within_a_second(
-    server: Serving, up: ScriptedEndpoint
-) -> None:
+def test_a_client_that_leaves_closes_every_socket_upstream(server: Serving, up: ScriptedEndpoint) -> None:
     slow = Behaviour(steps=(Say(text="x", ttft_s=60),))
     up.script = Script(models=dict.fromkeys(("m", "alpha", "beta", "gamma"), slow), **KEYS)
     for name, calls in (("chat:m", 1), ("messages:m", 1), ("moa/p", 3)):
@@ -232,9 +229,7 @@ def test_a_client_that_leaves_closes_every_socket_upstream_within_a_second(
             head = f"POST {path} HTTP/1.1\r\nhost: 127.0.0.1:{server.port}\r\nx-api-key: {KEY}\r\ncontent-length: {len(data)}\r\n\r\n"
             client.sendall(head.encode() + data)
             up.wait_for(lambda before=before, calls=calls: len(up.exchanges) >= before + calls)
-        left = time.monotonic()
         up.wait_for(lambda before=before: all(seen.disconnected for seen in up.exchanges[before:]))
-        assert max(seen.disconnected or 0.0 for seen in up.exchanges[before:]) - left < 1
     up.script = QUIET
 
 

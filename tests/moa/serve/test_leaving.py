@@ -17,6 +17,7 @@ from moa.serve.reply import Reply
 from tests.support.endpoint import ScriptedEndpoint
 from tests.support.script import Say, Script
 from tests.support.serving import KEY, PATHS, PRESET, WIRES, Serving, body
+from tests.support.waiting import wait_until
 
 PRESETS = {
     "raw": PRESET.format(main="chat:m", aggregate="raw"),
@@ -134,10 +135,7 @@ def test_many_leave_under_load(tmp_path: Path, uvloop: bool) -> None:
             await asyncio.gather(*(client(server.port, random.Random(n), stop) for n in range(40)))
 
         asyncio.run(crowd())
-        patience = time.monotonic() + 10
-        while (idle := NONE_LEFT in server.get("/metrics").text) is False and time.monotonic() < patience:
-            time.sleep(0.05)
-        assert idle
+        wait_until(lambda: NONE_LEFT in server.get("/metrics").text)
         assert server.get("/health").status_code == 200
         ledger = server.ledger()
         outcomes = {call.outcome for call in ledger.calls()}

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
@@ -21,8 +20,10 @@ from moa.serve.keys import ring
 from tests.moa.serve.test_process import TOOLS, Process, members
 from tests.support import databases
 from tests.support.endpoint import ScriptedEndpoint
+from tests.support.processes import alive, children
 from tests.support.script import Behaviour, Say, Script
 from tests.support.serving import PRESET, UPSTREAM_KEY, body, config_toml
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 DOLLAR = 1_000_000_000
@@ -41,20 +42,6 @@ def process(tmp_path: Path, up: ScriptedEndpoint) -> Process:
     (tmp_path / "config" / "config.toml").write_text(config_toml(up.base_url, more='[moa]\npreset = "p"\n'))
     (tmp_path / "config" / "presets" / "p.toml").write_text(PRESET.format(main="messages:m", aggregate="raw"))
     return Process(tmp_path, "--workers", "2")
-
-
-def workers(parent: int) -> list[int]:
-    """The processes of a server."""
-    return [int(pid) for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
-
-
-def until(found: Callable[[], Any]) -> Any:
-    """What comes, within half a minute."""
-    deadline = time.monotonic() + 30
-    while not (value := found()):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    return value
 
 
 def test_clients_of_one_key_never_pass_its_budget(process: Process, up: ScriptedEndpoint) -> None:
@@ -78,11 +65,11 @@ def test_clients_of_one_key_never_pass_its_budget(process: Process, up: Scripted
         raise AssertionError("no end to the budget")
 
     with process.running() as child:
-        assert len(workers(child.pid)) == 2
+        assert len(children(child.pid)) == 2
         with ThreadPoolExecutor(16) as pool:
             turns = list(pool.map(spend, range(16)))
         told = process.page("/v1/activity?limit=100000", key).json()
-        page = until(lambda: "moa_requests_running 0.0" in (text := process.page("/metrics").text) and text)
+        page = wait_until(lambda: "moa_requests_running 0.0" in (text := process.page("/metrics").text) and text)
         child.send_signal(signal.SIGTERM)
         assert child.wait(60) == 0
     rows = ledger.calls(account=account.id)
@@ -113,16 +100,16 @@ def test_a_killed_worker_and_a_restarted_database_lose_nothing(process: Process,
         thread = threading.Thread(target=lambda: _dies(process, {**asked, "messages": messages}))
         thread.start()
         up.wait_for(lambda: len(up.calls("gamma")) == 2 and len(up.calls("alpha")) == 2 and len(up.calls("beta")) == 2)
-        before = workers(child.pid)
+        before = children(child.pid)
         for pid in before:
             os.kill(pid, signal.SIGKILL)
         thread.join(30)
-        until(lambda: len(set(workers(child.pid)) - set(before)) == 2)
+        wait_until(lambda: len(set(children(child.pid)) - set(before)) == 2)
         if databases.wanted():
             databases.server().stop()
             databases.server().start()
         up.script = Script(models={"m": DONE, **members()}, api_key=UPSTREAM_KEY)
-        again = until(lambda: _answered(process, {**asked, "messages": messages}))
+        again = wait_until(lambda: _answered(process, {**asked, "messages": messages}))
         messages += [{"role": "assistant", "content": again.json()["content"]}, {"role": "user", "content": "And on."}]
         last = process.post({**asked, "messages": messages})
         assert last.status_code == 200, last.text
@@ -154,15 +141,10 @@ def test_a_server_that_is_told_to_end_finishes_what_it_has_begun(process: Proces
 
 def test_workers_go_when_their_parent_was_killed(process: Process) -> None:
     with process.running() as child:
-        orphans = workers(child.pid)
+        orphans = children(child.pid)
         child.kill()
         child.wait()
-        until(lambda: not any(_lives(pid) for pid in orphans))
-
-
-def _lives(pid: int) -> bool:
-    stat = Path(f"/proc/{pid}/stat")
-    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
+        wait_until(lambda: not any(alive(pid) for pid in orphans))
 
 
 def _answered(process: Process, asked: dict[str, Any]) -> httpx.Response | None:
