@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from codecs import BOM_UTF8
 from functools import cache
 from typing import Any
 
@@ -115,7 +116,7 @@ def _decoded(text: str | bytes) -> str:
     if isinstance(text, str):
         return text.removeprefix("\ufeff")
     try:
-        return text.decode("utf-8-sig")
+        return text.removeprefix(BOM_UTF8).decode()
     except UnicodeDecodeError as error:
         raise ForeignJsonError("not UTF-8", "", error.start) from None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import select
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import httptools
@@ -29,8 +30,10 @@ class Connection(asyncio.Protocol):
     What is wrong with an answer is raised where the reader comes to it, behind all that is whole: httpx.RemoteProtocolError, or OSError.
     """
 
-    def __init__(self, origin: Any) -> None:
+    def __init__(self, origin: Any, gone: Callable[[Connection], None] = lambda _connection: None) -> None:
+        """`origin` is for whoever keeps it, and `gone` is told when it has closed."""
         self.origin = origin
+        self._gone = gone
         self.idle_since = 0.0
         self.status = 0
         self.version = "1.1"
@@ -184,6 +187,7 @@ class Connection(asyncio.Protocol):
         """The connection is gone."""
         self._over(exc)
         self._parser = None  # it holds this object, too
+        self._gone(self)
 
     def _over(self, error: Exception | None) -> None:
         self._keeps = False

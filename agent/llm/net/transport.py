@@ -61,7 +61,7 @@ class DirectTransport(httpx.AsyncBaseTransport):
         self._make_tls = tls
         self._tls: ssl.SSLContext | None = None
         self._idle: dict[Origin, list[Connection]] = {}
-        self._all: list[Connection] = []
+        self._all: set[Connection] = set()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Raises httpx.ConnectError, ConnectTimeout, ReadError or RemoteProtocolError.
@@ -92,7 +92,7 @@ class DirectTransport(httpx.AsyncBaseTransport):
 
     async def aclose(self) -> None:
         """Close every connection, those with an unfinished answer as well."""
-        for connection in self._all:
+        for connection in list(self._all):
             connection.abort()
         self._all.clear()
         self._idle.clear()
@@ -123,13 +123,15 @@ class DirectTransport(httpx.AsyncBaseTransport):
                 # Whoever has checked an address has the connection go there, without a second look-up.
                 address = request.extensions.get("address", url.host)
                 tls = self._tls if secure else None
-                connection = await dial(partial(Connection, _origin(url)), address, port, tls, name=url.host)
+                connection = await dial(
+                    partial(Connection, _origin(url), self._all.discard), address, port, tls, name=url.host
+                )
         except TimeoutError as error:
             raise httpx.ConnectTimeout(f"no connection within {limit} s") from error
         except OSError as error:
             raise httpx.ConnectError(str(error) or type(error).__name__) from error
-        self._all = [other for other in self._all if not other.closed]
-        self._all.append(connection)
+        if not connection.closed:
+            self._all.add(connection)
         return connection
 
 
