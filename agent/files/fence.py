@@ -38,6 +38,11 @@ _IN_HOMES: dict[str, tuple[str, ...]] = {
         *(".cache/huggingface/token", ".config/Code/User/globalStorage", ".claude/.credentials.json", ".claude.json", ".codex/auth.json", ".gemini"),
         *(".config/age", ".config/github-copilot", ".config/1Password", ".config/Bitwarden", ".config/Bitwarden CLI", ".config/keepassxc"),
         *(".config/attic", ".config/cachix", ".config/ngrok", ".ngrok2", ".config/pulumi", ".pulumi/credentials.json", ".databrickscfg"),
+        *(".local/share/opencode/auth.json", ".pi/agent/auth.json", ".config/io.datasette.llm/keys.json", ".authinfo", ".authinfo.gpg"),
+        *(".config/Code - Insiders/User/globalStorage", ".config/VSCodium/User/globalStorage", ".config/Cursor/User/globalStorage"),
+        *(".config/Windsurf/User/globalStorage", "Library/Application Support/Code/User/globalStorage", ".subversion/auth"),
+        *("Library/Application Support/VSCodium/User/globalStorage", "Library/Application Support/Cursor/User/globalStorage"),
+        *("Library/Application Support/io.datasette.llm/keys.json",),
         *(".snowflake", ".kaggle", ".wandb", ".config/linode-cli", ".config/scw", ".bluemix", ".passwd-s3fs", ".cloudflared", ".ssh2"),
         *("Library/Keychains", "AppData/Roaming/Microsoft/Credentials", "AppData/Local/Microsoft/Credentials"),
     ),
@@ -46,6 +51,7 @@ _IN_HOMES: dict[str, tuple[str, ...]] = {
         *(".python_history", ".node_repl_history", ".psql_history", ".mysql_history", ".sqlite_history", ".rediscli_history"),
         *(".irb_history", ".php_history", ".lesshst", ".viminfo", ".local/share/fish", ".local/share/xonsh", ".local/share/nu"),
         *(".config/nushell/history.txt", ".config/nushell/history.sqlite3", ".local/state/nvim/shada", ".local/share/nvim/shada", ".local/share/atuin", ".bash_sessions"),
+        *(".local/state/zsh", ".local/state/bash", ".local/share/zsh/history", ".local/share/bash/history", ".local/state/python_history"),
     ),
     BROWSER: (
         *(".mozilla", ".thunderbird", ".config/google-chrome", ".config/chromium", ".config/BraveSoftware", ".config/vivaldi"),
@@ -73,32 +79,40 @@ PLACES = (
     "/etc/ssl/private",
     "/etc/krb5.keytab",
     "/etc/wireguard",
+    "/run/secrets",
 )
-# A copy of one, too; the public half is not meant.
-_PRIVATE_KEY = re.compile(
-    r"(?:ssh_host_\w+_key|id_(?:rsa|dsa|xmss|ecdsa|ed25519|ecdsa_sk|ed25519_sk))(?:~|\.(?:bak|old|orig|save|backup|copy|txt|\d+))?",
-    re.DOTALL,
+# What editors and people leave beside a file holds what is in it: #name#, .#name, name~, name.bak, name.~1~, .name.swp.
+_MARK = r"(?:\.?\#|\.)?"
+_END = r"(?:[~#]|[-_.](?:bak|old|orig(?:inal)?|save|backup|sw[a-p]|tmp|copy|prev)|\.~?\d+~?)"
+_COPY = rf"{_END}{{0,3}}"
+_MAYBE_COPIED = re.compile(rf"\A\.?\#|{_END}\Z", re.DOTALL)
+_COPIED = re.compile(rf"(?:\.(?=.*\.sw[a-p]\Z))?(?:\.?\#)?(?P<name>.+?){_COPY}", re.DOTALL)
+_PRIVATE_KEY = re.compile(  # the public half is not meant
+    rf"{_MARK}(?:ssh_host_\w+_key|id_(?:rsa|dsa|xmss|ecdsa|ed25519|ecdsa_sk|ed25519_sk))(?:\.txt)?{_COPY}", re.DOTALL
 )
 _SHELL_HISTORY = re.compile(r"\.(?:bash|zsh|python)_history(?:[.~-].*)?", re.DOTALL)
 _PROCESS = re.compile(r"\d+|self|thread-self")
 
 # Asked about each time.
 _PRIVATE_NAMES = re.compile(
-    r"\.env|\.env\.(?!.*(?:example|sample|template|dist|defaults?)$).+|.+\.env(?:\.local)?|\.envrc(?:\..+)?|\.npmrc|\.yarnrc\.yml|\.htpasswd|\.dockercfg"
-    r"|.+\.(?:pem|key|p12|pfx|p8|jks|keystore|tfvars|tfstate)|(?:secrets?|credentials?)\.(?:ya?ml|json|toml|ini|env|txt)"
-    r"|service[-_]account.*\.json|\.secrets?|\.credentials"
+    rf"{_MARK}(?:\.env|\.env[-_.](?!.*(?:example|sample|template|dist|defaults?)[~#]?\Z).+|.+\.env(?:\.local)?|\.envrc(?:[-_.].+)?"
+    r"|\.npmrc|\.yarnrc\.yml|\.htpasswd|\.dockercfg|.+\.(?:pem|key|p12|pfx|p8|jks|keystore|tfvars(?:\.json)?|tfstate)"
+    r"|(?:secrets?|credentials?)\.(?:ya?ml|json|toml|ini|env|txt)|service[-_]account.*\.json|\.secrets?|\.credentials)"
+    rf"{_COPY}",
+    re.DOTALL,
 )
 _SHELL_FILES = re.compile(
-    r"\.(?:bashrc|bash_profile|bash_login|profile|zshrc|zshenv|zprofile|zlogin|kshrc|xprofile|pam_environment|gitconfig|hgrc)"
+    rf"{_MARK}\.(?:bashrc|bash_profile|bash_login|profile|zshrc|zshenv|zprofile|zlogin|kshrc|xprofile|pam_environment|gitconfig|hgrc){_COPY}"
 )
-_GIT_SETTINGS = ("config", "config.worktree")
-_HG_SETTINGS = "hgrc"
+_GIT_SETTINGS = re.compile(rf"{_MARK}config(?:\.worktree|\.lock)?{_COPY}")
+_HG_SETTINGS = re.compile(rf"{_MARK}hgrc{_COPY}")
 """Addresses stand in there, now and then with a token: https://me:ghp_…@host."""
 
 
 # The end of a path that may be one of them; `.` is for names that go over a line's end.
 _MAYBE_PRIVATE = re.compile(
-    rf"(?:^|/)(?:{_PRIVATE_NAMES.pattern}|{_SHELL_FILES.pattern}|config(?:\.worktree)?|hgrc)\Z", re.DOTALL
+    rf"(?:^|/)(?:{_PRIVATE_NAMES.pattern}|{_SHELL_FILES.pattern}|{_GIT_SETTINGS.pattern}|{_HG_SETTINGS.pattern})\Z",
+    re.DOTALL,
 )
 
 
@@ -167,6 +181,12 @@ class Fence:
         return path, why or self._places.get(path) or self._by_name(path)
 
     def _by_name(self, path: Parts) -> str | None:
+        if (found := self._by_this_name(path)) or not _MAYBE_COPIED.search(path[-1]):
+            return found
+        plain = _COPIED.fullmatch(path[-1])
+        return self._by_this_name((*path[:-1], plain["name"])) if plain else None
+
+    def _by_this_name(self, path: Parts) -> str | None:
         name = path[-1]
         if found := _NAMES.get(name):
             return found
@@ -193,8 +213,8 @@ class Fence:
         folder = _spelled(path.parent)
         if _SHELL_FILES.fullmatch(name) and (folder in self._homes or not self._in_project(folder)):
             return "files of this name hold keys as often as not"
-        if (name in _GIT_SETTINGS and any(part.endswith(".git") or part == ".jj" for part in folder)) or (
-            name == _HG_SETTINGS and folder[-1:] == (".hg",)
+        if (_GIT_SETTINGS.fullmatch(name) and any(part.endswith(".git") or part == ".jj" for part in folder)) or (
+            _HG_SETTINGS.fullmatch(name) and folder[-1:] == (".hg",)
         ):
             return "an address in it may have a password"
         return None

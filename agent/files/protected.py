@@ -32,6 +32,9 @@ ANYWHERE: Mapping[str, str] = {
         (".hg", ".jj", ".sl", ".bzr", "_darcs", ".pijul", ".fslckout", "_fossil_"),
         "version control runs what is named there",
     ),
+    **dict.fromkeys((".shadowenv.d", ".flox"), "the shell runs it on entering the folder"),
+    # R and others look for the name in capitals; for names that know none there is the other.
+    **dict.fromkeys((".Rprofile", ".rprofile", ".irbrc", ".ghci"), "an interpreter runs it when it starts here"),
     **dict.fromkeys((".mise.toml", "mise.toml", ".mise", ".rtx.toml"), "mise runs it"),
     **dict.fromkeys((".tool-versions", "rust-toolchain", "rust-toolchain.toml"), "it says which programs run here"),
     **dict.fromkeys(
@@ -42,6 +45,9 @@ ANYWHERE: Mapping[str, str] = {
             "prek.toml",
             ".overcommit.yml",
             "captainhook.json",
+            ".lefthook",
+            "hk.pkl",
+            ".trunk",
         ),
         "git hooks run it",
     ),
@@ -86,13 +92,15 @@ EDITOR = ".vscode"
 EDITOR_FILES = frozenset({"tasks.json", "launch.json", "settings.json", "mcp.json"})
 # Names that mean it in a folder of that name alone.
 IN_FOLDERS: Mapping[str, Mapping[str, str]] = {
-    ".config": {"mise": "mise runs it"},
+    ".config": {"mise": "mise runs it", "pre-commit.yaml": "git hooks run it"},
+    ".vim": {"coc-settings.json": "the editor runs what is named there"},
     "mise": dict.fromkeys(("config.toml", "config.local.toml", "conf.d"), "mise runs it"),
     ".cargo": dict.fromkeys(("config", "config.toml"), "it says which programs cargo runs"),
     ".github": {"hooks": "another agent runs what is named there"},
 }
 # mise.local.toml, .mise.production.toml: one for each environment.
 MISE = re.compile(r"\.?mise\..+\.toml", re.DOTALL)
+WORKSPACE = ".code-workspace"
 VENVS = frozenset({".venv", "venv"})
 VENV_MARK = "pyvenv.cfg"
 SYSTEM = (
@@ -151,6 +159,8 @@ def why_named(name: str, folder: str = "") -> str | None:
         return ANYWHERE[name]
     if MISE.fullmatch(name):
         return ANYWHERE["mise.toml"]
+    if name.endswith(WORKSPACE):
+        return ANYWHERE[".idea"]
     return IN_FOLDERS[folder].get(name) if folder in IN_FOLDERS else None
 
 

@@ -55,9 +55,11 @@ RECIPES = (
 )
 """What programs run that are sent into a folder by name."""
 # What an interpreter adds to a name.
-ENDS = (".js", ".mjs", ".cjs", ".ts", ".mts", ".cts", ".py", ".sh", ".rb")
+ENDS = (".js", ".mjs", ".cjs", ".ts", ".mts", ".cts", ".py", ".sh", ".rb", ".pm")
 OF_A_MODULE = (".py", "/__main__.py", "/__init__.py")
-OF_A_FOLDER = ("/__main__.py", "/index.js", "/index.ts")
+OF_A_FOLDER = ("/__main__.py", "/index.js", "/index.ts", "/package.json")
+AT_THE_START = ("sitecustomize.py", "usercustomize.py")
+"""What Python runs of a folder on its path, whatever it was started for."""
 
 _TOKEN = re.compile(
     r"""(?P<end>\n|\$\(|[;&|()`])|(?P<blank>[^\S\n]+|<)|(?P<comment>\#[^\n]*)|(?P<out>\d*>>?&?)"""
@@ -221,6 +223,8 @@ def _candidates(commands: Iterable[list[str]], folders: Sequence[str], work: Wor
             known = interprets or STARTER.fullmatch(name)
             # What has no slash and stands first is looked up on PATH, and so is what is known to be a program.
             if "/" in word or assigns or not (first or known):
+                if word.startswith("PYTHONPATH="):
+                    yield from (_joined(base, each) for base in folders for each in AT_THE_START)
                 for piece in _pieces(word):
                     operand = module or begins or (runs and SCRIPT.fullmatch(piece))
                     if not (in_doubt or operand or (first and not assigns) or _is_program(piece, folders, work)):
@@ -267,7 +271,7 @@ def _named(piece: str, *, runs: bool, module: bool, whole: bool) -> _Named:
     groups = [as_module] if _MODULE.fullmatch(name) else []
     operand = runs or "/" in piece
     if operand:
-        groups += [(name + end,) for end in ENDS]
+        groups += [(name.replace("::", "/") + end,) for end in ENDS]
     if operand or SCRIPT.fullmatch(name):
         return _Named(name, (name,), tuple(groups), tuple(name + end for end in OF_A_FOLDER) if whole else ())
     return _Named(name, (), ((name,), *groups))
@@ -299,6 +303,7 @@ def _pieces(word: str) -> Iterator[str]:
         values.append(word.partition("=")[2])
     elif word[:1] == "-" and word[:2] != "--":
         values.append(word[2:])
+    values += [value[2:] for value in values if value[:1] == "-"]  # RUBYOPT=-r./x
     yield from dict.fromkeys(
         piece for value in values for piece in (value, *re.split("[:,=]", value)) if 0 < len(piece) < LONGEST
     )

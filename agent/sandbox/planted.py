@@ -264,6 +264,7 @@ def _runs(folder: Path, entries: dict[str, os.DirEntry[str]], *, in_home: bool, 
             or not name.isascii()
             or (low := name.lower()) in PLAIN_NAMES
             or low.startswith("mise.")
+            or low.endswith(protected.WORKSPACE)
             or within in protected.IN_FOLDERS
         ):
             if name.endswith(AWAY):

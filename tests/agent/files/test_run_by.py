@@ -61,6 +61,10 @@ RUN: list[tuple[str | list[str], str, str]] = [
     (". ./NEW", "NEW", ""),
     ("ruff check src", "", "src/app.py check.sh NEW"),
     ("prettier --check 'src/*.json' README", "README", "src/data.json"),  # one that it only reads counts, too
+    ("node .", "package.json index.js", "x.js"),
+    ("perl -Itools -MMy::Mod -e 1", "tools/My/Mod.pm", "x.js"),
+    ("RUBYOPT=-r./NEW y", "NEW", "x.js"),
+    ("PYTHONPATH=tools:src pytest", "tools/sitecustomize.py src/usercustomize.py", "src/app.py"),
     (["python3", "-u", "tools/x.py"], "tools/x.py", ""),
     (["NODE_OPTIONS=--require ./x.js", "npx", "srv"], "x.js", ""),
     (["sh", "-c", "cd tools && exec ./srv.sh"], "tools/srv.sh", ""),
@@ -73,7 +77,7 @@ RUN: list[tuple[str | list[str], str, str]] = [
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HOME", str(tmp_path.resolve()))
     root = tmp_path.resolve() / "project"
-    for name in ("check.sh", "x.sh", "x.py", "x.js", "with blank.sh", "package.json", "Makefile", "README", ".env", "src/app.py", "src/data.json", "tools/srv.sh", "tools/x.py", "tools/check.py", "tools/deep/y.sh", "tools/check.rb"):  # fmt: skip
+    for name in ("check.sh", "x.sh", "x.py", "x.js", "with blank.sh", "package.json", "Makefile", "README", ".env", "src/app.py", "src/data.json", "tools/srv.sh", "tools/x.py", "tools/check.py", "tools/deep/y.sh", "tools/check.rb", "tools/My/Mod.pm"):  # fmt: skip
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).touch()
     (root / "json.py").touch()

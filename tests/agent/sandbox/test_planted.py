@@ -448,6 +448,8 @@ NAMES = [
     *(".config/mise/config.toml", "mise/conf.d/a.toml", "mise.production.toml", ".tool-versions", ".vscode/mcp.json", ".pi/extensions/x.ts"),
     *(".direnv/profile.rc", ".pdbrc", "_darcs/prefs/defaults", ".github/hooks/x.json", ".cargo/config.toml", ".autoenv.zsh"),
     *(".hg/hgrc", ".jj/repo/config.toml", "lefthook.yaml", ".lefthook-local.json", ".mise.local.toml", "prek.toml", ".kiro/settings/mcp.json"),
+    *("deep/my.code-workspace", ".vim/coc-settings.json", ".Rprofile", ".shadowenv.d/x.lisp", ".flox/env/manifest.toml", ".lefthook/pre-commit/x.sh"),
+    *("hk.pkl", ".config/pre-commit.yaml", ".irbrc", ".ghci", ".trunk/trunk.yaml"),
 ]  # fmt: skip
 
 
