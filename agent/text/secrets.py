@@ -65,7 +65,8 @@ def spellings(secrets: Iterable[str]) -> tuple[str, ...]:
     found: set[str] = set()
     for secret in secrets:
         if len(secret) >= SHORTEST:
-            found |= {secret, json.dumps(secret)[1:-1], repr(secret)[1:-1]}
+            inside = json.dumps(secret)[1:-1]
+            found |= {secret, inside, inside.replace("/", "\\/"), repr(secret)[1:-1]}  # PHP escapes slashes
     return tuple(sorted(found, key=lambda text: (-len(text), text)))
 
 

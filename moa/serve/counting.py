@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from agent.llm.errors import TimedOut
 from agent.llm.net import limits
 from agent.llm.net.http import IDENTITY, as_model_error, beginning, joined, load_httpx
-from moa.serve.outgoing import kept_headers, outgoing
+from moa.serve.outgoing import kept_headers, outgoing, without
 from moa.serve.wires.registry import wire_named
 from moa.serve.wires.usage import estimate_body
 
@@ -53,5 +53,6 @@ async def _asked(call: Call, reply: Reply) -> bool:
         return False
     if not response.is_success:
         raise client.dialect(endpoint).classify(response.status_code, response.headers, body, endpoint)
-    await reply.body(200, body, {**kept_headers(response.headers), "content-type": "application/json"})
+    kept = {**kept_headers(response.headers, endpoint), "content-type": "application/json"}
+    await reply.body(200, without(body, endpoint), kept)
     return True

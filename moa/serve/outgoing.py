@@ -16,6 +16,7 @@ from agent.llm.relay import Outgoing
 from agent.llm.tokens import IMAGE, SAFETY, estimate_tokens
 from agent.process import depth
 from agent.text import foreign_json
+from agent.text.secrets import MASK, redact
 from moa.serve.counsel.side_calls import LIMITS
 from moa.serve.wires.registry import wire_named
 
@@ -118,13 +119,22 @@ def key_headers(endpoint: Endpoint, wire: str) -> dict[str, str]:
     return {"authorization": f"Bearer {endpoint.api_key}"}
 
 
-def kept_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """The headers of an answer that the client gets."""
+def kept_headers(headers: Mapping[str, str], endpoint: Endpoint) -> dict[str, str]:
+    """The headers of an answer that the client gets, without the endpoint's key."""
+    spelled = endpoint.spelled()
     return {
-        name.lower(): value
+        name.lower(): redact(value, spelled)
         for name, value in headers.items()
         if name.lower().startswith(_KEPT) and name.lower() not in _NOT_KEPT
     }
+
+
+def without(data: bytes, endpoint: Endpoint) -> bytes:
+    """What an endpoint said, in whole events, without its key."""
+    for secret in endpoint.spelled():
+        if (key := secret.encode("utf-8", "replace")) in data:
+            data = data.replace(key, MASK.encode())
+    return data
 
 
 def bound_of(call: Call) -> Bound:

@@ -14,7 +14,7 @@ from agent.text import foreign_json
 from moa.serve.costs import costs, joined
 from moa.serve.counsel.taking import take
 from moa.serve.events import Cutter, Event, Meter, with_payload
-from moa.serve.outgoing import asks_for_usage, bound_of, kept_headers, outgoing
+from moa.serve.outgoing import asks_for_usage, bound_of, kept_headers, outgoing, without
 from moa.serve.reply import STREAM
 from moa.serve.wires.registry import wire_named
 
@@ -107,15 +107,23 @@ class _Passing:
             await self.own.fail(error, self.meter.heard)
             if call.served.row is not None:
                 await call.served.ended("cut")
-            words = call.server.config.redact(endpoint.redact(body.decode("utf-8", "replace")))
-            headers = {**kept_headers(self._headers), "content-type": "application/json"}
+            words = call.server.config.redact(self.own.endpoint.redact(body.decode("utf-8", "replace")))
+            headers = {**self._kept, "content-type": "application/json"}
             await self.reply.body(self._status, words.encode(), headers)
             return
         raise error
 
+    @property
+    def _kept(self) -> dict[str, str]:
+        return kept_headers(self._headers, self.own.endpoint)
+
+    def _clean(self, data: bytes) -> bytes:
+        """Whole events, or a whole body, without the endpoint's key: some repeat it in what they say of an error, whatever the status."""
+        return without(data, self.own.endpoint)
+
     async def _stream(self) -> None:
         cutter, meter, relay, reply = Cutter(), self.meter, self.own, self.reply
-        await reply.head(200, {**kept_headers(self._headers), **STREAM})
+        await reply.head(200, {**self._kept, **STREAM})
         out: list[bytes] = []
         while not meter.over and (piece := await relay.read()) is not None:
             out = []
@@ -127,7 +135,7 @@ class _Passing:
                 try:
                     event = meter.read(raw)
                 except StreamBroken:
-                    await reply.write(b"".join(out))
+                    await reply.write(self._clean(b"".join(out)))
                     raise
                 if not raw.startswith((b":", b"event: ping")):
                     relay.heard()
@@ -135,13 +143,13 @@ class _Passing:
                 if meter.over:
                     break
             if out and not meter.over:
-                await reply.write(b"".join(out))
+                await reply.write(self._clean(b"".join(out)))
         if not meter.over and meter.finished:
             meter.over, out = True, [b"data: [DONE]\n\n"]
         if not meter.over:
             raise StreamBroken(f"the answer of {self.call.endpoint.name} broke off")
         await self._over()
-        await reply.end(b"".join(out))
+        await reply.end(self._clean(b"".join(out)))
 
     async def _event(self, event: Event) -> bytes:
         """What the client gets of an event."""
@@ -182,9 +190,8 @@ class _Passing:
         if self.priced:
             payload = joined("", payload, await costs(call, relay.cost(meter.heard)[0], relay.call_id))
             body = bytearray(json.dumps(payload, ensure_ascii=False).encode("utf-8", "replace"))
-        await self.reply.body(
-            self._status, bytes(body), {**kept_headers(self._headers), "content-type": "application/json"}
-        )
+        headers = {**self._kept, "content-type": "application/json"}
+        await self.reply.body(self._status, self._clean(bytes(body)), headers)
 
     async def _over(self) -> None:
         """Everything is written down before the client gets the last of it."""

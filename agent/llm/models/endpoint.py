@@ -84,7 +84,11 @@ class Endpoint:
 
     def redact(self, text: str) -> str:
         """The text without anything that opens this endpoint; some repeat the key in their refusal."""
-        return redact(text, _spellings(self.secrets()))
+        return redact(text, self.spelled())
+
+    def spelled(self) -> tuple[str, ...]:
+        """All that is to be taken out of what it says, in all spellings; the same at each call, but for a key that comes with the start."""
+        return _spellings(self.secrets())
 
     def secrets(self) -> tuple[str, ...]:
         """The key, the headers' values, and what the address carries beside host and path. Never to be shown."""

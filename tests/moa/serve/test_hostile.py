@@ -1,0 +1,85 @@
+"""What an upstream or a client may send to do harm: the server's own key comes back to nobody, and nobody holds up the others."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tests.support.serving import UPSTREAM_KEY, Serving, body
+
+USAGE = {"prompt_tokens": 1, "completion_tokens": 1}
+TOLD = f"Incorrect API key: {UPSTREAM_KEY}"
+
+
+class Upstream(BaseHTTPRequestHandler):
+    """Says what its server holds, in two pieces that part within the key."""
+
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_words: object) -> None: ...
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        kind, data = self.server.answer  # type: ignore[attr-defined]
+        self.send_response(200)
+        for name, value in (
+            ("content-type", kind),
+            ("x-request-id", f"req {UPSTREAM_KEY}"),
+            ("content-length", str(len(data))),
+        ):
+            self.send_header(name, value)
+        self.end_headers()
+        half = data.find(UPSTREAM_KEY.encode()) + 5
+        for piece in (data[:half], data[half:]):
+            self.wfile.write(piece)
+            self.wfile.flush()
+
+
+@pytest.fixture(scope="module")
+def up() -> Iterator[ThreadingHTTPServer]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Upstream) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def server(up: ThreadingHTTPServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    where: Any = SimpleNamespace(base_url=f"http://127.0.0.1:{up.server_address[1]}/v1")
+    with Serving(tmp_path_factory.mktemp("serve"), where) as serving:
+        yield serving
+
+
+def sse(*payloads: dict[str, Any]) -> bytes:
+    return b"".join(f"event: {each.get('type', 'x')}\ndata: {json.dumps(each)}\n\n".encode() for each in payloads)
+
+
+CHUNK = {"id": "g", "choices": [{"index": 0, "delta": {"content": "hi"}, "finish_reason": None}]}
+LEAKS = [
+    ("chat", True, sse(CHUNK, {"error": {"message": TOLD}})),
+    ("chat", True, sse(CHUNK, {**CHUNK, "note": TOLD}, {"error": {"message": "no"}})),
+    ("chat", False, json.dumps({"error": {"message": TOLD}}).encode()),
+    ("messages", True, sse({"type": "error", "error": {"type": "authentication_error", "message": TOLD}})),
+    ("responses", True, sse({"type": "error", "code": "x", "message": TOLD, "sequence_number": 0})),
+    ("/v1/messages/count_tokens", False, json.dumps({"input_tokens": 7, "note": TOLD}).encode()),
+]
+
+
+@pytest.mark.parametrize(("wire", "stream", "data"), LEAKS)
+def test_no_answer_under_200_tells_the_key(
+    server: Serving, up: ThreadingHTTPServer, wire: str, stream: bool, data: bytes
+) -> None:
+    name = "messages" if wire.startswith("/") else wire
+    up.answer = ("text/event-stream" if stream else "application/json", data)  # type: ignore[attr-defined]
+    answer = server.post(wire, body(name, f"{name}:m", stream=stream))
+    assert answer.status_code == 200
+    assert UPSTREAM_KEY not in answer.text and answer.text.count("[key]") == 1
+    assert answer.headers["x-request-id"] == "req [key]"
+    assert answer.text.replace("[key]", UPSTREAM_KEY).encode() == data  # nothing else has changed
