@@ -18,6 +18,7 @@ from agent.process import depth
 from agent.text import foreign_json
 from agent.text.secrets import MASK, redact
 from moa.serve.counsel.side_calls import LIMITS
+from moa.serve.wires.media import media_in
 from moa.serve.wires.registry import wire_named
 
 if TYPE_CHECKING:
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 VERSION = "2023-06-01"
 UNBOUNDED = 128_000
 """Tokens that an answer may have where nobody names a limit."""
+UNKNOWN_WINDOW = 1_000_000
+"""Tokens that a prompt may have where nobody knows the model's window."""
+MOST = 10**12
+"""Tokens: what is beyond is no number that could be kept."""
 GUIDANCE = 1_000
 """Tokens that a new guidance may add."""
 
@@ -51,7 +56,6 @@ _MODEL = re.compile(rb'"model"\s*:\s*("(?:[^"\\]|\\.)*")')
 _ESCAPED_LETTER = re.compile(rb"\\u00[4-7]")
 """No client needs one: what has it may spell a name in a way that is not found."""
 _ASKS = b'"stream_options":{"include_usage":true},'
-_LONG = re.compile(rb"[A-Za-z0-9+/=_-]{4000,}")
 
 
 def outgoing(call: Call, body: dict[str, Any], endpoint: Endpoint, *, path: str | None = None) -> Outgoing:
@@ -138,26 +142,35 @@ def without(data: bytes, endpoint: Endpoint) -> bytes:
 
 
 def bound_of(call: Call) -> Bound:
-    """The most that the answer can cost. Pictures and files in the request count as pictures, not by their length."""
+    """The most that the answer can cost."""
     facts = call.server.client.facts(call.named.main)
-    long = _LONG.findall(call.raw) if len(call.raw) > 8_000 else []
-    words = len(call.raw) - sum(map(len, long))
-    text = call.raw.decode("utf-8", "replace") if not long else "x" * words
-    prompt = int(estimate_tokens(text) * SAFETY) + IMAGE * len(long) + 64
+    window = facts.context_window
+    media = media_in(call.wire, call.body)
+    if media.unbounded and not call.account.is_own:
+        prompt = UNKNOWN_WINDOW if window is None else window
+    else:
+        text = estimate_tokens(call.raw.decode("utf-8", "replace")) - media.letters // 4
+        prompt = int(max(0, text) * SAFETY) + IMAGE * media.pictures + 64
     preset = call.named.preset
     if preset is not None:
         prompt += GUIDANCE + (preset.guidance_tokens or 0)
     # Who names several limits may get the largest, and `n` answers are as many times as dear.
-    named = [_whole(call.body[key]) for key in LIMITS if call.body.get(key) is not None]
+    named = [_limit(call.body[key]) for key in LIMITS if call.body.get(key) is not None]
     largest = None if None in named else max((limit for limit in named if limit), default=None)
-    limits = [limit for limit in (largest, facts.max_output, facts.context_window) if limit is not None]
-    answers = _whole(call.body.get("n")) or 1
-    completion = min(limits, default=UNBOUNDED) * max(1, answers)
-    if facts.context_window is not None:
-        prompt = min(prompt, facts.context_window)
+    limits = [limit for limit in (largest, facts.max_output, window) if limit is not None]
+    answers = max(1, *(_whole(call.body.get(key)) or 1 for key in ("n", "best_of")))
+    completion = min(min(limits, default=UNBOUNDED) * answers, MOST)
+    if window is not None:
+        prompt = min(prompt, window)
     if call.endpoint.free:
         return Bound(prompt, completion, 0)
     return Bound(prompt, completion, None if facts.price is None else bound_nano(prompt, completion, facts.price))
+
+
+def _limit(value: Any) -> int | None:
+    """The limit that a value names; None where it is none: some take -1 for no limit."""
+    limit = _whole(value)
+    return None if limit is None or limit < 0 else limit
 
 
 def _whole(value: Any) -> int | None:

@@ -78,7 +78,7 @@ def why_side_call(body: Mapping[str, Any], reading: Reading, client: str, had_to
         return f"a side call: {shape.what}"
     if has_tools(body):
         return None
-    if (limit := _limit(body)) is not None and limit <= SHORT_ANSWER:
+    if (limit := _limit(body)) is not None and 0 <= limit <= SHORT_ANSWER:  # some say -1 for none
         return f"a side call: no tools, and an answer of at most {limit} tokens"
     if _wants_json(body):
         return "a side call: no tools, and an answer in JSON"

@@ -161,6 +161,7 @@ def test_limits_hold_for_panels_of_server_tools(team: Team, more: dict[str, Any]
     assert answer.status_code == status, answer.text
 
 
+PNG = "iVBORw0KGgoAAAANSUhEUgAA" * 20
 FUNCTION = {"type": "function", "function": {"name": "f", "parameters": {"properties": {"model": {"enum": ["dear"]}}}}}
 
 
@@ -186,11 +187,47 @@ def test_limits_hold_for_models_that_a_request_names_beside(team: Team, more: di
     [
         *({"max_completion_tokens": 100_000}, {"n": 100}, {"max_tokens": 100, "n": 100}),
         *({"max_tokens": 1e5}, {"max_tokens": "100000"}, {"max_tokens": 100, "n": 100.0}),
+        *({"max_tokens": -1}, {"max_completion_tokens": -1}, {"n": 10**30}),
+        {"messages": [{"role": "user", "content": "write_a_book_" * 3_000}]},
+        {"messages": [{"role": "user", "content": [{"type": "text", "text": PNG * 200}]}]},
     ],
 )
 def test_a_budget_holds_for_the_most_that_a_request_can_cost(team: Team, more: dict[str, Any]) -> None:
     team.new("alice", day_tokens=5_000)
     answer = team.ask("alice", "chat:m", wire="chat", **{"max_tokens": 1, "max_completion_tokens": 100, **more})
+    assert answer.status_code == 402, answer.text
+
+
+PDF = "JVBERi0xLjQK"
+# What is asked of a key with 6,000 tokens, and whether it may. One picture fits, whatever its length.
+MEDIA: list[tuple[str, dict[str, Any], int]] = [
+    ("chat", {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PNG * 2_000}"}}, 200),
+    ("chat", {"type": "image_url", "image_url": {"url": "https://host.example/a.png"}}, 200),
+    ("chat", {"type": "image_url", "image_url": {"url": "https://host.example/a.png", "detail": "original"}}, 402),
+    ("chat", {"type": "image_url", "image_url": {"url": f"data:application/pdf;base64,{PDF}"}}, 402),
+    ("chat", {"type": "file", "file": {"file_data": f"data:application/pdf;base64,{PDF}"}}, 402),
+    ("chat", {"type": "file", "file": {"file_data": "https://host.example/a.pdf"}}, 402),
+    ("responses", {"type": "input_image", "image_url": f"data:image/png;base64,{PNG * 2_000}"}, 200),
+    ("responses", {"type": "input_file", "file_url": "https://host.example/a.pdf"}, 402),
+    ("messages", {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PNG * 2_000}}, 200),
+    ("messages", {"type": "document", "source": {"type": "url", "url": "https://host.example/a.pdf"}}, 402),
+    ("messages", {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "short"}}, 200),
+    ("messages", {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "long_" * 5_000}}, 402),
+]  # fmt: skip
+
+
+def test_pictures_and_files_count_as_what_they_may_cost(team: Team) -> None:
+    for number, (wire, part, status) in enumerate(MEDIA):
+        team.new(f"k{number}", day_tokens=6_000)
+        limit = {"max_output_tokens" if wire == "responses" else "max_tokens": 100}
+        answer = team.ask(f"k{number}", f"{wire}:m", wire=wire, **user(part, wire), **limit)
+        assert answer.status_code == status, (part, answer.text)
+    asked = {"input": "hi", "store": True, "max_output_tokens": 100}
+    team.new("alice", day_tokens=6_000)
+    first = team.ask("alice", "responses:m", wire="responses", **asked)
+    assert first.status_code == 200, first.text
+    more = {"previous_response_id": first.json()["id"]}
+    answer = team.ask("alice", "responses:m", wire="responses", **asked, **more)
     assert answer.status_code == 402, answer.text
 
 
