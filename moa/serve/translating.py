@@ -49,21 +49,18 @@ async def translate(call: Call, reply: Reply) -> None:
     if first.left_out:
         reply.extra = {**reply.extra, "x-moa-left-out": ", ".join(first.left_out)[:1000]}
     translating = _Translating(call, reply)
-    used = False
     try:
         if call.stream:
             async with reply.waiting(call.server.settings.head_s, translating.encoder.alive):
                 await take(served, call.base, lambda _event: None)
-                used = True
                 await translating.first(hold)
         else:
             await take(served, call.base, lambda _event: None)
-            used = True
             await translating.first(hold)
         await translating.rest()
     except BaseException as error:
         try:
-            if not used:
+            if not translating.began:
                 await client.release(hold)
         finally:
             await served.broke_off()
@@ -97,6 +94,8 @@ class _Translating:
         self._stream: Any = None
         self._events: Any = None
         self._held: list[Any] = []
+        self.began = False
+        """Whether the call has taken the hold over."""
 
     async def first(self, hold: Hold) -> None:
         """Make the call, and wait until something comes; a refusal of thoughts is the client of models' own to answer."""
@@ -104,6 +103,7 @@ class _Translating:
         asked = await read(call, call.served.body(), AFTER_S)
         self._stream = aclosing(self._answers(asked.request, hold))
         self._events = await self._stream.__aenter__()
+        self.began = True
         while not self._held:
             event = await anext(self._events)
             if isinstance(event, Finished) or self._encoded(event):

@@ -9,8 +9,10 @@ import os
 import re
 import signal
 import socket
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -34,7 +36,8 @@ pytestmark = [
     pytest.mark.skipif(not databases.wanted(), reason="MOA_TEST_DATABASE is not postgres"),
 ]
 TOOLS = {"tools": [{"name": "read", "input_schema": {"type": "object"}}]}
-DONE = Behaviour(steps=(Say(text="Done."),))
+SAID = "Done, in as many words as it takes to know a reply again by what it says. " * 3
+DONE = Behaviour(steps=(Say(text=SAID),))
 DAY_NANO = 1000 * 10**9
 
 
@@ -88,6 +91,19 @@ class World:
         client.sendall(f"{head}content-length: {len(data)}\r\n\r\n".encode() + data)
         return client
 
+    @staticmethod
+    def reads(client: socket.socket, stop: Callable[[], bool]) -> None:
+        """Read the answer, to its end or until `stop`."""
+        client.settimeout(0.02)
+        answer = b""
+        while b"message_stop" not in answer and not stop():
+            with suppress(TimeoutError):
+                answer += client.recv(65536)
+
+    def idle(self) -> bool:
+        """Whether no request is under way."""
+        return "moa_requests_running 0.0" in self.server.get("/metrics").text
+
     def outcomes(self) -> list[str]:
         """Of all calls, and of those that are still held."""
         return [outcome for (outcome,) in self.ledger.database.rows("SELECT outcome FROM calls")]
@@ -126,7 +142,7 @@ def _streamed(text: str) -> tuple[dict[str, Any], Any]:
     seen = [json.loads(line[6:]) for line in text.splitlines() if line.startswith("data: {")]
     assert seen[-1]["type"] == "message_stop", text
     usage = next(each["usage"] for each in seen if each["type"] == "message_delta")
-    return usage, [{"type": "text", "text": "Done."}]
+    return usage, [{"type": "text", "text": SAID}]
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -198,6 +214,36 @@ def test_who_leaves_while_the_database_is_away_leaves_nothing_open(tmp_path: Pat
             wait_until(lambda: "reserved" not in world.outcomes())
         rows = world.ledger.calls()
         assert len(rows) == len(up.calls()) and world.outcomes().count("cancelled") == 2
+
+
+LEFT_S = 0.1
+"""Long enough for the server to know that a client has left, which nobody can ask it while the database is away. If not, the client has left
+later: that has to come out the same."""
+
+
+@pytest.mark.parametrize("main", ["messages", "chat"])
+def test_who_leaves_at_any_statement_leaves_nothing_reserved(tmp_path: Path, up: ScriptedEndpoint, main: str) -> None:
+    """While the database is away, and the request waits for it: at each of its statements once."""
+    with World(tmp_path, up, main, stream=True) as world:
+        world.ask()
+        at = 0
+        while world.cut.cuts == at:  # until a request has no more
+            at += 1
+            world.messages[-1] = {"role": "user", "content": f"Go on, {at}."}
+            world.cut.at(at, "before", stays=True)
+            with world.begun() as client:
+                world.reads(client, lambda at=at: world.cut.cuts == at)
+            world.cut.never()
+            time.sleep(LEFT_S)
+            world.cut.back()
+            wait_until(world.idle)
+            wait_until(lambda: "reserved" not in world.outcomes(), lambda at=at: f"statement {at}")
+        assert at > 30
+        rows = world.ledger.calls()
+        assert len(rows) >= len(up.calls()) > at
+        # A call that never went out costs nothing; where it did, the bound counts until somebody knows better.
+        counted = sum(row.reserved_nano or 0 if row.cost_nano is None else row.cost_nano for row in rows)
+        assert ring.spent_today(world.ledger, world.account.id)[0] == counted
 
 
 TURNS, CLIENTS = 5, 8
