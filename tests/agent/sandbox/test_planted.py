@@ -435,6 +435,16 @@ def test_what_our_own_settings_name_in_the_project_is_guarded(
     assert why_named_by_us(place.cwd / name, place.cwd) and not why_named_by_us(place.cwd / "tools" / "x", place.cwd)
 
 
+@pytest.mark.parametrize("line", ["sh x.sh", "; ".join(f"cd d{at} && ./{at}.sh" for at in range(500))])
+def test_hooks_that_nobody_has_are_not_read_to_their_end(place: Place, line: str) -> None:
+    (place.cwd / ".moa").mkdir()
+    hook = f'[[hooks]]\nevent = "turn_end"\ncommand = "{line}"\n'
+    (place.cwd / ".moa" / "config.toml").write_text(hook * (200_000 // len(hook)))
+    assert "too much" in str(why_named_by_us(place.cwd / "a.txt", place.cwd))
+    with pytest.raises(ToolError, match="longer than anybody's"):
+        place.shell("true")
+
+
 def test_a_crowd_of_files_hides_nothing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planted, "MOST_LOOKED_AT", 300)
     place.shell("for n in $(seq 400); do : > f$n; done; mkdir -p z; echo planted > z/.envrc")
