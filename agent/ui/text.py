@@ -30,7 +30,7 @@ def _lines(view: View, columns: int | None) -> Iterable[str]:
         case TableView():
             yield from _table(view, columns)
         case TreeView():
-            yield from _tree(view, "")
+            yield from _tree(view, "", columns)
         case MatrixView():
             yield from (
                 "".join(piece.text for piece in line).rstrip() for line in lay_out(view, columns or MATRIX_COLUMNS)
@@ -100,13 +100,23 @@ def _fill(text: str, columns: int | None) -> Iterable[str]:
     return [text] if columns is None else textwrap.wrap(text, columns) or [""]
 
 
-def _tree(view: TreeView, indent: str) -> Iterable[str]:
+def _tree(view: TreeView, indent: str, columns: int | None) -> Iterable[str]:
     sign = f"{SIGNS[view.mark]} " if view.mark else ""
-    yield f"{indent}{sign}{view.label}" + (f"  ({view.about})" if view.about else "")
+    yield from _hung(f"{sign}{view.label}" + (f"  ({view.about})" if view.about else ""), indent, columns)
     for line in view.text.splitlines():
-        yield f"{indent}  {line}"
+        yield from _hung(line, f"{indent}  ", columns)
     for child in view.children:
-        yield from _tree(child, indent + "  ")
+        yield from _tree(child, indent + "  ", columns)
+
+
+def _hung(text: str, indent: str, columns: int | None) -> Iterable[str]:
+    """A line, with what has no room below it, two columns further in."""
+    if columns is None or width(indent) + width(text) <= columns or not text.strip():
+        return [f"{indent}{text}"]
+    inner = text[: len(text) - len(text.lstrip())]
+    room = max(8, columns - width(indent) - width(inner) - 2)
+    first, *rest = wrap(text, room)
+    return [f"{indent}{inner}{first}", *(f"{indent}{inner}  {line}" for line in rest)]
 
 
 def _plot(view: PlotView) -> Iterable[str]:

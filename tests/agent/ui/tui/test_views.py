@@ -102,6 +102,20 @@ def test_rows_without_heads_are_all_there_where_they_wrap() -> None:
     assert [line for line in fitted(facts, 40).plain.splitlines() if line.startswith(("preset", "why"))]
 
 
+def test_a_tree_wraps_as_text_below_its_own_words() -> None:
+    tree = TreeView(
+        label="all",
+        children=(TreeView(label="a point that is said at some length", about="held by alpha", mark="alone"),),
+    )
+    assert render(tree, 24).splitlines() == [
+        "all",
+        "  ◆ a point that is",
+        "    said at some length",
+        "    (held by alpha)",
+    ]
+    assert render(tree) == "all\n  ◆ a point that is said at some length  (held by alpha)"
+
+
 def test_a_table_without_rows_says_so() -> None:
     assert "nothing yet" in table_content(TableView(columns=("a",), rows=())).plain
     assert table_content(TableView(columns=(), rows=((),))).plain == ""
