@@ -17,14 +17,16 @@ STATES = {"idle": "not started yet", "starting": "is being started", "ready": "w
 
 
 def commands(host: Host) -> tuple[Command, ...]:
-    """The one of them; it is there where servers are configured."""
+    """The one of them."""
     servers = host.servers
-    if servers is None:
-        return ()
-    names = list(servers.connections)
+    names = [] if servers is None else list(servers.connections)
 
     async def run(_context: CommandContext, args: str) -> Result:
         words = args.split()
+        if servers is None:
+            return said(
+                "No MCP server is configured. In a shell `moa mcp add NAME COMMAND…` adds one for the next conversation."
+            )
         if not words:
             rows = tuple(
                 (each.name, STATES[each.state], each.problem or each.about, str(len(each.tools)))
