@@ -35,7 +35,7 @@ def commands(host: Host) -> tuple[Command, ...]:
     return (
         Command(
             "model",
-            "show the main model, switch to another, or add a key or a server",
+            "show or change the main model, add a key or a server",
             run,
             args_hint=f"[ENDPOINT:MODEL | {ADD}]",
             complete=lambda typed: _complete(host, typed),
