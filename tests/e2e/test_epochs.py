@@ -11,7 +11,7 @@ import pytest
 from agent.events import Notice
 from tests.e2e.test_preserved import counting, ended_well
 from tests.support.chatbench import ChatBench
-from tests.support.preserved import WIRES, World, sequence, texts
+from tests.support.preserved import WIRES, BoundWorld, sequence, texts
 from tests.support.prompt import thoughts_of
 from tests.support.script import Behaviour, Say, tool_loop
 
@@ -30,12 +30,12 @@ def told(bench: ChatBench) -> str:
     return "\n".join(notice.text for notice in bench.all(Notice))
 
 
-def carried(world: World, call: int = -1) -> int:
+def carried(world: BoundWorld, call: int = -1) -> int:
     """How many signed thoughts a request had."""
     return len(list(thoughts_of(world.calls()[call].body, world.wire)))
 
 
-def small(world: World, *, main: Any, window: int = 10_000, compact: str = "fake:summary") -> None:
+def small(world: BoundWorld, *, main: Any, window: int = 10_000, compact: str = "fake:summary") -> None:
     """A main model with a small window, and notes that fill it."""
     (world.program.work_dir / "notes.txt").write_text(
         "".join(f"line {n}: nothing to see here at all\n" for n in range(150))
@@ -58,7 +58,7 @@ def reading(calls: int) -> Behaviour:
 @pytest.mark.slow
 @pytest.mark.parametrize("wire", WIRES)
 def test_twenty_compactions_in_one_turn(tmp_path: Path, wire: str) -> None:
-    with World(tmp_path, wire, sealed_items_bind=False) as world:
+    with BoundWorld(tmp_path, wire, sealed_items_bind=False) as world:
         small(world, main=sequence(*reading(110).steps))
         world.preset(cadence="every:3")
         done = world.stream("Read it all.", "--max-iterations", "120")
@@ -71,7 +71,7 @@ def test_twenty_compactions_in_one_turn(tmp_path: Path, wire: str) -> None:
 
 @pytest.mark.parametrize("wire", SOME)
 def test_a_compaction_by_command_and_going_back_behind_it(tmp_path: Path, wire: str) -> None:
-    with World(tmp_path, wire, sealed_items_bind=False) as world:
+    with BoundWorld(tmp_path, wire, sealed_items_bind=False) as world:
         world.preset(cadence="iteration")
         epochs: list[int] = []
 
@@ -87,7 +87,7 @@ def test_a_compaction_by_command_and_going_back_behind_it(tmp_path: Path, wire: 
 @pytest.mark.parametrize("where", ["run", pytest.param("chat", marks=pytest.mark.slow)])
 @pytest.mark.slow
 def test_another_key(tmp_path: Path, wire: str, where: str) -> None:
-    with World(tmp_path, wire, sealed_items_bind=False) as world:
+    with BoundWorld(tmp_path, wire, sealed_items_bind=False) as world:
         world.preset(cadence="iteration")
         session = world.run("One.").result["session"]
         epochs = []
@@ -115,7 +115,7 @@ TOOLS: dict[str, Mapping[str, Callable[..., Any]]] = {
 @pytest.mark.parametrize("wire", SOME)
 @pytest.mark.parametrize("what", TOOLS)
 def test_a_tool_that(tmp_path: Path, wire: str, what: str) -> None:
-    with World(tmp_path, wire, sealed_items_bind=False) as world:
+    with BoundWorld(tmp_path, wire, sealed_items_bind=False) as world:
         world.preset(cadence="iteration")
         makers = {} if what == "joins" else TOOLS["joins"]
         ended_well(bench := world.chat("/moa panel", "One.", makers=makers))
@@ -131,7 +131,7 @@ def test_a_tool_that(tmp_path: Path, wire: str, what: str) -> None:
 
 @pytest.mark.parametrize("joined", [False, True])
 def test_a_quirk_that_is_learned_in_mid_session(tmp_path: Path, joined: bool) -> None:
-    with World(tmp_path, "chat", joined=joined) as world:
+    with BoundWorld(tmp_path, "chat", joined=joined) as world:
         world.preset(cadence="iteration")
         session = world.run("One.").result["session"]
         epoch = world.next
@@ -148,7 +148,7 @@ def test_a_quirk_that_is_learned_in_mid_session(tmp_path: Path, joined: bool) ->
 def test_the_refusal_itself_is_answered_once_without_thoughts_and_nothing_false_is_remembered(
     tmp_path: Path, wire: str
 ) -> None:
-    with World(tmp_path, wire) as world:
+    with BoundWorld(tmp_path, wire) as world:
         world.preset(cadence="iteration")
         session = world.run("One.").result["session"]
         world.endpoint.salt = "the vendor changed its mind"
@@ -173,7 +173,7 @@ def test_the_refusal_itself_is_answered_once_without_thoughts_and_nothing_false_
 
 @pytest.mark.parametrize("wire", ["messages", "chat"])
 def test_an_endpoint_that_only_drops_them_is_never_given_reason_to(tmp_path: Path, wire: str) -> None:
-    with World(tmp_path, wire, mode="drop_block") as world:
+    with BoundWorld(tmp_path, wire, mode="drop_block") as world:
         world.preset(cadence="iteration")
         session = world.run("One.").result["session"]
         world.run("Two.", "--session", session)
@@ -185,7 +185,7 @@ def test_an_endpoint_that_only_drops_them_is_never_given_reason_to(tmp_path: Pat
 @pytest.mark.slow
 @pytest.mark.parametrize("wire", WIRES)
 def test_an_overflow_keeps_the_guidance_of_its_call(tmp_path: Path, wire: str) -> None:
-    with World(tmp_path, wire, sealed_items_bind=False) as world:
+    with BoundWorld(tmp_path, wire, sealed_items_bind=False) as world:
         steps = reading(30).steps
         small(world, main=Behaviour(first=steps, steps=steps[-1:], window=9_000), window=100_000)
         world.preset(cadence="iteration")
@@ -202,7 +202,7 @@ def test_an_overflow_keeps_the_guidance_of_its_call(tmp_path: Path, wire: str) -
 
 
 def test_the_window_tells_how_many_thoughts_were_left_behind(tmp_path: Path) -> None:
-    with World(tmp_path) as world:
+    with BoundWorld(tmp_path) as world:
         world.preset(cadence="iteration")
         session = world.run("One.").result["session"]
         world.key = "key-two-0123456789"
@@ -214,7 +214,7 @@ def test_the_window_tells_how_many_thoughts_were_left_behind(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("approve", ["deny", "all"])
 def test_a_session_of_an_older_program_loses_its_thoughts_once(tmp_path: Path, approve: str) -> None:
-    with World(tmp_path) as world:
+    with BoundWorld(tmp_path) as world:
         world.preset(cadence="iteration")
         session = "20261126-010000-abcd"
         folder = world.program.state_dir / "sessions"

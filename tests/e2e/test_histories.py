@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from agent.events import ToolStarted
 from tests.support.chatbench import ChatBench
-from tests.support.preserved import WIRES, World, point
+from tests.support.preserved import WIRES, BoundWorld, point
 from tests.support.script import ANALYSIS, Say
 
 OPEN_AGAIN = "(a new process)"
@@ -73,7 +73,7 @@ HISTORIES = st.lists(
 POINTS = st.lists(WORDS, min_size=1, max_size=4)
 
 
-def play(world: World, history: Sequence[Step], points: Sequence[str]) -> None:
+def play(world: BoundWorld, history: Sequence[Step], points: Sequence[str]) -> None:
     """Do it all, in as many processes' worth of chats as the history says."""
     plan: deque[Say] = deque()
 
@@ -112,7 +112,7 @@ def play(world: World, history: Sequence[Step], points: Sequence[str]) -> None:
 
 
 def hold(wire: str, history: Sequence[Step], points: Sequence[str], *, joined: bool) -> None:
-    with tempfile.TemporaryDirectory() as folder, World(Path(folder), wire, joined=joined) as world:
+    with tempfile.TemporaryDirectory() as folder, BoundWorld(Path(folder), wire, joined=joined) as world:
         play(world, history, points)
         assert world.problems(linear=False, models=("main", "other")) == []
         for model in ("main", "other"):

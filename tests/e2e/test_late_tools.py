@@ -12,13 +12,13 @@ import pytest
 
 from tests.e2e.test_mcp import SERVER
 from tests.support.exchange import Exchange
-from tests.support.preserved import World, sequence, texts
+from tests.support.preserved import BoundWorld, sequence, texts
 from tests.support.script import Say
 
 CAME = "The MCP server it has tools that came after this conversation began: echo, env"
 
 
-def served(world: World, mode: str, note: Path) -> None:
+def served(world: BoundWorld, mode: str, note: Path) -> None:
     """A foreign server in config.toml; `late` is ready as soon as `note` is there."""
     start = 0.05 if mode == "late" and not note.exists() else 20
     arguments = json.dumps(["-SE", str(SERVER), mode, str(note)])
@@ -53,7 +53,7 @@ def through_mcp(body: Mapping[str, Any], _earlier: int) -> Say:
 def test_a_late_tool_joins_the_messages_and_nothing_before_it_changes(tmp_path: Path) -> None:
     note = tmp_path / "go"
     echo = called("mcp__it__echo", text="hello")
-    with World(tmp_path, "anthropic") as world:
+    with BoundWorld(tmp_path, "anthropic") as world:
         world.preset(cadence="iteration")
         world.script(main=sequence(Say(text="Well."), *echo, *echo, *echo))
         served(world, "late", note)
@@ -77,7 +77,7 @@ def test_a_late_tool_joins_the_messages_and_nothing_before_it_changes(tmp_path: 
 
 def test_a_compaction_takes_them_away_and_the_next_turn_brings_them_again(tmp_path: Path) -> None:
     note = tmp_path / "go"
-    with World(tmp_path, "anthropic") as world:
+    with BoundWorld(tmp_path, "anthropic") as world:
         world.preset(cadence="iteration")
         world.script(main=sequence(Say(text="Well.")))
         served(world, "late", note)
@@ -97,7 +97,7 @@ def test_a_compaction_takes_them_away_and_the_next_turn_brings_them_again(tmp_pa
 def test_where_they_are_not_taken_the_listed_tool_reaches_them(tmp_path: Path, wire: str) -> None:
     """A refusal is one adapted resend, once for that endpoint and model; elsewhere nothing is tried."""
     note = tmp_path / "go"
-    with World(tmp_path, wire) as world:
+    with BoundWorld(tmp_path, wire) as world:
         world.endpoint.takes_late_tools = False
         world.preset(cadence="iteration")
         world.script(main=through_mcp)

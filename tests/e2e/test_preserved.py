@@ -22,10 +22,10 @@ from agent.llm.request import ToolSpec
 from agent.plugin import Plugin, PluginHost
 from agent.tools.base import Tool, ToolContext, ToolResult
 from tests.support.chatbench import ChatBench
-from tests.support.preserved import KEY, POINT, VENDORS, WIRES, World, adviser, point, sequence, texts
+from tests.support.preserved import KEY, POINT, VENDORS, WIRES, BoundWorld, adviser, point, sequence, texts
 from tests.support.script import ANALYSIS, Behaviour, Say, tool_loop
 
-Story = Callable[[World], None]
+Story = Callable[[BoundWorld], None]
 STORIES: dict[str, Story] = {}
 ONLY: dict[str, tuple[str, ...]] = {}
 LOOKING = (("glob", {"pattern": "*.txt"}), ("read", {"path": "notes.txt"}), ("grep", {"pattern": "line"}))
@@ -53,7 +53,7 @@ def on_wires(*wires: str) -> Callable[[Story], Story]:
     return only
 
 
-def only_session(world: World) -> str:
+def only_session(world: BoundWorld) -> str:
     """The id of the one session that there is."""
     (path,) = (world.program.state_dir / "sessions").glob("*.jsonl")
     return path.stem
@@ -81,7 +81,7 @@ FIFTY = [
 @pytest.mark.sample(1)
 @pytest.mark.parametrize(("cadence", "lookahead", "joined"), FIFTY)
 def test_a_turn_of_fifty_calls(tmp_path: Path, cadence: str, lookahead: bool, joined: bool) -> None:
-    with World(tmp_path, joined=joined) as world:
+    with BoundWorld(tmp_path, joined=joined) as world:
         world.script(main=Behaviour(steps=tool_loop(50, tools=(*LOOKING, ("read", {"path": "not-there.txt"})))))
         world.preset(cadence=cadence, lookahead=lookahead)
         world.run("Look around.", "--max-iterations", "60")
@@ -90,7 +90,7 @@ def test_a_turn_of_fifty_calls(tmp_path: Path, cadence: str, lookahead: bool, jo
 
 
 @story
-def story_a_turn_at_each_step(world: World) -> None:
+def story_a_turn_at_each_step(world: BoundWorld) -> None:
     world.preset(cadence="iteration")
     world.run("Look around.")
     world.holds()
@@ -98,7 +98,7 @@ def story_a_turn_at_each_step(world: World) -> None:
 
 
 @story
-def story_parallel_calls(world: World) -> None:
+def story_parallel_calls(world: BoundWorld) -> None:
     world.preset(cadence="iteration")
     world.script(main=sequence(Say(text="Three at once.", tools=LOOKING), Say(tools=LOOKING[:2]), Say(text="Done.")))
     world.run("Look around.")
@@ -106,7 +106,7 @@ def story_parallel_calls(world: World) -> None:
 
 
 @story
-def story_members_with_tools(world: World) -> None:
+def story_members_with_tools(world: BoundWorld) -> None:
     member = '\n[[references]]\nmodel = "fake:alpha"\nmax_tokens = 600\ntools = ["read", "glob", "grep"]\nmax_tool_calls = 2\n'
     world.preset(cadence="iteration", tools_at="always", members=("beta",), more=member)
     world.script(alpha=Behaviour(steps=tool_loop(5, answer="BLOCKER\nLook again.")))
@@ -116,7 +116,7 @@ def story_members_with_tools(world: World) -> None:
 
 
 @story
-def story_sub_agents(world: World) -> None:
+def story_sub_agents(world: BoundWorld) -> None:
     world.configure(endpoint='[delegate]\nmodels = ["fake:helper"]\n')
     world.preset(cadence="iteration")
     task = {"task": "Read the notes.", "preset": "fake:helper"}
@@ -137,7 +137,7 @@ def story_sub_agents(world: World) -> None:
 
 
 @story
-def story_late_answers(world: World) -> None:
+def story_late_answers(world: BoundWorld) -> None:
     world.preset(cadence="iteration", members=("alpha", "beta", "late"), quorum=2, grace_s=0.01)
     steps = [Say(text=f"Step {n}.", tools=(("glob", {"pattern": f"*{n}"}),), spread_s=0.4) for n in range(3)]
     world.script(late=adviser("late", 0.25), main=sequence(*steps, Say(text="Done.")))
@@ -147,7 +147,7 @@ def story_late_answers(world: World) -> None:
 
 
 @story
-def story_consult_and_counsel_on_one_call(world: World) -> None:
+def story_consult_and_counsel_on_one_call(world: BoundWorld) -> None:
     world.preset(cadence="iteration")
     consult = ("consult", {"question": "Which file first?"})
     world.script(main=sequence(Say(tools=(consult, LOOKING[0])), Say(tools=(consult,)), Say(text="Done.")))
@@ -156,7 +156,7 @@ def story_consult_and_counsel_on_one_call(world: World) -> None:
 
 
 @story
-def story_a_held_back_draft(world: World) -> None:
+def story_a_held_back_draft(world: BoundWorld) -> None:
     world.preset(cadence="signal")
     write = ("write", {"path": "made.txt", "content": "x\n"})
     world.script(
@@ -170,7 +170,7 @@ def story_a_held_back_draft(world: World) -> None:
 
 
 @story
-def story_steering_during_counsel(world: World) -> None:
+def story_steering_during_counsel(world: BoundWorld) -> None:
     world.preset(cadence="iteration")
     steered: list[str] = []
 
@@ -185,7 +185,7 @@ def story_steering_during_counsel(world: World) -> None:
 
 
 @story
-def story_a_failed_call_and_the_next_with_new_guidance(world: World) -> None:
+def story_a_failed_call_and_the_next_with_new_guidance(world: BoundWorld) -> None:
     world.preset(cadence="iteration")
     world.script(main=sequence(Say(tools=LOOKING[:1]), Say(status=402), Say(tools=LOOKING[1:2]), Say(text="Done.")))
     failed = world.run("Look around.", status="failed")
@@ -194,7 +194,7 @@ def story_a_failed_call_and_the_next_with_new_guidance(world: World) -> None:
 
 
 @story
-def story_a_broken_stream_goes_on(world: World) -> None:
+def story_a_broken_stream_goes_on(world: BoundWorld) -> None:
     world.configure('[goal]\njudge = "fake:verdict"\nretry_s = 0.01\n')
     world.preset(cadence="iteration")
     verdict = Say(analysis={"reason": "it is there", "unmet": [], "verdict": "done", "wait_s": 0})
@@ -213,7 +213,7 @@ def story_a_broken_stream_goes_on(world: World) -> None:
 
 
 @story
-def story_a_broken_stream_ends_the_turn(world: World) -> None:
+def story_a_broken_stream_ends_the_turn(world: BoundWorld) -> None:
     world.preset(cadence="iteration")
     world.script(main=sequence(Say(tools=LOOKING[:1]), Say(text="Half an answer, and", shape="cut"), Say(text="Done.")))
     broken = world.run("Look around.", status="retryable")
@@ -222,7 +222,7 @@ def story_a_broken_stream_ends_the_turn(world: World) -> None:
 
 
 @story
-def story_an_empty_end_behind_tool_results(world: World) -> None:
+def story_an_empty_end_behind_tool_results(world: BoundWorld) -> None:
     world.preset(cadence="iteration")
     world.script(main=sequence(Say(tools=LOOKING[:1]), Say(shape="billed_empty"), Say(text="Done."), Say(text="Yes.")))
     done = world.run("Look around.")
@@ -240,7 +240,7 @@ def circling(_body: Mapping[str, Any], earlier: int) -> Say:
 
 
 @story
-def story_a_goal_of_ten_turns(world: World) -> None:
+def story_a_goal_of_ten_turns(world: BoundWorld) -> None:
     world.configure('[goal]\njudge = "fake:verdict"\n')
     world.preset(cadence="iteration")
     said = [{"reason": f"not yet, {n}", "unmet": [], "verdict": "continue", "wait_s": 0} for n in range(9)]
@@ -252,7 +252,7 @@ def story_a_goal_of_ten_turns(world: World) -> None:
 
 
 @story
-def story_resumed_with_a_key_in_a_result(world: World) -> None:
+def story_resumed_with_a_key_in_a_result(world: BoundWorld) -> None:
     (world.program.work_dir / "notes.txt").write_text(
         f"the key is {KEY}\nhalf a character: \ud800\n", errors="surrogatepass"
     )
@@ -264,7 +264,7 @@ def story_resumed_with_a_key_in_a_result(world: World) -> None:
 
 
 @story
-def story_killed_in_mid_counsel(world: World) -> None:
+def story_killed_in_mid_counsel(world: BoundWorld) -> None:
     world.preset(cadence="iteration")
     world.script(alpha=adviser("alpha", 0.3))
     child = world.program.start("run", "--preset", "panel", "Look around.", env={"FAKE_KEY": world.key})
@@ -280,7 +280,7 @@ def story_killed_in_mid_counsel(world: World) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("wire", WIRES)
 def test_killed_at_every_request_of_its_turns(tmp_path: Path, wire: str) -> None:
-    with World(tmp_path, wire) as world:
+    with BoundWorld(tmp_path, wire) as world:
         world.preset(cadence="iteration")
         world.script(alpha=adviser("alpha", 0.1), main=Behaviour(steps=tool_loop(30)))
         session: tuple[str, ...] = ()
@@ -298,14 +298,14 @@ def test_killed_at_every_request_of_its_turns(tmp_path: Path, wire: str) -> None
 
 
 @story
-def story_undo(world: World) -> None:
+def story_undo(world: BoundWorld) -> None:
     world.preset(cadence="iteration")
     ended_well(world.chat("/moa panel", "One.", "Two.", "/undo", "Three.", "/undo", "/undo", "Four.", "Five."))
     world.holds(linear=False)
 
 
 @story
-def story_fork_and_an_older_branch(world: World) -> None:
+def story_fork_and_an_older_branch(world: BoundWorld) -> None:
     world.preset(cadence="iteration")
     ended_well(bench := world.chat("/moa panel", "One.", "Two."))
     first = bench.session.id
@@ -317,7 +317,7 @@ def story_fork_and_an_older_branch(world: World) -> None:
 
 
 @story
-def story_instructions_date_and_skills_edited(world: World) -> None:
+def story_instructions_date_and_skills_edited(world: BoundWorld) -> None:
     world.preset(cadence="iteration")
     (world.program.work_dir / "AGENTS.md").write_text("Answer in French.\n")
     first = world.run("Look around.", process=True).result["session"]
@@ -333,7 +333,7 @@ def story_instructions_date_and_skills_edited(world: World) -> None:
 
 
 @story
-def story_approve_deny_and_all(world: World) -> None:
+def story_approve_deny_and_all(world: BoundWorld) -> None:
     world.preset(cadence="iteration")
     session = world.run("Look around.", "--approve", "deny").result["session"]
     for mode in ("all", "deny", "edits", "deny"):
@@ -343,7 +343,7 @@ def story_approve_deny_and_all(world: World) -> None:
 
 
 @story
-def story_chat_and_run_on_one_session(world: World) -> None:
+def story_chat_and_run_on_one_session(world: BoundWorld) -> None:
     world.preset(cadence="iteration")
     ended_well(bench := world.chat("/moa panel", "Look around."))
     session = bench.session.id
@@ -354,7 +354,7 @@ def story_chat_and_run_on_one_session(world: World) -> None:
 
 
 @story
-def story_the_panel_as_a_tool_off_and_on(world: World) -> None:
+def story_the_panel_as_a_tool_off_and_on(world: BoundWorld) -> None:
     world.preset(cadence="iteration")
     world.preset("other", cadence="turn", members=("beta",))
     words = ["One.", "/moa panel", "Two.", "/moa tool off", "Three.", "/moa tool offer", "Four.", "/moa off", "Five."]
@@ -363,7 +363,7 @@ def story_the_panel_as_a_tool_off_and_on(world: World) -> None:
 
 
 @story
-def story_the_model_there_and_back(world: World) -> None:
+def story_the_model_there_and_back(world: BoundWorld) -> None:
     world.preset(cadence="iteration")
     world.script(other=Behaviour(steps=tool_loop(2)))
     words = [
@@ -381,7 +381,7 @@ def story_the_model_there_and_back(world: World) -> None:
 
 
 @story
-def story_the_model_by_the_command_line(world: World) -> None:
+def story_the_model_by_the_command_line(world: BoundWorld) -> None:
     world.preset(cadence="iteration")
     world.script(other=Behaviour(steps=tool_loop(2)))
     session = world.run("One.").result["session"]
@@ -391,7 +391,7 @@ def story_the_model_by_the_command_line(world: World) -> None:
 
 
 @story
-def story_a_moving_alias(world: World) -> None:
+def story_a_moving_alias(world: BoundWorld) -> None:
     world.model = "~vendor/main-latest"
     world.configure()
     world.endpoint.aliases = {world.model: "vendor/main-1"}
@@ -407,7 +407,7 @@ def story_a_moving_alias(world: World) -> None:
 
 
 @story
-def story_a_fence_that_somebody_else_writes(world: World) -> None:
+def story_a_fence_that_somebody_else_writes(world: BoundWorld) -> None:
     """The marks that guidance stands between, in a file and in what the panel says."""
     world.preset(cadence="iteration")
     world.run("Look around.")
@@ -427,7 +427,7 @@ def story_a_fence_that_somebody_else_writes(world: World) -> None:
 
 
 @story
-def story_pictures(world: World) -> None:
+def story_pictures(world: BoundWorld) -> None:
     world.preset(cadence="iteration")
     (world.program.work_dir / "dot.png").write_bytes(DOT)
     world.script(
@@ -439,7 +439,7 @@ def story_pictures(world: World) -> None:
 
 
 @story
-def story_emulated_tools(world: World) -> None:
+def story_emulated_tools(world: BoundWorld) -> None:
     world.configure(endpoint="native_tools = false\n")
     world.preset(cadence="iteration")
     steps = [Say(analysis={"tool": name, "arguments": arguments}) for name, arguments in LOOKING]
@@ -451,7 +451,7 @@ def story_emulated_tools(world: World) -> None:
 
 
 @on_wires("chat")
-def story_strict_alternation(world: World) -> None:
+def story_strict_alternation(world: BoundWorld) -> None:
     world.preset(cadence="iteration")
     world.script(main=Behaviour(steps=tool_loop(3), refuses=frozenset({"strict_alternation"})))
     session = world.run("Look around.").result["session"]
@@ -462,7 +462,7 @@ def story_strict_alternation(world: World) -> None:
 
 
 @on_wires("messages")
-def story_text_behind_results_is_answered_with_nothing(world: World) -> None:
+def story_text_behind_results_is_answered_with_nothing(world: BoundWorld) -> None:
     world.endpoint.text_after_results = "empty"
     world.preset(cadence="iteration")
     world.run("Look around.")
@@ -470,7 +470,7 @@ def story_text_behind_results_is_answered_with_nothing(world: World) -> None:
 
 
 @story
-def story_a_tool_that_is_gone(world: World) -> None:
+def story_a_tool_that_is_gone(world: BoundWorld) -> None:
     world.preset(cadence="iteration")
     ended_well(bench := world.chat("/moa panel", "Go on.", makers={"mine": counting("It counts lines.")}))
     ended_well(world.chat("Go on.", session=bench.session.id))
@@ -478,7 +478,7 @@ def story_a_tool_that_is_gone(world: World) -> None:
 
 
 @story
-def story_a_new_conversation(world: World) -> None:
+def story_a_new_conversation(world: BoundWorld) -> None:
     world.preset(cadence="iteration")
     ended_well(world.chat("/moa panel", "One.", "/clear", "Two.", "Three."))
     world.holds(linear=False)
@@ -487,7 +487,7 @@ def story_a_new_conversation(world: World) -> None:
 
 
 @story
-def story_stopped_in_mid_counsel_and_in_mid_answer(world: World) -> None:
+def story_stopped_in_mid_counsel_and_in_mid_answer(world: BoundWorld) -> None:
     world.preset(cadence="iteration")
     answers = [
         Say(tools=LOOKING[:1]),
@@ -512,7 +512,7 @@ def story_stopped_in_mid_counsel_and_in_mid_answer(world: World) -> None:
 
 
 @story
-def story_a_new_version_with_the_same_tools(world: World) -> None:
+def story_a_new_version_with_the_same_tools(world: BoundWorld) -> None:
     world.preset(cadence="iteration")
     session = ""
     for words in ("It counts lines.", "It counts the lines of a file, quickly.", "It counts lines."):
@@ -559,5 +559,5 @@ def rows() -> Iterator[Any]:
 @pytest.mark.parametrize(("name", "wire", "joined"), list(rows()))
 @pytest.mark.sample(40)
 def test_nothing_is_refused_and_nothing_is_lost(tmp_path: Path, name: str, wire: str, joined: bool) -> None:
-    with World(tmp_path, wire, joined=joined) as world:
+    with BoundWorld(tmp_path, wire, joined=joined) as world:
         STORIES[name](world)

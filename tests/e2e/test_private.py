@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.chatbench import ChatBench
-from tests.support.preserved import POINT, WIRES, World, sequence, texts
+from tests.support.preserved import POINT, WIRES, BoundWorld, sequence, texts
 from tests.support.script import Say
 
 
@@ -16,7 +16,7 @@ from tests.support.script import Say
     "wire", [pytest.param(wire, marks=() if wire == "messages" else pytest.mark.slow) for wire in WIRES]
 )
 def test_two_markers_are_found_where_they_belong_and_nowhere_else(tmp_path: Path, wire: str) -> None:
-    with World(tmp_path, wire, sealed_items_bind=False) as world:
+    with BoundWorld(tmp_path, wire, sealed_items_bind=False) as world:
         world.configure(
             '[goal]\njudge = "fake:verdict"\n[context]\nmodel = "fake:summary"\n',
             endpoint='[delegate]\nmodels = ["fake:helper"]\n',

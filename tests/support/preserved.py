@@ -1,6 +1,6 @@
 """A conversation on models whose thoughts are bound, from outside: the installed command, or the chat, and what the endpoint saw of it.
 
-    with World(tmp_path, "messages") as world:
+    with BoundWorld(tmp_path, "messages") as world:
         world.preset(cadence="iteration")
         session = world.run("Look around.").result["session"]     # what `moa run` does; process=True: in a process of its own
         world.chat("/moa panel", "And again.", session=session)   # the chat, on the same folders
@@ -66,7 +66,7 @@ def sequence(*says: Say) -> Decide:
     return lambda _body, earlier: says[min(earlier, len(says) - 1)]
 
 
-class World:
+class BoundWorld:
     """`folder` gets the program's folders. `wire` is the dialect, or one of VENDORS; more options go to the signing endpoint.
 
     `main` is the main model's whole name. Where a model is named in here, "main" stands for it.

@@ -20,7 +20,7 @@ from tests.agent.approval.test_approval import Scripted
 from tests.agent.tools.support import call, refused, subject, tool
 
 
-class World:
+class Fenced:
     """A home folder with secrets, this program's folders in it, and a project."""
 
     def __init__(
@@ -121,7 +121,7 @@ NEVER = [
 @pytest.mark.parametrize("mode", ["deny", "ask", "edits", "all"])
 @pytest.mark.parametrize("path", NEVER)
 def test_no_tool_reads_keys_histories_browsers_or_our_own(home: Path, path: str, mode: str) -> None:
-    world = World(home, mode, "read", f"read({path})", answers=(UserAnswer("once"),))
+    world = Fenced(home, mode, "read", f"read({path})", answers=(UserAnswer("once"),))
     world.put(".ssh/id_rsa")
     (world.cwd / "link-to-key").symlink_to(home / ".ssh/id_rsa")
     (world.cwd / "link-to-folder").symlink_to(home / ".ssh")
@@ -154,7 +154,7 @@ def test_no_tool_reads_keys_histories_browsers_or_our_own(home: Path, path: str,
     ],
 )
 def test_what_is_the_projects_or_for_models_is_read_without_a_word(home: Path, path: str) -> None:
-    decision = World(home, "ask").decide("read", path=path)
+    decision = Fenced(home, "ask").decide("read", path=path)
     assert (decision.allowed, decision.by, decision.told) == (True, "read-only", "")
 
 
@@ -165,13 +165,13 @@ OUTSIDE = ["../other/a.py", "~/notes.txt", "/usr/include/stdio.h", "/etc/passwd"
 def test_outside_of_the_project_somebody_is_asked_or_told(home: Path, path: str) -> None:
     (home / "src/other").mkdir(parents=True)
     for mode in ("ask", "edits", "deny"):
-        world = World(home / mode, mode, answers=(UserAnswer("no"), UserAnswer("once")))
+        world = Fenced(home / mode, mode, answers=(UserAnswer("no"), UserAnswer("once")))
         (world.cwd / "out").symlink_to(home / "src/other")
         assert not world.decide("read", path=path).allowed
         assert world.decide("read", path=path).by == "user"
         assert world.face is not None and len(world.face.asked) == 2
     for mode, answers in (("deny", None), ("ask", None), ("all", None), ("all", ())):
-        world = World(home / f"{mode}-{answers}", mode, answers=answers)
+        world = Fenced(home / f"{mode}-{answers}", mode, answers=answers)
         (world.cwd / "out").symlink_to(home / "src/other")
         decision = world.decide("read", path=path)
         assert decision.allowed and "lies outside of the project" in decision.told
@@ -181,7 +181,7 @@ def test_outside_of_the_project_somebody_is_asked_or_told(home: Path, path: str)
 
 
 def test_the_repository_around_the_working_folder_is_the_project(home: Path) -> None:
-    world = World(home)
+    world = Fenced(home)
     below = world.cwd / "packages" / "a"
     below.mkdir(parents=True)
     config = load_config({f"MOA_{k}_DIR": "/x" for k in ("CONFIG", "STATE", "CACHE")})
@@ -225,23 +225,23 @@ PRIVATE = [
 @pytest.mark.parametrize("path", PRIVATE)
 @pytest.mark.parametrize("mode", ["deny", "ask", "edits", "all"])
 def test_what_holds_keys_as_often_as_not_is_asked_about_in_every_mode(home: Path, path: str, mode: str) -> None:
-    asked = World(home / "1", mode, "read", "read(**)", "read(~/**)", answers=(UserAnswer("once"),))
+    asked = Fenced(home / "1", mode, "read", "read(**)", "read(~/**)", answers=(UserAnswer("once"),))
     assert asked.decide("read", path=path).by == "user"
-    decision = World(home / "2", mode, "read(**)").decide("read", path=path)
+    decision = Fenced(home / "2", mode, "read(**)").decide("read", path=path)
     assert (decision.allowed, decision.by) == (False, "private") and f"read({path})" in decision.reason
-    assert World(home / "3", mode, f"read({path})").decide("read", path=path).allowed
+    assert Fenced(home / "3", mode, f"read({path})").decide("read", path=path).allowed
 
 
 def test_a_change_of_one_is_asked_about_too_since_a_failed_edit_tells_of_it(home: Path) -> None:
     for mode in ("edits", "all"):
-        world = World(home / mode, mode, "edit(**)")
+        world = Fenced(home / mode, mode, "edit(**)")
         (world.cwd / ".env").write_text("TOKEN=1\n")
         assert not world.decide("edit", path=".env", old="TOKEN=2", new="x").allowed
-        assert World(home / f"{mode}-2", mode, "edit(.env)").decide("edit", path=".env", old="a", new="b").allowed
+        assert Fenced(home / f"{mode}-2", mode, "edit(.env)").decide("edit", path=".env", old="a", new="b").allowed
 
 
 def test_a_search_leaves_out_what_holds_keys_as_often_as_not(home: Path) -> None:
-    world = World(home)
+    world = Fenced(home)
     for name in (".env", "a.py", "id_rsa", "server.key", "config", "mirror.git/config"):
         (world.cwd / name).parent.mkdir(exist_ok=True)
         (world.cwd / name).write_text("TOKEN=1\n")
@@ -268,15 +268,15 @@ def test_a_search_leaves_out_what_holds_keys_as_often_as_not(home: Path) -> None
 )
 def test_a_command_that_names_one_is_asked_about_in_every_mode(home: Path, command: str) -> None:
     for mode in ("ask", "edits", "all"):
-        world = World(home / mode, mode, "shell", "shell(cat *)", answers=(UserAnswer("once"),))
+        world = Fenced(home / mode, mode, "shell", "shell(cat *)", answers=(UserAnswer("once"),))
         assert world.decide("shell", command=command).by == "user"
-        alone = World(home / f"{mode}-2", mode, "shell").decide("shell", command=command)
+        alone = Fenced(home / f"{mode}-2", mode, "shell").decide("shell", command=command)
         assert not alone.allowed and "the user's own word" in alone.reason
-    assert World(home / "x", "all").decide("shell", command="cat a.py").allowed
+    assert Fenced(home / "x", "all").decide("shell", command="cat a.py").allowed
 
 
 def test_what_is_suggested_for_reading_is_a_folder_but_never_the_home_folder(home: Path) -> None:
-    world = World(home)
+    world = Fenced(home)
     for path, rule in (
         ("/usr/include/sys/types.h", "read(/usr/include/sys/**)"),
         ("~/notes.txt", f"read({home / 'notes.txt'})"),
@@ -315,7 +315,7 @@ def test_another_unicode_form_of_a_denied_name_is_denied(tmp_path: Path, pattern
 def test_a_folder_that_becomes_a_link_after_the_question_leads_nowhere(
     home: Path, name: str, arguments: dict[str, Any]
 ) -> None:
-    world = World(home, answers=(UserAnswer("once"),))
+    world = Fenced(home, answers=(UserAnswer("once"),))
     (world.cwd / "sub").mkdir()
     (home / "outside").mkdir()
     decision = world.decide(name, **arguments)
@@ -331,7 +331,7 @@ def test_a_folder_that_becomes_a_link_at_the_very_moment_leads_nowhere(
     home: Path, moment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between looking where a path leads and opening it."""
-    world = World(home)
+    world = Fenced(home)
     (world.cwd / "sub").mkdir()
     (home / "outside").mkdir()
     (home / "outside/a.txt").write_text("theirs")
@@ -350,7 +350,7 @@ def test_a_folder_that_becomes_a_link_at_the_very_moment_leads_nowhere(
 
 
 def test_a_file_that_changed_after_the_question_is_not_overwritten(home: Path) -> None:
-    world = World(home, answers=(UserAnswer("once"), UserAnswer("once"), UserAnswer("once")))
+    world = Fenced(home, answers=(UserAnswer("once"), UserAnswer("once"), UserAnswer("once")))
     new = {"path": "new.txt", "content": "mine\n"}
     decision = world.decide("write", **new)
     (world.cwd / "new.txt").write_text("")
@@ -368,7 +368,7 @@ def test_a_file_that_changed_after_the_question_is_not_overwritten(home: Path) -
 
 
 def test_a_question_says_where_a_link_leads(home: Path) -> None:
-    world = World(home, answers=(UserAnswer("no"),))
+    world = Fenced(home, answers=(UserAnswer("no"),))
     (world.cwd / "docs").symlink_to("/usr/share")
     world.decide("read", path="docs/x")
     assert world.face is not None and world.face.asked[0].title == "read docs/x (leads to /usr/share/x)"

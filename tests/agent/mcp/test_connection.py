@@ -33,7 +33,9 @@ SERVER = Path(__file__).parents[2] / "support" / "foreign_server.py"
 
 
 @dataclass
-class World:
+class Connected:
+    """One foreign server, and what runs the tools of it: `told` is what the user hears, `seen` the progress of calls."""
+
     servers: Servers
     runner: ToolRunner
     told: list[tuple[str, str]] = field(default_factory=list)
@@ -58,7 +60,7 @@ class World:
 
 
 @asynccontextmanager
-async def world(tmp_path: Path, mode: str = "good", note: str = "", **settings: Any) -> AsyncIterator[World]:
+async def connected(tmp_path: Path, mode: str = "good", note: str = "", **settings: Any) -> AsyncIterator[Connected]:
     start_s = settings.pop("start_s", 20.0)
     longest = settings.pop("longest_start_s", 20.0)
     one = ServerSettings(
@@ -79,7 +81,7 @@ async def world(tmp_path: Path, mode: str = "good", note: str = "", **settings: 
     runner = ToolRunner([servers.tool], context, Approvals("all", deny_paths=deny))
     servers.attach(runner)
     try:
-        yield World(servers, runner)
+        yield Connected(servers, runner)
     finally:
         await servers.aclose()
 
@@ -113,7 +115,7 @@ def _rows(rows: dict[str, Any], long: tuple[str, ...]) -> list[Any]:
 def test_a_call(tmp_path: Path, said: str) -> None:
     async def run() -> None:
         read, code = CALLS[said]
-        async with world(tmp_path, timeout_s=0.3 if said in ("hang", "slow") else 20.0) as it:
+        async with connected(tmp_path, timeout_s=0.3 if said in ("hang", "slow") else 20.0) as it:
             await it.begin()
             text = await it.echo(said)
             for words in read:
@@ -129,7 +131,7 @@ def test_a_call(tmp_path: Path, said: str) -> None:
 
 def test_an_answer_is_not_held_to_the_servers_own_patterns(tmp_path: Path) -> None:
     async def run() -> None:
-        async with world(tmp_path, "pattern") as it:
+        async with connected(tmp_path, "pattern") as it:
             await it.begin()
             assert await it.echo("hello") == "you said hello"
 
@@ -170,7 +172,7 @@ STARTS: dict[str, tuple[str, ...]] = {
 @pytest.mark.parametrize("mode", _rows(STARTS, ("garbage", "mute")))
 def test_a_start_that_fails(tmp_path: Path, mode: str) -> None:
     async def run() -> None:
-        async with world(tmp_path, mode, longest_start_s=1.0) as it:
+        async with connected(tmp_path, mode, longest_start_s=1.0) as it:
             await it.begin()
             ((code, told),) = it.told
             assert code == "mcp_failed" and "\x1b" not in told
@@ -208,7 +210,7 @@ def test_none_is_started_before_the_first_request_and_none_is_left(tmp_path: Pat
     async def run() -> None:
         note = tmp_path / "note"
         before = set(children(os.getpid()))
-        async with world(tmp_path, "good", str(note)) as it:
+        async with connected(tmp_path, "good", str(note)) as it:
             assert await it.call("mcp") == "it: 0 tools"
             assert not note.exists()
             await it.begin()
@@ -228,7 +230,7 @@ def test_none_is_started_before_the_first_request_and_none_is_left(tmp_path: Pat
 def test_what_a_server_has_started_ends_with_it_wherever_it_went(tmp_path: Path) -> None:
     async def run() -> None:
         note = tmp_path / "note"
-        async with world(tmp_path, "strays", str(note)) as it:
+        async with connected(tmp_path, "strays", str(note)) as it:
             await it.begin()
             left = Path("/proc", note.read_text(), "stat")
             assert left.exists()
@@ -285,7 +287,7 @@ def test_no_tool_has_the_name_of_another_servers() -> None:
 
 def test_a_server_that_ends_three_times_in_a_row_stays_down(tmp_path: Path) -> None:
     async def run() -> None:
-        async with world(tmp_path) as it:
+        async with connected(tmp_path) as it:
             await it.begin()
             for _ in range(3):
                 await it.echo("crash")
@@ -299,7 +301,7 @@ def test_a_server_that_ends_three_times_in_a_row_stays_down(tmp_path: Path) -> N
 
 def test_names_descriptions_and_schemas_are_made_safe(tmp_path: Path) -> None:
     async def run() -> None:
-        async with world(tmp_path, "names") as it:
+        async with connected(tmp_path, "names") as it:
             await it.begin()
             names = [name for name in it.runner.tools if name != "mcp"]
             assert names[0] == "mcp__it__echo" and len(names) == len(set(names)) == 5
@@ -321,7 +323,7 @@ def test_a_schema_that_no_session_keeps_is_left_out(schema: dict[str, Any]) -> N
 def test_a_late_server_and_late_tools_come_through_the_one_listed_tool(tmp_path: Path) -> None:
     async def run() -> None:
         note = tmp_path / "go"
-        async with world(tmp_path, "late", str(note), start_s=0.05) as it:
+        async with connected(tmp_path, "late", str(note), start_s=0.05) as it:
             await it.begin()
             it.runner.listed = it.runner.specs
             assert [code for code, _text in it.told] == ["mcp_late"] and list(it.runner.tools) == ["mcp"]
@@ -344,7 +346,7 @@ def test_a_late_server_and_late_tools_come_through_the_one_listed_tool(tmp_path:
 
 def test_a_schema_that_changes_is_the_tools_own_at_once(tmp_path: Path) -> None:
     async def run() -> None:
-        async with world(tmp_path) as it:
+        async with connected(tmp_path) as it:
             await it.begin()
             await it.echo("change")
             tool = it.runner.tools["mcp__it__echo"]
@@ -372,7 +374,7 @@ def test_approval_holds_for_both_ways_to_call_a_tool(
     tmp_path: Path, mode: Any, rules: tuple[str, ...], read_only: tuple[str, ...], allowed: bool
 ) -> None:
     async def run() -> None:
-        async with world(tmp_path, read_only=read_only) as it:
+        async with connected(tmp_path, read_only=read_only) as it:
             it.runner.approvals = Approvals(mode, rules, deny_paths=it.runner.context.deny_paths)
             await it.begin()
             assert ("you said x" in await it.echo("x")) is allowed
@@ -385,7 +387,7 @@ def test_approval_holds_for_both_ways_to_call_a_tool(
 
 def test_a_denied_path_reaches_no_server(tmp_path: Path) -> None:
     async def run() -> None:
-        async with world(tmp_path) as it:
+        async with connected(tmp_path) as it:
             await it.begin()
             assert ".env" in (text := await it.echo(".env")) and "you said" not in text
             place = f"{tmp_path}/work/.env"
@@ -405,7 +407,7 @@ def test_a_users_hook_sees_one_name_whichever_way_a_tool_is_called(tmp_path: Pat
             return "no"
 
     async def run() -> None:
-        async with world(tmp_path) as it:
+        async with connected(tmp_path) as it:
             await it.begin()
             it.runner.context.guard = Guard()  # type: ignore[assignment]
             assert await it.echo("x") == "no"
@@ -425,7 +427,7 @@ def test_a_yes_for_the_session_holds_for_both_ways(tmp_path: Path) -> None:
             return UserAnswer("session")
 
     async def run() -> None:
-        async with world(tmp_path) as it:
+        async with connected(tmp_path) as it:
             it.runner.approvals = Approvals("ask", deny_paths=it.runner.context.deny_paths, approver=Yes())
             await it.begin()
             assert await it.echo("x") == "you said x"

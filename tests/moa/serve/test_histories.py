@@ -30,14 +30,14 @@ OPS = st.one_of(
 )
 
 
-class World:
-    """What the operations work on."""
+class Clients:
+    """The clients of one desk, and what the operations do with the one whose turn it is."""
 
     def __init__(self, desk: Desk, stream: bool) -> None:
         self.desk = desk
-        self.clients = [desk.client(), desk.client()]
-        self.client = self.clients[0]
-        for client in self.clients:
+        self.all = [desk.client(), desk.client()]
+        self.client = self.all[0]
+        for client in self.all:
             client.stream = stream
             client.say("the same first words")
 
@@ -56,7 +56,7 @@ class World:
                 del client.items[starts[back % len(starts)] + 1 :]
                 self._begin(client)
             case "turn to", int(which):
-                self.client = self.clients[which % len(self.clients)]
+                self.client = self.all[which % len(self.all)]
             case "edit", int(word):
                 words = [at for at, item in enumerate(client.items) if item.get("role") == "user"]
                 del client.items[words[-1] :]
@@ -95,7 +95,7 @@ class World:
 
     def _begin(self, client: Client) -> None:
         client.asked = dict(client.asked)
-        self.clients.append(client)
+        self.all.append(client)
         self.client = client
 
     def _fails(self) -> None:
@@ -135,12 +135,12 @@ def test_many_histories(wire: str, ops: list[tuple[str, object]], stream: bool) 
 
 def went_as_they_should(wire: str, ops: list[tuple[str, object]], stream: bool) -> None:
     with TemporaryDirectory() as folder, Desk(Path(folder), wire) as desk:
-        world = World(desk, stream)
-        world.do("work", 1)
+        clients = Clients(desk, stream)
+        clients.do("work", 1)
         for what, how in ops:
             event(what)
-            world.do(what, how)
-        for client in world.clients:
-            world.client = client
-            world.do("work", 2)
+            clients.do(what, how)
+        for client in clients.all:
+            clients.client = client
+            clients.do("work", 2)
         desk.holds()

@@ -16,14 +16,14 @@ import pytest
 from agent.ledger.book import Ledger
 from tests.moa.serve.test_anchors import points
 from tests.support import prompt
-from tests.support.preserved import World
+from tests.support.preserved import BoundWorld
 from tests.support.script import Say
 from tests.support.served import WIRES, Client, Desk
 
 ROOT = Path(__file__).parents[3]
 
 
-def start(world: World, client: Client) -> subprocess.Popen[str]:
+def start(world: BoundWorld, client: Client) -> subprocess.Popen[str]:
     """The request on its way, in a process of its own."""
     client.stream = False
     child = subprocess.Popen(
@@ -42,7 +42,7 @@ def start(world: World, client: Client) -> subprocess.Popen[str]:
     return child
 
 
-def ask(world: World, client: Client) -> dict[str, Any]:
+def ask(world: BoundWorld, client: Client) -> dict[str, Any]:
     """The request, to its end; the client goes on with the answer."""
     child = start(world, client)
     out, err = child.communicate(timeout=60)
@@ -61,7 +61,7 @@ def test_killed_in_the_middle_of_a_panel(tmp_path: Path, wire: str) -> None:
     def adviser(_body: Any, _earlier: int) -> Say:
         return Say(text=f"CONCERN\nPOINT-{next(number)}. Something new of its own, {os.urandom(8).hex()}.")
 
-    with World(tmp_path / "world", wire) as world, Desk(tmp_path, wire) as desk:
+    with BoundWorld(tmp_path / "world", wire) as world, Desk(tmp_path, wire) as desk:
         world.preset(aggregate="raw")
         world.script(
             alpha=adviser, beta=adviser, main=lambda _b, n: Say(text=f"Step {n}.", tools=(("read", {"path": f"{n}"}),))

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from textual.app import App
 from textual.widgets import Input, OptionList, ProgressBar, Static
 
 from agent.admin import setup
@@ -27,36 +26,36 @@ from tests.support.endpoint import ScriptedEndpoint
 from tests.support.screen import dump
 from tests.support.script import Behaviour, Say, Script
 from tests.support.waiting import forever, until
+from tests.support.widgets import WidgetStage
 
 
-class Bench:
+class Bench(WidgetStage):
     """A first run on a screen of its own."""
 
     def __init__(self, folder: Path, found: list[Found]) -> None:
+        super().__init__()
         self.folder = folder
         self.ledger = Ledger(folder / "ledger.db")
         self.found = found
         self.result: list[str | None] = []
-        self.app: App[None] = App()
 
     def config(self) -> Config:
         return load_config({f"MOA_{kind}_DIR": str(self.folder) for kind in ("CONFIG", "STATE", "CACHE")})
 
-    def run(self, drive: Callable[[Bench, Any], Awaitable[None]], size: tuple[int, int] = (90, 30)) -> None:
+    def go(self, drive: Callable[[Bench, Any], Awaitable[None]], size: tuple[int, int] = (90, 30)) -> None:
         async def look() -> list[Found]:
             return self.found
 
-        async def main() -> None:
-            async with self.app.run_test(size=size) as pilot:
-                self.app.push_screen(FirstRun(self.config(), self.ledger, look=look), self.result.append)
-                await self.asked()
-                await drive(self, pilot)
+        async def scene(bench: Bench, pilot: Any) -> None:
+            self.push_screen(FirstRun(self.config(), self.ledger, look=look), self.result.append)
+            await self.asked()
+            await drive(bench, pilot)
 
-        asyncio.run(main())
+        self.play(scene, size)
 
     @property
     def form(self) -> Form:
-        return self.app.screen.query_one(Form)
+        return self.screen.query_one(Form)
 
     def text(self) -> str:
         return "\n".join(str(part.render()) for part in self.form.query(Static) if "empty" not in part.classes)
@@ -77,7 +76,7 @@ class Bench:
         await self.until(lambda: not options.is_attached, "the next step")
 
     def form_there(self) -> bool:
-        return bool(self.app.screen.query(Form))
+        return bool(self.screen.query(Form))
 
     async def type(self, text: str) -> None:
         await self.asked()
@@ -104,12 +103,12 @@ def two_models(**more: Any) -> Script:
 
 def test_the_choice_that_enter_would_take_is_seen_on_the_smallest_screen(bench: Bench) -> None:
     async def drive(bench: Bench, pilot: Any) -> None:
-        await bench.until(lambda: "Paste a key" in dump(bench.app), "the first choice")
+        await bench.until(lambda: "Paste a key" in dump(bench), "the first choice")
         for label in ("Give an address", "Fetch a small", "Explore without"):
             await pilot.press("down")
-            await bench.until(lambda label=label: label in dump(bench.app), label)  # type: ignore[misc]
+            await bench.until(lambda label=label: label in dump(bench), label)  # type: ignore[misc]
 
-    bench.run(drive, size=(40, 12))
+    bench.go(drive, size=(40, 12))
 
 
 def test_an_address_is_tried_with_and_without_v1_and_written_with_the_model(
@@ -126,7 +125,7 @@ def test_an_address_is_tried_with_and_without_v1_and_written_with_the_model(
         await bench.choose("beta")
         assert await bench.done() == "mine:beta"
 
-    bench.run(drive)
+    bench.go(drive)
     config = bench.config()
     assert (config.model, config.endpoints["mine"].base_url) == ("mine:beta", endpoint.base_url)
     assert "# mine" in (bench.folder / "config.toml").read_text()
@@ -150,7 +149,7 @@ def test_an_address_that_wants_a_key_asks_for_one_and_keeps_it_privately(
         await bench.choose("alpha")
         assert await bench.done() == "mine:alpha"
 
-    bench.run(drive)
+    bench.go(drive)
     assert stat.S_IMODE((bench.folder / "keys.toml").stat().st_mode) == 0o600
     assert bench.config().endpoints["mine"].api_key == "right"
     assert "right" not in (bench.folder / "config.toml").read_text()
@@ -172,7 +171,7 @@ def test_a_pasted_key_is_recognised_checked_and_kept(
         await bench.choose("alpha")
         assert await bench.done() == "groq:alpha"
 
-    bench.run(drive)
+    bench.go(drive)
     assert KeyStore(bench.folder / "keys.toml").key_for("groq", endpoint.base_url) == "gsk_right"
     config = bench.config()
     assert config.model == "groq:alpha"
@@ -193,7 +192,7 @@ def test_a_key_is_not_lost_with_the_network(bench: Bench, monkeypatch: pytest.Mo
         await pilot.press("x")
         assert bench.form.query_one(Input).value == "x", "what is pasted now takes its place"
 
-    bench.run(drive)
+    bench.go(drive)
 
 
 def test_a_key_of_unknown_form_asks_whose_it_is_and_esc_leads_back(bench: Bench) -> None:
@@ -211,7 +210,7 @@ def test_a_key_of_unknown_form_asks_whose_it_is_and_esc_leads_back(bench: Bench)
         await pilot.press("escape")
         assert await bench.done() is None
 
-    bench.run(drive)
+    bench.go(drive)
     assert not (bench.folder / "config.toml").exists()
     assert not (bench.folder / "keys.toml").exists()
 
@@ -227,7 +226,7 @@ def test_a_running_server_is_offered_first(bench: Bench, endpoint: ScriptedEndpo
         await bench.choose("alpha")
         assert await bench.done() == "ollama:alpha"
 
-    bench.run(drive)
+    bench.go(drive)
     assert bench.config().endpoints["ollama"].base_url == endpoint.base_url
 
 
@@ -250,7 +249,7 @@ def test_a_local_model_is_fetched_with_a_bar(bench: Bench, monkeypatch: pytest.M
         halfway.set()
         assert await bench.done() == "local:smollm2"
 
-    bench.run(drive)
+    bench.go(drive)
     assert bench.config().model == "local:smollm2"
 
 
@@ -267,7 +266,7 @@ def test_esc_stops_a_download_and_nothing_is_chosen(bench: Bench, monkeypatch: p
         await bench.asked()
         assert "Stopped." in bench.text()
 
-    bench.run(drive)
+    bench.go(drive)
     assert not (bench.folder / "config.toml").exists()
 
 
@@ -279,7 +278,7 @@ def test_a_server_that_is_not_there_says_so_and_asks_again(bench: Bench) -> None
         assert "127.0.0.1:9" in bench.text()
         assert bench.form.query_one(Input)
 
-    bench.run(drive, size=(40, 12))
+    bench.go(drive, size=(40, 12))
 
 
 def test_a_model_name_is_no_markup(bench: Bench, endpoint: ScriptedEndpoint) -> None:
@@ -291,7 +290,7 @@ def test_a_model_name_is_no_markup(bench: Bench, endpoint: ScriptedEndpoint) -> 
         await bench.asked()
         assert "[/a/b] [red]x" in str(bench.form.query_one(OptionList).get_option_at_index(0).prompt)
 
-    bench.run(drive)
+    bench.go(drive)
 
 
 # Without a face

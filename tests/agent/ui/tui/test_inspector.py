@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Callable
 from typing import Any
@@ -20,6 +19,7 @@ from moa.counsel.view import counsel_view
 from tests.agent.ui.tui import counsel
 from tests.support.screen import dump, widths
 from tests.support.waiting import until
+from tests.support.widgets import WidgetStage
 
 
 def told() -> SideLog:
@@ -46,14 +46,12 @@ def play(
     group: str | None = None,
     view: Callable[[Record], View] = shown_by_moa,
 ) -> None:
-    async def main() -> None:
-        app: App[None] = App()
-        async with app.run_test(size=size) as pilot:
-            await app.push_screen(Inspector(log, view, group))
-            await pilot.pause()
-            await scene(app, pilot)
+    async def opened(app: WidgetStage, pilot: Pilot[None]) -> None:
+        await app.push_screen(Inspector(log, view, group))
+        await pilot.pause()
+        await scene(app, pilot)
 
-    asyncio.run(main())
+    WidgetStage().play(opened, size)
 
 
 def pages(log: SideLog, size: tuple[int, int] = (100, 60), **options: Any) -> dict[str, str]:
