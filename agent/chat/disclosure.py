@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from agent.files.own_files import make_folder
+from agent.files.own_files import make_folder, open_to_append, read_bytes
 from agent.hooks import ask_all
 from agent.plugin import Disclosure, Plugin
 
@@ -24,7 +25,7 @@ def agree(disclosure: Disclosure, state: Path) -> None:
     """Remember it. A folder that can't be written costs no more than being asked again."""
     try:
         make_folder(state)
-        with _file(state).open("a", encoding="utf-8") as file:
+        with os.fdopen(open_to_append(_file(state)), "a", encoding="utf-8") as file:
             file.write(_line(disclosure) + "\n")
     except OSError:
         return
@@ -40,6 +41,6 @@ def _file(state: Path) -> Path:
 
 def _seen(state: Path) -> frozenset[str]:
     try:
-        return frozenset(_file(state).read_text("utf-8").splitlines())
+        return frozenset(read_bytes(_file(state)).decode().splitlines())
     except (OSError, UnicodeDecodeError):
         return frozenset()

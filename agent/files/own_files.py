@@ -28,6 +28,26 @@ def read_bytes(path: Path, limit: int = -1) -> bytes:
         return file.read(limit)
 
 
+def open_to_append(path: Path) -> int:
+    """A regular file, open for reading and for writing at its end; made for its owner alone, whatever the umask, where there is none.
+
+    Raises OSError, where it is a link, too: who could put one there would have us write, or cut off, what only we can write.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
+    for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC"):
+        flags |= getattr(os, name, 0)
+    try:
+        descriptor = os.open(path, flags, 0o600)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise OSError(errno.ELOOP, "it is a link, and none is followed to write", str(path)) from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+    return descriptor
+
+
 def make_folder(folder: Path) -> None:
     """Make one of this program's own folders, and those that it lies in, for their owner alone, whatever the umask. Raises OSError."""
     missing = [place for place in (folder, *folder.parents) if not place.exists()]

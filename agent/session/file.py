@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from agent.errors import StateError, UsageError
 from agent.files.lock import try_lock
-from agent.files.own_files import make_folder, read_bytes
+from agent.files.own_files import make_folder, open_to_append, read_bytes
 from agent.text import foreign_json
 from agent.text.encodable import whole_value
 from agent.text.numbers import plural
@@ -150,7 +150,7 @@ class SessionFile:
 
     def _open(self) -> int:
         make_folder(self.path.parent)
-        fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_CLOEXEC", 0), 0o600)
+        fd = open_to_append(self.path)
         try:
             self._lock(fd)
             size = os.fstat(fd).st_size

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from agent.files import anchored
-from agent.files.own_files import make_folder, read_bytes, write_atomically
+from agent.files.own_files import make_folder, open_to_append, read_bytes, write_atomically
 from agent.text import foreign_json
 
 MAX_BYTES = 256 * 1024 * 1024
@@ -165,8 +165,7 @@ class Snapshots:
 
     def _write(self, entry: dict[str, Any]) -> None:
         make_folder(self.folder)
-        descriptor = os.open(self._journal, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        with os.fdopen(descriptor, "ab") as file:
+        with os.fdopen(open_to_append(self._journal), "ab") as file:
             file.write(json.dumps(entry).encode() + b"\n")
 
     def _entries(self) -> Iterator[dict[str, Any]]:

@@ -7,28 +7,38 @@ under way then is asked again. What failed and was asked again has a second line
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO
 
-from agent.errors import UsageError
-from agent.files.own_files import make_folder, write_atomically
+from agent.errors import StateError, UsageError
+from agent.files.own_files import make_folder, open_to_append, write_atomically
+from agent.session.clean import Redact, clean_value
 from agent.text import foreign_json
+from agent.text.encodable import whole
 from moa.bench.arms import Result
 
 _FIELDS = tuple(entry.name for entry in fields(Result))
 
 
+def _kept(text: str) -> str:
+    return text
+
+
 @dataclass(slots=True)
 class Run:
-    """One run in its folder. `asked` is what a resumed run must ask again: suite, digest, seed, arms, models, preset."""
+    """One run in its folder. `asked` is what a resumed run must ask again: suite, digest, seed, arms, models, preset. `redact` takes configured
+    keys out of what is written down: models say what they have read."""
 
     folder: Path
     asked: dict[str, Any]
-    _out: TextIO | None = None
+    redact: Redact = _kept
+    _out: BinaryIO | None = None
 
     @property
     def id(self) -> str:
@@ -58,57 +68,73 @@ class Run:
             return min(sum(line.endswith(b"\n") for line in lines), whole), whole
 
     def add(self, *results: Result) -> None:
-        """Write results. Raises OSError where the disk is full."""
-        if self._out is None:
-            self._mend()
-            self._out = (self.folder / "items.jsonl").open("a", encoding="utf-8")
+        """Write results. Raises StateError where that can't be done."""
+        path = self.folder / "items.jsonl"
+        try:
+            if self._out is None:
+                self._out = os.fdopen(open_to_append(path), "rb+")
+                _mend(self._out)
+            self._out.write("".join(self._line(result) for result in results).encode())
+            self._out.flush()
+        except OSError as error:
+            with suppress(OSError):
+                self.close()
+            raise StateError(
+                f"can't write {path}: {error.strerror or error}",
+                remedy=f"put it right, then resume with: moa bench run --resume {self.id}",
+            ) from error
+
+    def _line(self, result: Result) -> str:
         # Their own lists and dicts, and not the copies that `asdict` makes: a third of the time of an item that is stored.
-        rows = ({name: getattr(result, name) for name in _FIELDS} for result in results)
-        self._out.write("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-        self._out.flush()
+        row = {name: getattr(result, name) for name in _FIELDS}
+        line = json.dumps(row, ensure_ascii=False) + "\n"
+        same = whole(line) == line == self.redact(line)
+        return line if same else json.dumps(clean(row, self.redact)) + "\n"
 
     def close(self) -> None:
         """Close the file."""
-        if self._out is not None:
-            self._out.close()
-            self._out = None
-
-    def _mend(self) -> None:
-        """Cut a torn last line off, so that the next one begins a line of its own."""
-        path = self.folder / "items.jsonl"
-        if not path.exists():
-            return
-        with path.open("rb+") as file:
-            size = file.seek(0, 2)
-            at = size
-            while at > 0:
-                start = max(0, at - 65_536)
-                file.seek(start)
-                newline = file.read(at - start).rfind(b"\n")
-                if newline >= 0:
-                    at = start + newline + 1
-                    break
-                at = start
-            if at < size:
-                file.truncate(at)
+        out, self._out = self._out, None
+        if out is not None:
+            out.close()
 
     def report(self, value: dict[str, Any]) -> None:
         """Keep the report beside its items."""
         write_atomically(self.folder / "report.json", (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
 
 
-def begin(root: Path, asked: dict[str, Any]) -> Run:
+def clean(row: dict[str, Any], redact: Redact) -> dict[str, Any]:
+    """A result's row without configured keys and halves of characters. The suite's own names stay: by them the item is known to be done."""
+    return {**clean_value(row, redact), "item": row["item"], "arm": row["arm"]}
+
+
+def _mend(file: BinaryIO) -> None:
+    """Cut a torn last line off, so that the next one begins a line of its own."""
+    size = file.seek(0, 2)
+    at = size
+    while at > 0:
+        start = max(0, at - 65_536)
+        file.seek(start)
+        newline = file.read(at - start).rfind(b"\n")
+        if newline >= 0:
+            at = start + newline + 1
+            break
+        at = start
+    if at < size:
+        file.truncate(at)
+
+
+def begin(root: Path, asked: dict[str, Any], *, redact: Redact = _kept) -> Run:
     """A new run below `root`, named by date and chance."""
     folder = root / f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
     make_folder(folder)
     write_atomically(folder / "run.json", (json.dumps(asked, indent=1, ensure_ascii=False) + "\n").encode())
-    return Run(folder, asked)
+    return Run(folder, asked, redact)
 
 
-def begun(root: Path, asked: dict[str, Any]) -> Run | None:
+def begun(root: Path, asked: dict[str, Any], *, redact: Redact = _kept) -> Run | None:
     """The newest run that asked for the same, on whatever day; None where there is none."""
     same = {key: value for key, value in asked.items() if key != "date"}
-    return next((run for run in all_runs(root) if same.items() <= run.asked.items()), None)
+    return next((run for run in all_runs(root, redact=redact) if same.items() <= run.asked.items()), None)
 
 
 def unlisted(root: Path, kind: str) -> Run:
@@ -118,10 +144,10 @@ def unlisted(root: Path, kind: str) -> Run:
     return Run(folder, {})
 
 
-def resume(root: Path, name: str | None) -> Run:
+def resume(root: Path, name: str | None, *, redact: Redact = _kept) -> Run:
     """The run of that name; without one the newest. Raises UsageError where there is none."""
     if name is None:
-        if not (found := all_runs(root)):
+        if not (found := all_runs(root, redact=redact)):
             raise UsageError("there is no bench run so far", remedy="moa bench run SUITE begins one")
         return found[0]
     folder = root / name
@@ -135,15 +161,15 @@ def resume(root: Path, name: str | None) -> Run:
         raise UsageError(f"{path} can't be read: {error}", remedy="begin a new run") from error
     if not isinstance(asked, dict):
         raise UsageError(f"{path} is not a run", remedy="begin a new run")
-    return Run(folder, asked)
+    return Run(folder, asked, redact)
 
 
-def all_runs(root: Path) -> list[Run]:
+def all_runs(root: Path, *, redact: Redact = _kept) -> list[Run]:
     """All runs that can be read, newest first."""
     found = []
     for path in sorted(root.glob("*/run.json"), reverse=True):
         try:
-            found.append(resume(root, path.parent.name))
+            found.append(resume(root, path.parent.name, redact=redact))
         except UsageError:
             continue
     return found

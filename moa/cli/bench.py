@@ -83,7 +83,7 @@ async def _again(arguments: argparse.Namespace, config: Config) -> tuple[Report,
     from moa.bench.check import Checker
     from moa.bench.own_work import whatif
 
-    source = whatif.Source(config.paths.sessions, arguments.session, config.paths.state)
+    source = whatif.Source(config.paths.sessions, arguments.session, config.paths.state, redact=config.redact)
     path, text = store.text_of(arguments.preset, config_dir=config.paths.config)
     preset = read(text, name=arguments.preset, path=Path(path))
     main = arms.ref_of(arguments.model or preset.main or source.model or config.model or "")

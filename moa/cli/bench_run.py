@@ -47,13 +47,13 @@ def root(config: Config) -> Path:
 def run(arguments: argparse.Namespace) -> tuple[Report, int]:
     """Begin a run, or go on with one; the report, and the exit code. Raises UsageError."""
     config = configuration()
-    kept = runs.resume(root(config), arguments.resume) if arguments.resume else None
+    kept = runs.resume(root(config), arguments.resume, redact=config.redact) if arguments.resume else None
     if kept is None and not (arguments.suite or arguments.card):
         raise UsageError(
             "which suite?", remedy=f"name one of {', '.join(suites.NAMES)}, or the path of a JSON Lines file"
         )
     asked = kept.asked if kept is not None else _asked(arguments, config)
-    if kept is None and arguments.go_on and (kept := runs.begun(root(config), asked)) is not None:
+    if kept is None and arguments.go_on and (kept := runs.begun(root(config), asked, redact=config.redact)) is not None:
         asked = kept.asked
     if arguments.retry_failed and (asked.get("pilot") or not (kept or arguments.go_on)):
         raise UsageError(
@@ -190,7 +190,7 @@ async def _go(
                 await _check(client, config, suite, chosen)
                 asked["warnings"] = _kin(client, suite, chosen, asked)
                 agree(client, suite, chosen, arguments, budget, asked)
-                kept = runs.begin(root(config), asked)
+                kept = runs.begin(root(config), asked, redact=config.redact)
             say(
                 f"· run {kept.id}: {plural(len(suite.items), 'item')}, {plural(len(chosen), 'arm')}; resume with: moa bench run --resume {kept.id}"
             )
@@ -245,7 +245,7 @@ async def _in_inspect(
             quote = f"{plural(len(suite.items), 'sample')} in {plural(len(chosen), 'arm')}, with as many calls as the task makes"
             _agreed(arguments, quote + ("" if budget is None else f", capped at {show_usd(budget)}"))
             asked["warnings"] = []
-            kept = runs.begin(root(config), asked)
+            kept = runs.begin(root(config), asked, redact=config.redact)
         elif arguments.retry_failed and (failed := _failed(kept)):
             _agreed(arguments, f"{plural(len(failed), 'failed sample')} asked again")
         try:

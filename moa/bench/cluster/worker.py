@@ -15,6 +15,7 @@ from moa.bench import counselled, engine
 from moa.bench.arms import Arm, Result
 from moa.bench.cluster.store import Store
 from moa.bench.items import Item
+from moa.bench.runs import clean
 
 if TYPE_CHECKING:
     from agent.ledger.book import Ledger
@@ -141,7 +142,10 @@ class _Doing:
             await asyncio.to_thread(self.store.begin, *unit.key, bound)
         result = await self.answering.answer(arm, item, unit.other, unit.donor)
         await self.answering.mark(result, arm, item, unit.against)
-        row: dict[str, Any] = {"result": asdict(result), "calls": self._calls(handed)}
+        row: dict[str, Any] = {
+            "result": clean(asdict(result), self.answering.client.redact),
+            "calls": self._calls(handed),
+        }
         if (loops := self.answering.loops) is not None:
             path = loops.session_path(arm, item)
             row["session"] = {"name": path.name, "text": await asyncio.to_thread(path.read_text, "utf-8")}

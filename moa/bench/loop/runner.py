@@ -16,6 +16,7 @@ from agent.build import build
 from agent.config.config import BudgetSettings
 from agent.errors import UsageError
 from agent.events import TurnFinished
+from agent.files.own_files import make_folder
 from agent.host import Options
 from agent.llm.errors import BudgetReached, Refused
 from agent.loop.turn import Turn
@@ -83,7 +84,7 @@ class Loops:
 
     def _session(self, arm: Arm, item: Item) -> Session:
         path = self.session_path(arm, item)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         path.unlink(missing_ok=True)  # of a run that was killed in the middle of it
         kind = LastOnly if arm.name == "counsel:last" else Session
         return kind(path, redact=self.config.redact)

@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent.errors import UsageError
-from agent.files.own_files import read_bytes, write_atomically
+from agent.files.own_files import make_folder, read_bytes, write_atomically
 from agent.llm.errors import BudgetReached
 from agent.llm.money import show_cost
 from agent.process import children
+from agent.session.clean import Redact
 from agent.session.file import read_lines
 from agent.session.session import Session
 from agent.session.snapshots import Snapshots
@@ -82,8 +83,9 @@ class Compared:
 class Source:
     """The conversation that is gone back over. Raises UsageError where there is none, or it can't be done again."""
 
-    def __init__(self, folder: Path, name: str, state: Path) -> None:
+    def __init__(self, folder: Path, name: str, state: Path, *, redact: Redact) -> None:
         self.session = Session.open(folder, name)
+        self._redact = redact
         lines, _problems = read_lines(self.session.path)
         opened: dict[str, Any] = next((line.entry for line in lines if line.entry.get("type") == "opened"), {})
         self.model = opened.get("model")
@@ -123,9 +125,9 @@ class Source:
 
     def fork(self, turn: Forkable, path: Path) -> Session:
         """The conversation up to the turn, in a file of its own."""
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         write_atomically(path, read_bytes(self.session.path))
-        twin = Session.open(path.parent, path.stem, claim=True)
+        twin = Session.open(path.parent, path.stem, redact=self._redact, claim=True)
         twin.rewind(turn.parent, reason="what if")
         return twin
 

@@ -232,6 +232,17 @@ def test_a_folder_and_a_dead_link_among_the_sessions(tmp_path: Path) -> None:
         Session.open(tmp_path, "folder")
 
 
+def test_nobody_goes_on_in_a_file_that_a_link_leads_to(tmp_path: Path) -> None:
+    session, lines = written(tmp_path / "elsewhere", "one")
+    session.path.write_bytes(lines[0] + b"torn")
+    (tmp_path / "sessions").mkdir()
+    (tmp_path / "sessions" / "linked.jsonl").symlink_to(session.path)
+    assert [each.text for each in Session.open(tmp_path / "sessions", "linked").transcript()] == ["one"]
+    with pytest.raises(StateError, match="it is a link"):
+        Session.open(tmp_path / "sessions", "linked", claim=True)
+    assert session.path.read_bytes() == lines[0] + b"torn"
+
+
 @pytest.mark.slow
 def test_a_result_of_a_hundred_megabytes(tmp_path: Path) -> None:
     session = Session.create(tmp_path)

@@ -15,6 +15,8 @@ from tests.support.endpoint import ScriptedEndpoint
 from tests.support.program import endpoint_config, preset_text
 from tests.support.script import Behaviour, Say, Script
 
+KEY = "sk-test-0123456789abcdef"
+
 
 def worker(body: Mapping[str, Any], _earlier: int) -> Say:
     """Adds a line to the file; the right one where it is advised to."""
@@ -25,7 +27,7 @@ def worker(body: Mapping[str, Any], _earlier: int) -> Say:
         line = "right" if "Write right" in said else f"wrong {turn}"
         old = {1: "first\n", 2: "first\nwrong 1\n"}[turn]
         return Say(text="", tools=(("edit", {"path": "list.txt", "old": old, "new": f"{old}{line}\n"}),))
-    return Say(text="Added.")
+    return Say(text=f"Added. {KEY}")
 
 
 @pytest.mark.slow
@@ -34,6 +36,7 @@ def test_turns_are_done_again_from_where_they_began(
 ) -> None:
     for kind in ("CONFIG", "STATE", "CACHE"):
         monkeypatch.setenv(f"MOA_{kind}_DIR", str(tmp_path / kind.lower()))
+    monkeypatch.setenv("FAKE_API_KEY", KEY)
     (tmp_path / "config" / "presets").mkdir(parents=True)
     (tmp_path / "config" / "presets" / "one.toml").write_text(preset_text(["fake:m"], aggregate="raw"))
     project = tmp_path / "project"
@@ -47,7 +50,9 @@ def test_turns_are_done_again_from_where_they_began(
 
     models = {"main": worker, "m": Behaviour(steps=(Say(text="CONCERN\nWrite right with the edit tool."),))}
     with ScriptedEndpoint(Script(models=models)) as endpoint:
-        (tmp_path / "config" / "config.toml").write_text(endpoint_config(endpoint.base_url, model="fake:main"))
+        (tmp_path / "config" / "config.toml").write_text(
+            endpoint_config(endpoint.base_url, model="fake:main") + 'api_key_env = "FAKE_API_KEY"\n'
+        )
         _, first = moa("run", "--cwd", str(project), "--approve", "all", "Add line one.")
         moa("run", "--cwd", str(project), "--approve", "all", "--session", first["session"], "Add line two.")
         assert (project / "list.txt").read_text() == "first\nwrong 1\nwrong 2\n"
@@ -61,6 +66,9 @@ def test_turns_are_done_again_from_where_they_began(
             assert without["gates"] == [False] and with_it["gates"] == [True], "the files were those of its beginning"
             assert without["changed"] == with_it["changed"] == ["list.txt"] and each["turned"] == 1
             assert with_it["counsel"]["sent"] > 0 and without["steps"] == with_it["steps"] == 2
+        written = [path for path in (tmp_path / "state").rglob("*") if path.is_file()]
+        assert [path for path in written if KEY.encode() in path.read_bytes()] == []
+        assert {path.stat().st_mode & 0o077 for path in written if "bench" in path.parts} == {0}
         # Nothing of the original is touched.
         assert (project / "list.txt").read_text() == "first\nwrong 1\nwrong 2\n"
         assert (tmp_path / "state" / "sessions" / f"{first['session']}.jsonl").read_bytes() == kept
