@@ -138,7 +138,7 @@ class Server:
         )  # fmt: skip
         panel = headers.get("x-moa-preset")
         named = await names.find(prepared.main or name, panel)
-        self._check(account, named, prepared, panel or router_preset(name))
+        self._check(wire, account, named, prepared, panel or router_preset(name))
         endpoint = self.client.require_key(named.main.endpoint)
         wanted = headers.get("x-moa-counsel")
         if wanted not in (None, "on", "off"):
@@ -175,10 +175,10 @@ class Server:
         )
         return Call(self, wire, body, raw, headers, query, run, named, endpoint, served, base, prepared, account)
 
-    def _check(self, account: Account, named: Named, prepared: Prepared, panel: str | None) -> None:
+    def _check(self, wire: str, account: Account, named: Named, prepared: Prepared, panel: str | None) -> None:
         """Raise AuthError where the request names what is not for this key, whoever's it is. `panel`: the preset that it names beside its model."""
         if not account.is_own:
-            stored.check(prepared.body, account.name)
+            stored.check(wire, prepared.body, account.name)
         if not account.models and not account.presets:
             return
         if named.preset is not None:
@@ -186,7 +186,7 @@ class Server:
         else:
             chosen = any(tool.fusion.model is not None for tool in prepared.lowered.tools)
             account.check(named.main, panel, own=prepared.routed and not chosen)
-        account.check_others(named.main.endpoint, prepared.body)
+        account.check_others(named.main.endpoint, wire, prepared.body)
 
     async def aclose(self) -> None:
         """Stop the panels, close the connections and the books."""

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 ANYBODY = "anybody"
 """The account where the server asks for no key."""
+_PRESET = "@preset/"
+"""Behind it stands a preset of the endpoint's (OpenRouter), which may have models of its own: no `*` means that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,9 @@ class Account:
         if own and preset in self.presets:
             return True
         if self.models:
-            return any(fnmatchcase(model, pattern) for pattern in self.models)
+            return any(
+                fnmatchcase(model, pattern) and (_PRESET in pattern or _PRESET not in model) for pattern in self.models
+            )
         return not self.presets or (own and preset is not None and self.takes_preset(preset))
 
     def check(self, main: ModelRef, preset: str | None, *, own: bool) -> None:
@@ -69,9 +73,12 @@ class Account:
             if not self.takes_model(model):
                 raise self._refusal(f"the model {model!r}")
 
-    def check_others(self, endpoint: str, body: Mapping[str, Any]) -> None:
-        """The same for models that a request names beside the one that answers: for the endpoint to fall back on, or for a tool of its own."""
-        for model in _others(body):
+    def check_others(self, endpoint: str, wire: str, body: Mapping[str, Any]) -> None:
+        """The same for models that a request names beside the one that answers: for the endpoint to fall back on, or for a tool of its own;
+        and for fields of which nobody here knows whether they do."""
+        for field in _unknown(body):
+            raise self._refusal(f"the field {field[:80]!r}, which may name models,")
+        for model in _others(settings_in(wire, body)):
             if not self.takes_model(f"{endpoint}:{model}"):
                 raise self._refusal(f"the model {model!r}")
 
@@ -80,15 +87,44 @@ class Account:
         return AuthError(f"{what} is not for the key {self.name!r}", status=403, remedy=remedy)
 
 
-_NAMING = ("model", "models", "fallbacks")
-_WORDS = frozenset({"messages", "input", "system", "instructions", "metadata"})
+_SAID = frozenset(
+    {"messages", "input", "system", "instructions", "metadata", "client_metadata", "prediction", "prompt", "user", "trace"}
+)  # fmt: skip
 """What is said, and no settings."""
+_SETTINGS = frozenset(
+    {
+        *("models", "fallbacks", "route", "provider", "plugins", "transforms"),
+        *("tools", "tool_choice", "functions", "function_call", "mcp_servers", "web_search_options", "include"),
+        *("reasoning", "reasoning_effort", "thinking", "verbosity", "text", "modalities", "audio", "image_config"),
+        *("response_format", "output_config", "output_format", "structured_outputs", "grammar", "json_schema"),
+        *("guided_json", "guided_regex", "guided_choice", "guided_grammar", "chat_template_kwargs", "samplers"),
+        *("stop", "stop_sequences", "logit_bias", "stream_options", "usage", "stop_server_tools_when", "moderation"),
+        *("truncation", "context_management", "cache_control", "prompt_cache_key", "prompt_cache_retention"),
+        *("prompt_cache_options", "session_id", "safety_identifier", "user_profile_id", "diagnostics", "keep_alive"),
+        *("service_tier", "speed", "inference_geo", "betas", "anthropic_beta"),
+        *("container", "conversation", "previous_response_id"),
+    }
+)
+"""What is known of a body's own fields: they name no model, or in places that `_names` knows."""
 
 
-def _others(body: Mapping[str, Any]) -> Iterator[str]:
+def _unknown(body: Mapping[str, Any]) -> Iterator[str]:
+    """The fields that may route a request by what nobody here knows. A number, or whether or not, names nothing."""
     for key, value in body.items():
-        if key not in _WORDS and key != "model":
-            yield from _named(value, key in _NAMING)
+        if key != "model" and key not in _SAID and key not in _SETTINGS and not isinstance(value, int | float | None):
+            yield key
+
+
+def _others(settings: Mapping[str, Any]) -> Iterator[str]:
+    for key, value in settings.items():
+        if key not in _SAID and key != "model":
+            yield from _named(value, _names(key))
+
+
+def _names(key: str) -> bool:
+    """Whether what stands under a name are models: `model`, `allowed_models`, `fallbacks`, or a preset that has some."""
+    name = key.strip().lower()
+    return "model" in name or "fallback" in name or name == "preset"
 
 
 def _named(value: Any, naming: bool) -> Iterator[str]:
@@ -100,5 +136,5 @@ def _named(value: Any, naming: bool) -> Iterator[str]:
         for each in value:
             yield from _named(each, naming)
     elif isinstance(value, dict):
-        for key, each in settings_in(value):
-            yield from _named(each, key in _NAMING)
+        for key, each in value.items():
+            yield from _named(each, (naming and key not in _SETTINGS) or _names(key))

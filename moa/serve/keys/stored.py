@@ -20,9 +20,9 @@ _SUBSTANCE = {"reasoning": ("encrypted_content", "summary", "content"), "image_g
 """What an item of a reply has in it, some of it at least, where it does not stand for one that is kept."""
 
 
-def check(body: Mapping[str, Any], name: str) -> None:
+def check(wire: str, body: Mapping[str, Any], name: str) -> None:
     """Raise AuthError (403) where the request refers to what the endpoint keeps. `name` is the key's."""
-    for place in _in_settings(body):
+    for place in _in_settings(settings_in(wire, body)):
         raise AuthError(
             f"{place} names what the endpoint keeps, and all keys share one account there: that is not for the key {name!r}",
             status=403,
@@ -77,7 +77,7 @@ def _within(name: str, value: Any, place: str) -> Iterator[str]:
         for at, each in enumerate(value):
             yield from _within("", each, f"{place}[{at}]")
     elif isinstance(value, dict):
-        for key, each in settings_in(value):
+        for key, each in value.items():
             if key != "skill_id" or value.get("type") != "anthropic":  # that is the vendor's, and everybody's
                 yield from _within(key, each, f"{place}.{key}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -174,12 +175,51 @@ FUNCTION = {"type": "function", "function": {"name": "f", "parameters": {"proper
         ({"tools": [{"type": "openrouter:subagent", "parameters": {"model": "dear"}}]}, 403),
         ({"tools": [{"type": "openrouter:subagent", "parameters": {"model": "dear"}, "input_schema": {}}]}, 403),
         ({"tools": [FUNCTION], "metadata": {"model": "dear"}}, 200),
+        # What looks like a client's tool is one in its place alone, and has a schema there and nothing else.
+        ({"fallbacks": [{"type": "function", "model": "dear"}]}, 403),
+        ({"plugins": [{"id": "x", "type": "function", "model": "dear"}]}, 403),
+        ({"plugins": [{"id": "auto-router", "allowed_models": ["dear"]}]}, 403),
+        ({"tools": [{"type": "custom", "model": "dear"}]}, 403),
+        ({"tools": [{**FUNCTION, "model": "dear"}]}, 403),
+        ({"functions": [{"name": "f", "parameters": {"examples": [{"model": "dear"}]}}]}, 200),
+        (
+            {
+                "response_format": {
+                    "type": "json_schema",
+                    "json_schema": {"name": "n", "schema": {"default": {"model": "dear"}}},
+                }
+            },
+            200,
+        ),
+        ({"models": {"a": "dear"}}, 403),
+        ({"fallbacks": [{"model": "m", "thinking": {"type": "adaptive"}}]}, 200),
+        ({"fallbacks": [{"model": "m", "x": ["dear"]}]}, 403),
+        ({"preset": "dear"}, 403),
+        ({"Model": "dear"}, 403),
+        ({"context_window_fallbacks": [{"m": ["dear"]}]}, 403),
+        ({"extra_body": {"model": "dear"}}, 403),
+        ({"min_p": 0.1, "cache_prompt": True, "provider": {"sort": "price"}}, 200),
     ],
 )
 def test_limits_hold_for_models_that_a_request_names_beside(team: Team, more: dict[str, Any], status: int) -> None:
     team.new("alice", models=("chat:m",))
     answer = team.ask("alice", "chat:m", wire="chat", **more)
     assert answer.status_code == status, answer.text
+
+
+def test_limits_let_known_clients_through(team: Team) -> None:
+    team.new("alice", models=("*:m",))
+    recorded = sorted((Path(__file__).parents[3] / "data" / "side_calls").glob("*.json"))
+    assert recorded
+    for path in recorded:
+        found = json.loads(path.read_text("utf-8"))
+        wire = found["wire"]
+        answer = team.server.post(wire, {**found["body"], "model": f"{wire}:m"}, headers=team.headers("alice"))
+        assert answer.status_code == 200, (path.name, answer.text)
+    # Presets of the endpoint's have models of their own.
+    assert team.ask("alice", "chat:x@preset/m", wire="chat").status_code == 403
+    team.new("bob", models=("chat:*",))
+    assert team.ask("bob", "chat:x@preset/m", wire="chat").status_code == 403
 
 
 @pytest.mark.parametrize(
@@ -279,6 +319,8 @@ KEPT: list[tuple[str, dict[str, Any], int]] = [
     ("responses", {"input": [HELLO, {"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": "t"}]}, SAID, HELLO]}, 200),
     ("chat", user({"type": "file", "file": {"file_id": "file-1"}}, "chat"), 403),
     ("chat", {"messages": [{"role": "assistant", "audio": {"id": "audio_1"}}, {"role": "user", "content": "so?"}]}, 403),
+    ("responses", {"tools": [{"type": "function", "name": "f", "parameters": {}, "container": "cntr_1"}]}, 403),
+    ("responses", {"tools": [{"type": "namespace", "name": "n", "tools": [{"type": "function", "name": "f", "parameters": {"container": "c"}}]}]}, 200),
     ("chat", {"audio": {"voice": "alloy", "format": "wav"}, "metadata": {"conversation": "x"}}, 200),
     ("chat", {"tools": [{"type": "function", "function": {"name": "f", "parameters": {"properties": {"file_id": {"type": "string"}}}}}]}, 200),
     ("messages", user({"type": "document", "source": {"type": "file", "file_id": "file_1"}}, "messages"), 403),
