@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 from typing import Any
@@ -83,3 +85,29 @@ def test_no_answer_under_200_tells_the_key(
     assert UPSTREAM_KEY not in answer.text and answer.text.count("[key]") == 1
     assert answer.headers["x-request-id"] == "req [key]"
     assert answer.text.replace("[key]", UPSTREAM_KEY).encode() == data  # nothing else has changed
+
+
+HEADS = [
+    (b"GET /" + b"a" * 100_000, b" 414 "),
+    (b"GET /health HTTP/1.1\r\nhost: localhost\r\nx: " + b"a" * 100_000, b" 431 "),
+    (b"GET /health HTTP/1.1\r\nhost: localhost\r\n" + b"x: a\r\n" * 20_000, b" 431 "),
+    (
+        b"POST /v1/messages HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n1;" + b"a" * 100_000,
+        b"HTTP/1.1 4",
+    ),
+]
+
+
+@pytest.mark.parametrize(("data", "status"), HEADS)
+def test_a_head_without_end_is_not_read(server: Serving, data: bytes, status: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), 10) as client, suppress(OSError):
+        client.sendall(data)
+        told = client.recv(4096)
+        assert status in told or told == b""
+        for _more in range(200):  # nobody listens any more
+            client.sendall(b"a" * 65536)
+        raise AssertionError("it reads on")
+
+
+def test_a_long_head_is_a_request(server: Serving) -> None:
+    assert server.get("/health?" + "a" * 20_000, {"x-more": "a" * 40_000}).status_code == 200
