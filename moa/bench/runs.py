@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from agent.errors import StateError, UsageError
-from agent.files.own_files import make_folder, open_to_append, write_atomically
+from agent.files.own_files import make_folder, open_to_append, read_bytes, write_atomically
 from agent.session.clean import Redact, clean_value
 from agent.text import foreign_json
 from agent.text.encodable import whole
+from moa.bench import reading
 from moa.bench.arms import Result
 
 _FIELDS = tuple(entry.name for entry in fields(Result))
@@ -46,26 +47,15 @@ class Run:
         return self.folder.name
 
     def results(self) -> Iterator[Result]:
-        """All whole lines, in the order in which they were written; the torn end of a killed run is passed over."""
-        path = self.folder / "items.jsonl"
-        if not path.exists():
-            return
-        with path.open("rb") as lines:
-            for line in lines:
-                found = _read(line)
-                if found is not None:
-                    yield found
+        """All whole lines, in the order in which they were written; the torn end of a killed run is passed over. Raises UsageError."""
+        return reading.results(self.folder / "items.jsonl")
 
     @property
     def done(self) -> tuple[int, int]:
         """How many results there are, and how many there are to be: items times arms."""
         whole = len(self.asked.get("items", ())) * len(self.asked.get("arms", ()))
-        path = self.folder / "items.jsonl"
-        if not path.exists():
-            return 0, whole
-        with path.open("rb") as lines:
-            # What was asked again has more than one line.
-            return min(sum(line.endswith(b"\n") for line in lines), whole), whole
+        # What was asked again has more than one line.
+        return min(len(reading.lines(self.folder / "items.jsonl")), whole), whole
 
     def add(self, *results: Result) -> None:
         """Write results. Raises StateError where that can't be done."""
@@ -155,13 +145,7 @@ def resume(root: Path, name: str | None, *, redact: Redact = _kept) -> Run:
     if not name or Path(name).name != name or not path.is_file():
         known = ", ".join(sorted((p.parent.name for p in root.glob("*/run.json")), reverse=True)[:5]) or "none so far"
         raise UsageError(f"there is no bench run {name!r}", remedy=f"`moa bench list` shows all; the latest: {known}")
-    try:
-        asked = foreign_json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise UsageError(f"{path} can't be read: {error}", remedy="begin a new run") from error
-    if not isinstance(asked, dict):
-        raise UsageError(f"{path} is not a run", remedy="begin a new run")
-    return Run(folder, asked, redact)
+    return Run(folder, reading.asked(path), redact)
 
 
 def all_runs(root: Path, *, redact: Redact = _kept) -> list[Run]:
@@ -191,30 +175,22 @@ def card(run: Run, report: Mapping[str, Any]) -> dict[str, Any]:
 def read_card(path: Path) -> dict[str, Any]:
     """A card as it was printed. Raises UsageError for what is none."""
     try:
-        found = foreign_json.loads(path.read_bytes())
+        found = foreign_json.loads(read_bytes(path))
         wanted, preset, report = [str(name) for name in found["wanted"]], found["preset"], found["report"]
         kept = None if preset is None else {"name": str(preset["name"]), "path": str(path), "text": str(preset["text"])}
         said = {key: report[key] for key in ("id", "date")}
         arms = [{key: arm[key] for key in ("name", "score", "ci95")} for arm in report["arms"]]
         made = {key: found[key] for key in CARD if key not in ("wanted", "preset")}
-        return {
+        asked = {
             **made,
             "wanted": wanted,
             "preset": kept,
             "suite": str(report["suite"]),
             "card": {**said, "digest": str(report["digest"]), "arms": arms},
         }
+        reading.card(asked, path)
+        return asked
     except OSError as error:
         raise UsageError(f"{path} can't be read: {error.strerror}", remedy="name a file that has a card") from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UsageError(f"{path} is not a card", remedy="`moa bench card ID > FILE` makes one") from error
-
-
-def _read(line: bytes) -> Result | None:
-    if not line.endswith(b"\n"):
-        return None
-    try:
-        row = foreign_json.loads(line)
-        return Result(**{key: value for key, value in row.items() if key in _FIELDS})
-    except (ValueError, TypeError, AttributeError, RecursionError):
-        return None

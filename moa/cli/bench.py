@@ -38,9 +38,14 @@ def _list(_arguments: argparse.Namespace) -> tuple[Report, int]:
     found = runs.all_runs(bench_run.root(configuration()))
     data, rows = [], []
     for run in found:
-        done, whole = run.done
-        arms, suite = run.asked.get("arms", ()), str(run.asked.get("suite"))
-        data.append({"id": run.id, "suite": suite, "arms": list(arms), "results": done, "of": whole})
+        arms, suite = run.asked["arms"], run.asked["suite"]
+        try:
+            done, whole = run.done
+        except UsageError as error:
+            data.append({"id": run.id, "suite": suite, "arms": arms, "error": error.message})
+            rows.append((run.id, suite, ", ".join(arms), "can't be read"))
+            continue
+        data.append({"id": run.id, "suite": suite, "arms": arms, "results": done, "of": whole})
         rows.append((run.id, suite, ", ".join(arms), f"{done:,} of {whole:,}"))
     columns = ("run", "suite", "arms", "results")
     view = TableView(columns=columns, rows=tuple(rows)) if rows else MarkdownView(text="No bench run so far.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 from collections.abc import Iterator
@@ -10,12 +11,19 @@ from typing import Any
 
 import pytest
 
-from agent.errors import StateError
+from agent.errors import StateError, UsageError
 from moa.bench import runs
 from moa.bench.arms import Result
+from moa.bench.report import report
 
 KEY = "sk-test-0123456789abcdef"
 ASKED: dict[str, Any] = {
+    "source": "s.jsonl",
+    "data": None,
+    "limit": None,
+    "wanted": ["solo"],
+    "preset": None,
+    "model": None,
     "arms": ["solo", "x"],
     "items": ["1", "2"],
     "seed": 1,
@@ -62,3 +70,72 @@ def test_results_are_added_to_no_link_and_no_pipe(tmp_path: Path, link: bool) ->
     with pytest.raises(StateError, match=r"items\.jsonl: it is (a link|not a regular file)"):
         run.add(Result("1", "solo"))
     assert other.read_text() == "whole\ntorn"
+
+
+LINES: dict[str, tuple[dict[str, Any], str]] = {
+    "a list for an item": ({"item": ["x"]}, "item is not a text"),
+    "no arm": ({"item": "1", "arm": None}, "arm is not a text"),
+    "an arm missing": ({"item": "1", "score": 1.0}, "arm is missing"),
+    "a text for a score": ({"score": "NaN"}, "score is not a number from 0 to 1"),
+    "a score that no sum holds": ({"score": 1e308}, "score is not a number from 0 to 1"),
+    "a time that no sum holds": ({"seconds": 1e308}, "seconds is not a number of seconds"),
+    "a status of its own": ({"status": "<b>"}, "status is not one of done"),
+    "a cost below nothing": ({"cost_nano": -1}, "cost_nano is not a count"),
+    "true for a count": ({"tokens": True}, "tokens is not a count"),
+    "a number for a model": ({"served": [1]}, "served is not a list of texts"),
+    "a text for what was given": ({"given": ["x"]}, "given is not a list of what was given"),
+    "a call of two": ({"made": [[1, "read"]]}, "made is not a list of calls"),
+}
+
+
+@pytest.mark.parametrize("row", LINES)
+def test_a_line_that_no_run_writes_is_named(tmp_path: Path, row: str) -> None:
+    edited, said = LINES[row]
+    run = runs.begin(tmp_path, ASKED)
+    run.add(Result("2", "x"))
+    run.close()
+    whole = edited if "missing" in said else {"item": "1", "arm": "x", **edited}
+    with (run.folder / "items.jsonl").open("a") as file:
+        file.write("no JSON\n" + json.dumps(whole) + "\n")
+    with pytest.raises(UsageError, match=rf"items\.jsonl, line 3: {said}"):
+        report(run)
+
+
+@pytest.mark.parametrize("name", ["items.jsonl", "run.json"])
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
+def test_what_is_no_file_is_not_read_and_not_waited_for(tmp_path: Path, name: str, kind: str) -> None:
+    path = runs.begin(tmp_path, ASKED).folder / name
+    path.unlink(missing_ok=True)
+    match kind:
+        case "pipe":
+            os.mkfifo(path)
+        case "device":
+            path.symlink_to("/dev/zero")
+        case _:
+            path.mkdir()
+    with pytest.raises(UsageError, match=r"items\.jsonl can't be read: (it is|Is a)|there is no bench run"):
+        report(runs.resume(tmp_path, path.parent.name))
+
+
+@pytest.mark.parametrize(
+    ("edited", "said"),
+    [
+        ({"arms": None}, "arms is not a list of different arms"),
+        ({"arms": []}, "arms is not"),
+        ({"items": "12"}, "items is not a list"),
+        ({"seed": "<b>"}, "seed is not a whole number"),
+        ({"suite": 1}, "suite is not a text"),
+        ({"groups": ["1"]}, "groups is not"),
+        ({"preset": {"name": "p"}}, "preset is not"),
+        ({"judges": "m"}, "judges is not"),
+        ({"card": {"id": "1"}}, "card is not a card"),
+        ({"pilot": True, "arms": ["solo"]}, "a pilot has two arms"),
+    ],
+)
+def test_what_no_run_was_asked_for_is_named_and_hides_no_other(
+    tmp_path: Path, edited: dict[str, Any], said: str
+) -> None:
+    good, bad = runs.begin(tmp_path, ASKED), runs.begin(tmp_path, {**ASKED, **edited})
+    with pytest.raises(UsageError, match=r"run\.json: " + said):
+        runs.resume(tmp_path, bad.id)
+    assert [each.id for each in runs.all_runs(tmp_path)] == [good.id]
