@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import Any
 
 from agent.llm.money import show_cost
+from agent.text.cleaning import harmless
 from agent.text.numbers import plural
 from moa.bench import plot
 from moa.bench.plot import Plot, Point, hidden
@@ -28,11 +29,11 @@ difference is shown. What failed, was refused or could not be judged counts as w
 
 
 def page(found: Mapping[str, Any]) -> str:
-    """The whole page; it loads nothing from anywhere."""
+    """The whole page; it loads nothing from anywhere. Whatever a run or a model has said goes through `_shown`."""
     simulated = (
         "<p>Stored answers: tokens and times that nobody recorded are simulated.</p>" if found["simulated"] else ""
     )
-    title = escape(f"{found['suite']}: {plural(found['items'], 'item')}, run {found['id']}")
+    title = _shown(f"{found['suite']}: {plural(found['items'], 'item')}, run {found['id']}")
     arms = [
         (
             arm["name"],
@@ -58,15 +59,15 @@ def page(found: Mapping[str, Any]) -> str:
     ]
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style><h1>{title}</h1>'
-        f"<p>{escape(found['date'])} · seed {found['seed']} · items {escape(found['digest'][:16])}{escape(about(found))}</p>{simulated}"
+        f"<p>{_shown(found['date'])} · seed {_shown(found['seed'])} · items {_shown(found['digest'][:16])}{_shown(about(found))}</p>{simulated}"
         + _table(("arm", "score", "95 %", "items", "failed", "cost", "tokens", "p50", "p95"), arms)
-        + "".join(f"<p>{escape(line)}</p>" for line in (card_line(found), retried_line(found)) if line)
+        + "".join(f"<p>{_shown(line)}</p>" for line in (card_line(found), retried_line(found)) if line)
         + _table(("pair", "both right", "harm", "help", "both wrong", "points", "95 %", "p"), pairs)
         + (f"<p>{HELP}</p>" if pairs else "")
         + "".join(_table(each.columns, each.rows) for each in tables_of_tasks(found))
-        + "".join(f"<p>{escape(line)}</p>" for line in (*solo_lines(found), *judging_lines(found)))
+        + "".join(f"<p>{_shown(line)}</p>" for line in (*solo_lines(found), *judging_lines(found)))
         + _plot(plot.of(found["arms"]))
-        + f"<p>Every call behind these figures: <code>moa activity --session bench-{escape(found['id'])}</code></p>"
+        + f"<p>Every call behind these figures: <code>moa activity --session bench-{_shown(found['id'])}</code></p>"
         + "</html>\n"
     )
 
@@ -74,8 +75,8 @@ def page(found: Mapping[str, Any]) -> str:
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     if not rows:
         return ""
-    head = "".join(f"<th>{escape(text)}</th>" for text in heads)
-    body = "".join("<tr>" + "".join(f"<td>{escape(text)}</td>" for text in row) + "</tr>" for row in rows)
+    head = "".join(f"<th>{_shown(text)}</th>" for text in heads)
+    body = "".join("<tr>" + "".join(f"<td>{_shown(text)}</td>" for text in row) + "</tr>" for row in rows)
     return f'<div class="wide"><table><tr>{head}</tr>{body}</table></div>'
 
 
@@ -103,25 +104,30 @@ def _plot(found: Plot) -> str:
         where = f'x="{x - 8:.1f}" text-anchor="end"' if left else f'x="{x + 8:.1f}"'
         told = f"{point.name}: {_percent(point.score)}, {found.cost(point.cost)} an item"
         marks += (
-            f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="5"><title>{escape(told)}</title></circle>'
-            f'<text {where} y="{at:.1f}" font-size="12">{escape(point.name)}</text>'
+            f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="5"><title>{_shown(told)}</title></circle>'
+            f'<text {where} y="{at:.1f}" font-size="12">{_shown(point.name)}</text>'
         )
     axes = (
         f'<path d="M{EDGE} {EDGE / 2} V{HEIGHT - EDGE} H{WIDTH - EDGE}" fill="none" stroke="#999"/>'
         f'<text x="{EDGE - 6}" y="{EDGE + 4}" font-size="12" text-anchor="end">{_percent(high)}</text>'
         f'<text x="{EDGE - 6}" y="{HEIGHT - EDGE}" font-size="12" text-anchor="end">{_percent(low)}</text>'
         f'<text x="{EDGE}" y="{HEIGHT - EDGE + 18}" font-size="12" text-anchor="middle">0</text>'
-        f'<text x="{WIDTH - 2 * EDGE}" y="{HEIGHT - EDGE + 18}" font-size="12" text-anchor="middle">{escape(found.cost(found.most))}</text>'
-        f'<text x="{WIDTH / 2}" y="{HEIGHT - 8}" font-size="12" text-anchor="middle">{found.unit} an item</text>'
+        f'<text x="{WIDTH - 2 * EDGE}" y="{HEIGHT - EDGE + 18}" font-size="12" text-anchor="middle">{_shown(found.cost(found.most))}</text>'
+        f'<text x="{WIDTH / 2}" y="{HEIGHT - 8}" font-size="12" text-anchor="middle">{_shown(found.unit)} an item</text>'
         f'<text x="8" y="{EDGE / 2 - 8}" font-size="12">score</text>'
     )
-    words = f"<p>{escape(hidden(found))}</p>" if found.hidden else ""
+    words = f"<p>{_shown(hidden(found))}</p>" if found.hidden else ""
     front_line = f'<polyline points="{line}" fill="none" stroke="#b4400a" stroke-dasharray="4 4"/>'
     beaten = "score and cost" if found.unit == "cost" else "score and tokens"
     return (
         f'<h2>What quality costs</h2><div class="wide"><svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="score over cost">{axes}{front_line}{marks}</svg></div>'
         f"<p>On the dashed line: arms that no other beats in both {beaten} (the Pareto front).</p>{words}"
     )
+
+
+def _shown(value: object) -> str:
+    """As it may stand in the page: no markup of its own, and nothing that steers a terminal or turns the direction of writing."""
+    return html.escape(harmless(str(value)))
 
 
 def _percent(share: float | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from agent.errors import StateError, UsageError
 from moa.bench import runs
 from moa.bench.arms import Result
+from moa.bench.page import page
 from moa.bench.report import report
 
 KEY = "sk-test-0123456789abcdef"
@@ -139,3 +141,31 @@ def test_what_no_run_was_asked_for_is_named_and_hides_no_other(
     with pytest.raises(UsageError, match=r"run\.json: " + said):
         runs.resume(tmp_path, bad.id)
     assert [each.id for each in runs.all_runs(tmp_path)] == [good.id]
+
+
+def test_nothing_of_a_run_steers_its_page(tmp_path: Path) -> None:
+    """A page is made from a report, which another version or another person may have written: nothing in it is trusted."""
+    hostile = "<img src=x>\x1b]0;x\x07\x9b31m\u202e\u200f"
+    run = runs.begin(
+        tmp_path, {**ASKED, "suite": hostile, "digest": hostile, "date": hostile, "arms": ["solo", hostile]}
+    )
+    run.add(Result("1", "solo", served=[hostile]), Result("1", hostile, cost_nano=1), Result("2", "solo", unknown=1))
+    run.close()
+    found = report(run)
+    found |= {"seed": hostile, "id": hostile, "preset": hostile}
+    found["groups"] = [{"group": hostile, "items": 1, "scores": {"solo": 1.0, hostile: 0.0}}]
+    found["judging"] = {
+        "judges": [hostile],
+        "passes": 1,
+        "warnings": [hostile],
+        "calls": 1,
+        "cost": {"usd": 0, "lower_bound": False},
+        "unverified": 1,
+        "swayed": 1,
+        "verdicts": 1,
+        "soft": 1,
+    }
+    found["card"] = {"id": hostile, "date": hostile, "arms": [{"name": hostile, "score": 1.0, "ci95": [0.0, 1.0]}]}
+    text = page(found)
+    assert text.count("&lt;img src=x&gt;") > 12 and "<img" not in text
+    assert re.search(r"[^\n -~\u00b7]", text) is None
