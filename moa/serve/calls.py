@@ -8,13 +8,13 @@ import sys
 import traceback
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from agent.errors import StateError
 from agent.ledger.fair_thread import ACCOUNT
-from agent.llm.errors import BadRequest, ModelError
-from agent.llm.net.alarm import Alarm
-from agent.text import foreign_json
+from agent.llm.errors import ModelError
+from moa.serve.bodies import Gone, Receive, aside, read_body, read_object
 from moa.serve.passing import broken, pass_on
 from moa.serve.reply import Reply
 from moa.serve.translating import translate
@@ -26,17 +26,10 @@ if TYPE_CHECKING:
     from moa.serve.server import Call, Server
 
 Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-BODY_S = 120.0
-"""So long a client may take to send its request."""
 DRAIN_S = 5.0
 DRAIN_BYTES = 256 * 2**20
-
-
-class Gone(Exception):
-    """The client has left."""
 
 
 class Calls:
@@ -69,7 +62,7 @@ class Calls:
             account = seen.account = self.server.door.check(headers)
             ACCOUNT.set(account.id)
             raw = await read_body(receive, headers, self.server.settings.body_mb * 2**20)
-            body = _object(raw)
+            body = await aside(raw, partial(read_object, raw))
         except Gone:
             return
         except Exception as error:
@@ -152,32 +145,6 @@ def headers_of(scope: Scope) -> dict[str, str]:
     return found
 
 
-async def read_body(receive: Receive, headers: Mapping[str, str], most: int) -> bytes:
-    """The body. Raises BadRequest (413, 408) and Gone."""
-    length = headers.get("content-length", "")
-    if length.isdecimal() and int(length) > most:
-        raise _too_large(most)
-    pieces: list[bytes] = []
-    size, alarm = 0, Alarm()
-    deadline = asyncio.get_running_loop().time() + BODY_S
-    try:
-        while True:
-            message = await alarm.bound(receive(), deadline)
-            if message["type"] == "http.disconnect":
-                raise Gone
-            piece = message.get("body", b"")
-            size += len(piece)
-            if size > most:
-                raise _too_large(most)
-            pieces.append(piece)
-            if not message.get("more_body"):
-                return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-    except TimeoutError:
-        raise BadRequest(f"the request did not come within {BODY_S:g} seconds", status=408) from None
-    finally:
-        alarm.stop()
-
-
 async def _drain(receive: Receive) -> None:
     """Read on what a refused client is sending: closing on it would take the refusal away from it."""
     size = 0
@@ -188,24 +155,6 @@ async def _drain(receive: Receive) -> None:
                 size += len(message.get("body", b""))
                 if message["type"] == "http.disconnect" or not message.get("more_body"):
                     return
-
-
-def _too_large(most: int) -> BadRequest:
-    return BadRequest(
-        f"the request is larger than {most // 2**20} MB",
-        status=413,
-        remedy="compact the conversation, or raise body_mb under [serve] in config.toml",
-    )
-
-
-def _object(raw: bytes) -> dict[str, Any]:
-    try:
-        body = foreign_json.loads(raw, unique=True)  # the endpoint gets these very bytes, and reads them itself
-    except ValueError as error:
-        raise BadRequest(f"the request is not JSON: {error}", status=400) from None
-    if not isinstance(body, dict):
-        raise BadRequest("the request is not a JSON object", status=400)
-    return body
 
 
 class _Watch:

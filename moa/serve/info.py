@@ -15,7 +15,8 @@ from agent.ledger.fair_thread import ACCOUNT
 from agent.llm.errors import AuthError
 from agent.llm.money import Total
 from moa import __version__
-from moa.serve.calls import Receive, Scope, Send, headers_of, log_fault
+from moa.serve.bodies import Receive
+from moa.serve.calls import Scope, Send, headers_of, log_fault
 from moa.serve.fusion.prepare import router_preset
 from moa.serve.guidance.rows import receipts
 from moa.serve.reply import Reply

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from agent.llm.answers.reading import first_object
@@ -11,6 +12,7 @@ from agent.llm.errors import AnswerTooLong, ModelError, StreamBroken
 from agent.llm.net import limits
 from agent.llm.relay import Relay
 from agent.text import foreign_json
+from moa.serve.bodies import aside
 from moa.serve.costs import costs, joined
 from moa.serve.counsel.taking import take
 from moa.serve.events import Cutter, Event, Meter, with_payload
@@ -31,7 +33,8 @@ async def pass_on(call: Call, reply: Reply) -> None:
     """Take counsel, send, relay. Raises ModelError, BudgetReached, UsageError and StateError for what fails before the head has gone out;
     after that it is said in the stream."""
     client, served = call.server.client, call.served
-    hold = await client.reserve(call.named.main, call.context, bound_of(call), sends=call.named.preset is None)
+    bound = await aside(call.raw, partial(bound_of, call))
+    hold = await client.reserve(call.named.main, call.context, bound, sends=call.named.preset is None)
     passing = _Passing(call, reply)
     try:
         if call.stream:
@@ -76,11 +79,12 @@ class _Passing:
         call, served = self.call, self.call.served
         await take(served, call.base, lambda _event: None)
         relay = self.relay = await call.server.client.relay(call.named.main, call.context, hold)
-        head = await relay.send(outgoing(call, served.body(), relay.endpoint))
+        out = await aside(call.raw, lambda: outgoing(call, served.body(), relay.endpoint))
+        head = await relay.send(out)
         if head.status >= 300:
             refusal = await relay.refusal()
             if served.goes_bare(head.status, refusal.decode("utf-8", "replace")):
-                head = await relay.send(outgoing(call, served.bare(), relay.endpoint))
+                head = await relay.send(await aside(call.raw, lambda: outgoing(call, served.bare(), relay.endpoint)))
                 refusal = b"" if head.status < 300 else await relay.refusal()
             self._refusal = refusal if head.status >= 300 else None
         self._status, self._headers = head.status, head.headers

@@ -20,12 +20,15 @@ from agent.text.numbers import whole_number
 from moa import settings as moa_settings
 from moa.preset.preset import Preset
 from moa.serve import settings as serve_settings
+from moa.serve.bodies import aside, has_many
 from moa.serve.counsel.lookups import make as make_lookups
 from moa.serve.counsel.panels import Panels
 from moa.serve.counsel.saving import Saving
 from moa.serve.counsel.served import Asked, Served, Serving
 from moa.serve.fusion.execute import ServerTools
 from moa.serve.fusion.prepare import Prepared, prepare, router_preset
+from moa.serve.guidance import anchors
+from moa.serve.guidance.wires import wire_of
 from moa.serve.keeping import Keeping
 from moa.serve.keys import stored
 from moa.serve.keys.ring import Ring
@@ -138,13 +141,17 @@ class Server:
         )  # fmt: skip
         panel = headers.get("x-moa-preset")
         named = await names.find(prepared.main or name, panel)
-        self._check(wire, account, named, prepared, panel or router_preset(name))
+        await aside(raw, partial(self._check, wire, account, named, prepared, panel or router_preset(name)))
         endpoint = self.client.require_key(named.main.endpoint)
         wanted = headers.get("x-moa-counsel")
         if wanted not in (None, "on", "off"):
             raise BadRequest(f"x-moa-counsel is {wanted[:40]!r}", status=400, remedy="use on or off, or leave it out")
         quirks = self.client.quirks(endpoint, named.main.model)
-        reading = partial(
+        reading = None
+        if has_many(raw):
+            bodies = wire_of(wire)
+            reading = await aside(raw, partial(anchors.read, bodies, bodies.items(prepared.body)))
+        serving = partial(
             self.serving.read,
             Asked(
                 wire=wire,
@@ -161,9 +168,10 @@ class Server:
                 alternate="strict_alternation" in quirks,
                 counting=counting,
                 fuse=named.fuse,
+                reading=reading,
             ),
         )
-        served = await self.ledger.patiently(reading)
+        served = await self.ledger.patiently(serving)
         run = new_run()
         base = CallContext(
             "serve",

@@ -15,6 +15,7 @@ from agent.llm.errors import ModelError
 from agent.llm.stream import Finished
 from agent.llm.stream import Reply as ModelReply
 from agent.text import foreign_json
+from moa.serve.bodies import aside
 from moa.serve.costs import costs
 from moa.serve.counsel.taking import take
 from moa.serve.events import Cutter, data_of
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 async def translate(call: Call, reply: Reply) -> None:
     """Take counsel, call, answer. Raises what `pass_on` raises, and Unsayable."""
     client, served = call.server.client, call.served
-    first = await read(call, served.body(), BUSY_S)
+    first = await read(call, await aside(call.raw, served.body), BUSY_S)
     preset = call.named.preset
     headroom = 0 if preset is None else GUIDANCE
     if call.prepared.is_served:
@@ -75,9 +76,11 @@ async def read(call: Call, body: dict[str, Any], wait_s: float = BUSY_S) -> Aske
     wire = wire_named(call.wire)
     config = call.server.config
     keeping, key = call.server.keeping, call.served.asked.key
-    kept = await keeping.ledger.patiently(partial(keeping.find, key, wire.marks(body)), wait_s)
+    marks = await aside(call.raw, partial(wire.marks, body))
+    kept = await keeping.ledger.patiently(partial(keeping.find, key, marks), wait_s)
     quirks = call.server.client.quirks(call.endpoint, call.named.main.model)
-    return wire.read(body, Target(call.named.main, call.endpoint.dialect, config.max_tokens, kept, quirks))
+    target = Target(call.named.main, call.endpoint.dialect, config.max_tokens, kept, quirks)
+    return await aside(call.raw, partial(wire.read, body, target))
 
 
 class _Translating:

@@ -61,6 +61,7 @@ class Asked:
     asked (None: no `moa/…` model was named). `wanted` is `x-moa-counsel`, `depth` how many panels are around it, `client` its user agent.
     `alternate`: the endpoint insists that roles take turns. `counting`: only its tokens are to be counted.
     `fuse`: the model is `fuse/PRESET`, so the panel answers the question itself, once a turn, and the main model writes from that.
+    `reading` is its conversation, where that was read already.
     """
 
     wire: str
@@ -77,6 +78,7 @@ class Asked:
     alternate: bool = False
     counting: bool = False
     fuse: bool = False
+    reading: Reading | None = None
 
 
 @dataclass(slots=True)
@@ -138,7 +140,7 @@ class Served:
             self.reading, self.path, self.stored, self.again = anchors.NOTHING, Path((), ROOT), None, None
             self.conversation = new_id()
             return
-        self.reading = anchors.read(self.wire, self._items)
+        self.reading = asked.reading or anchors.read(self.wire, self._items)
         found = self.rows.find(self.reading.anchors())
         self.stored = self._kept_upstream()
         start = ROOT if self.stored is None else self.stored.id

@@ -111,3 +111,30 @@ def test_a_head_without_end_is_not_read(server: Serving, data: bytes, status: by
 
 def test_a_long_head_is_a_request(server: Serving) -> None:
     assert server.get("/health?" + "a" * 20_000, {"x-more": "a" * 40_000}).status_code == 200
+
+
+def sized(*, spare: int = 0, **more: Any) -> bytes:
+    return json.dumps({**body("chat", "chat:m"), **more}, separators=(",", ":")).encode() + b" " * spare
+
+
+MANY = [
+    ("objects", sized(x=[{}] * 100_000), 413),
+    ("numbers", sized(x=[1] * 100_000), 413),
+    ("members", sized(x={str(n): 1 for n in range(100_000)}), 413),
+    ("texts", sized(x=['\\",', "\\"] * 50_000), 413),
+    ("fewer", sized(x=[[]] * 49_000), 200),
+    ("a text", sized(x=',"{[\\' * 100_000), 200),
+    ("messages", sized(messages=[{"role": "user", "content": "hi"}] * 6_000), 200),
+    ("bytes", sized(spare=2**21), 200),
+]
+
+
+@pytest.mark.parametrize(("data", "status"), [row[1:] for row in MANY], ids=[row[0] for row in MANY])
+def test_a_request_has_no_more_values_than_a_conversation(
+    server: Serving, up: ThreadingHTTPServer, data: bytes, status: int
+) -> None:
+    whole = {**CHUNK, "choices": [{"index": 0, "message": {"content": "hi"}, "finish_reason": "stop"}], "usage": USAGE}
+    up.answer = ("application/json", json.dumps(whole).encode())  # type: ignore[attr-defined]
+    answer = server.http.post("/v1/chat/completions", content=data, headers=server.headers)
+    assert answer.status_code == status, answer.text
+    assert status == 200 or "100000 values" in answer.json()["error"]["message"]
