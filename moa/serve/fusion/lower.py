@@ -136,7 +136,9 @@ def _tool_choice(wire: str, out: dict[str, Any]) -> None:
         del out["tool_choice"]
         return
     named = choice.get("type") if isinstance(choice, Mapping) else None
-    server = named in FUNCTIONS or (wire == "messages" and named == "tool" and choice.get("name") in FUNCTIONS.values())
+    server = str(named) in FUNCTIONS or (
+        wire == "messages" and named == "tool" and choice.get("name") in FUNCTIONS.values()
+    )
     if server:
         out["tool_choice"] = {"type": "any"} if wire == "messages" else "required"
 

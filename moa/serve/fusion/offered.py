@@ -88,7 +88,7 @@ class Offered:
 
 def is_server_tool(entry: Any) -> bool:
     """Whether an entry of `tools` is one that is executed here."""
-    return isinstance(entry, Mapping) and entry.get("type") in FUNCTIONS
+    return isinstance(entry, Mapping) and str(entry.get("type")) in FUNCTIONS
 
 
 def read_tools(

@@ -44,7 +44,7 @@ def _stands_for_another(item: Mapping[str, Any]) -> bool:
     kind = item.get("type")
     if kind in (None, "item_reference"):
         return "role" not in item or "content" not in item
-    return kind in _SUBSTANCE and not any(item.get(key) for key in _SUBSTANCE[kind])
+    return isinstance(kind, str) and kind in _SUBSTANCE and not any(item.get(key) for key in _SUBSTANCE[kind])
 
 
 def _in_settings(body: Mapping[str, Any]) -> Iterator[str]:
@@ -63,7 +63,7 @@ def _in_item(item: Mapping[str, Any], place: str) -> Iterator[str]:
         yield from _within("audio", item.get("audio"), f"{place}.audio")
         content = item.get("content")
         for at, part in enumerate(content if isinstance(content, list) else ()):
-            if isinstance(part, dict) and part.get("type") in _FILES:
+            if isinstance(part, dict) and str(part.get("type")) in _FILES:
                 yield from _within("", part, f"{place}.content[{at}]")
     elif not str(item.get("type") or "").endswith("_call"):
         for key in ("content", "output"):

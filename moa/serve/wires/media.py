@@ -33,7 +33,7 @@ def media_in(wire: str, body: Mapping[str, Any]) -> Media:
     """What there is in a client's body."""
     found = Media(unbounded=bool(body.get("previous_response_id") or stored.items(body)))
     for part in _parts(wire, body):
-        kind = part.get("type")
+        kind = str(part.get("type"))
         if kind in _PICTURES:
             _picture(part, found)
         elif kind in _FILES:

@@ -349,6 +349,19 @@ def test_no_key_reaches_what_the_endpoint_keeps_of_others(team: Team) -> None:
     assert team.ask("bob", "responses:m", wire="responses", **back).status_code == 400
 
 
+def test_types_that_are_none(team: Team) -> None:
+    team.new("alice", models=("*",))
+    for odd in ([], {}, 5):
+        for wire, key in (("chat", "messages"), ("responses", "input"), ("messages", "messages")):
+            said = {"role": "user", "content": "hi"}
+            items = [
+                {"role": role, "type": odd, "content": [{"type": odd, "source": odd}]} for role in ("assistant", "user")
+            ]
+            more = {key: [said, *items], "tools": [{"type": odd}], "tool_choice": {"type": odd}}
+            answer = team.ask("alice", f"{wire}:m", wire=wire, **more)
+            assert answer.status_code < 500, (wire, odd, answer.text)
+
+
 TWICE = [
     b'{"model": "chat:m", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 1000000, "max_tokens": 1}',
     rb'{"model": "chat:dear", "model": "chat:m", "messages": [{"role": "user", "content": "hi"}]}',
