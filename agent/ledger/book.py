@@ -68,6 +68,7 @@ class Ledger:
         self._redact = redact
         self.clock = self._clock = clock
         self._owner = this_process()
+        self._day: days.Begun | None = None
 
     @property
     def database(self) -> Store:
@@ -99,7 +100,7 @@ class Ledger:
         _refuse_negative(bound)
         call_id = call_id or new_id()
         now = self._clock()
-        if not (again or context.caps) and (day := days.begun(self._database, now)) is not None:
+        if not (again or context.caps) and (day := self._day_of(now)) is not None:
             # One statement, which is all or nothing by itself.
             self._set_aside(call_id, model, context, bound, day, now, sends=sends)
             return call_id
@@ -110,6 +111,13 @@ class Ledger:
             caps.check(self._database, context, bound, day=day, owner=self._owner)
             self._set_aside(call_id, model, context, bound, day, now, sends=sends)
         return call_id
+
+    def _day_of(self, now: float) -> str | None:
+        """The day that `now` is in, if it has begun. It is looked up once: whoever else uses the database, it stays what it is."""
+        known = self._day
+        if known is None or not known.since <= now < known.ends:
+            known = self._day = days.begun(self._database, now)
+        return None if known is None else known.day
 
     def _set_aside(
         self, call_id: str, model: ModelRef, context: CallContext, bound: Bound, day: str, now: float, *, sends: bool

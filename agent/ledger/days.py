@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from datetime import date, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from agent.ledger.store import Store
@@ -20,12 +20,14 @@ _WRONG_CLOCK_S = 48 * 3600.0
 
 def today(database: Store, now: float) -> str:
     """The day that `now` (Unix seconds) is in, as a date; the local date where no call was made in it yet. Writes nothing."""
-    return begun(database, now) or time.strftime("%Y-%m-%d", time.localtime(now))
+    found = begun(database, now)
+    return found.day if found is not None else time.strftime("%Y-%m-%d", time.localtime(now))
 
 
 def enter(database: Store, now: float) -> str:
     """As `today`; the day begins with this call where it has not begun. To be called inside a transaction."""
-    return begun(database, now) or _begin(database, now)
+    found = begun(database, now)
+    return found.day if found is not None else _begin(database, now)
 
 
 def after(day: str) -> str:
@@ -33,13 +35,21 @@ def after(day: str) -> str:
     return str(date.fromisoformat(day) + timedelta(1))
 
 
-def begun(database: Store, now: float) -> str | None:
+class Begun(NamedTuple):
+    """A day in which a call was made. It holds for every moment from `since`, when it was looked up, until it ends."""
+
+    day: str
+    since: float
+    ends: float
+
+
+def begun(database: Store, now: float) -> Begun | None:
     """The day that `now` is in, where a call was made in it already: it stays what it is."""
     # A day far ahead was begun by a clock that was wrong.
     found = database.rows(
-        "SELECT day FROM days WHERE ends > ? AND begins <= ? ORDER BY ends LIMIT 1", (now, now + _WRONG_CLOCK_S)
+        "SELECT day, ends FROM days WHERE ends > ? AND begins <= ? ORDER BY ends LIMIT 1", (now, now + _WRONG_CLOCK_S)
     )
-    return found[0][0] if found else None
+    return Begun(found[0][0], now, found[0][1]) if found else None
 
 
 def _begin(database: Store, now: float) -> str:

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 SWEEP_S = 3600.0
 STOP_S = 5
 BACKLOG = 2048
+GARBAGE = 10_000
+"""So many objects more are there before the young ones are looked through: a request makes hundreds, and leaves next to none."""
 IDLE_S = 30
 """So long a connection may be open without a whole request on it."""
 
@@ -168,7 +170,9 @@ async def _serve(server: Server, listener: socket.socket, ready: Callable[[], No
     class Uvicorn(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
-            gc.freeze()  # what is there by now stays, and is not looked through for garbage again and again
+            # What is there by now stays, and is not looked through for garbage again and again; what comes is soon gone by itself.
+            gc.freeze()
+            gc.set_threshold(GARBAGE)
             ready()
 
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:
