@@ -38,7 +38,12 @@ def sessions(config: Config) -> Report:
     """All conversations, newest first."""
     found = summaries(config.paths.sessions)
     rows = tuple((each.id, each.name, _when(each.changed), str(each.messages), line(each.first, 60)) for each in found)
-    view = TableView(columns=("session", "name", "last change", "messages", "first words"), rows=rows, align="lllrl")
+    view = TableView(
+        columns=("session", "name", "last change", "messages", "first words"),
+        rows=rows,
+        align="llrrl",
+        spare=("messages",),
+    )
     return Report(view, {"sessions": [each._asdict() for each in found]})
 
 
@@ -51,7 +56,7 @@ def search(config: Config, text: str) -> Report:
     note = "" if hits else "nothing found"
     if len(hits) == SEARCH_LIMIT:
         note = f"the first {SEARCH_LIMIT}; a longer text finds fewer"
-    view = TableView(columns=("session", "last change", "message", "who", "words"), rows=rows, align="llrll", note=note)
+    view = TableView(columns=("session", "last change", "message", "who", "words"), rows=rows, align="lrrll", note=note)
     return Report(view, {"hits": [hit._asdict() for hit in hits], "cut": len(hits) == SEARCH_LIMIT})
 
 

@@ -85,7 +85,8 @@ async def _resume(host: Host, context: CommandContext, args: str) -> Result:
         title="conversations",
         columns=("session", "name", "last change", "messages", "first words"),
         rows=rows,
-        align="lllrl",
+        align="llrrl",
+        spare=("messages",),
         note="/resume SESSION opens one, by its id or name; the beginning is enough",
     )
     return Act("resume", view=view)

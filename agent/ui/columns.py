@@ -22,6 +22,7 @@ _SGR = re.compile(r"\x1b\[[0-9;]*m")
 _FENCE = re.compile(r"\s*(```|~~~)")
 _HEAD = re.compile(r"(?:\x1b\[[0-9;]*m)*\s*(?:(?:[-*+·✗!◆›»…]|\d{1,3}[.)])\s+)?")
 _PIECES = re.compile(r"\s+|\S+")
+_FIGURES = re.compile(r"(?<=,) ")
 _BETWEEN_SEAMS = re.compile(r"[^\s:/|_-]*[:/|_-]*")
 
 
@@ -63,16 +64,25 @@ def shares(wanted: Sequence[int], least: Sequence[int], room: int) -> list[int]:
 
 
 def narrowest(head: str, cells: Iterable[str], *, figures: bool) -> int:
-    """How narrow a column can be whose words, or whose figures (`9.7 s`, `≥ $0.03`), stay whole. A long name may be broken at its seams."""
+    """How narrow a column can be whose words, or whose figures (`9.7 s`, `unknown, ≤ $0.03`), stay whole. A long name with an endpoint, or a
+    path, may be broken at its seams."""
     words = [width(word) for word in head.split()]
     for cell in cells:
-        words += [width(cell)] if figures else [_narrowest_word(word) for word in cell.split()]
+        words += (
+            [width(each) for each in _FIGURES.split(cell)]
+            if figures
+            else [_narrowest_word(word) for word in cell.split()]
+        )
     return min(LONGEST_WORD, max(words, default=1))
 
 
 def _narrowest_word(word: str) -> int:
     whole = width(word)
-    return whole if whole <= ROOMY else max(ROOMY, *(width(piece) for piece in _BETWEEN_SEAMS.findall(word)))
+    return (
+        whole
+        if whole <= ROOMY or not set(":/") & set(word)
+        else max(ROOMY, *(width(piece) for piece in _BETWEEN_SEAMS.findall(word)))
+    )
 
 
 def narrowed(view: TableView, room: int) -> tuple[TableView, tuple[str, ...]]:
