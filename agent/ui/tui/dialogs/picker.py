@@ -12,7 +12,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.geometry import Region
+from textual.geometry import Region, Size
 from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widget import Widget
@@ -23,6 +23,10 @@ from agent.text.cleaning import harmless
 from agent.ui.fuzzy import Match, rank
 from agent.ui.tui.text.cells import MOST_LABEL, hanging
 
+MOST_OF_SCREEN = 0.45
+"""Of the screen's height, for the rows of a list."""
+AROUND = 10
+"""Lines of a dialog beside the rows: its frame, title, filter and keys."""
 MOST = 200
 """Rows shown at once; typing reaches the others."""
 
@@ -66,7 +70,7 @@ class Chooser(Vertical):
     DEFAULT_CSS = """
     Chooser { height: auto; }
     Chooser > Input { border: none; height: 1; padding: 0; background: $boost; margin-bottom: 1; }
-    Chooser > OptionList { height: auto; max-height: 45vh; padding: 0; background: transparent; }
+    Chooser > OptionList { height: auto; padding: 0; background: transparent; }
     Chooser > OptionList, Chooser > OptionList:focus { border: none; }
     Chooser > Input:focus { border: none; }
     """
@@ -109,11 +113,22 @@ class Chooser(Vertical):
         """Show everything, with the cursor where it was asked for."""
         self._show("")
         options = self.query_one(OptionList)
+        options.styles.max_height = self._most_rows(self.app.size.height)
         ids = [item.id for item in self.items]
         if self._at in ids:
             options.highlighted = ids.index(self._at)
         if self._filter:
             options.can_focus = False
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        """No more than the list may have: what stands below it would be out of the screen."""
+        most = self._most_rows(viewport.height) + (2 if self._filter else 0)
+        return min(super().get_content_height(container, viewport, width), most)
+
+    def _most_rows(self, height: int) -> int:
+        """How many lines the list may have on a screen of that height."""
+        most = int(height * MOST_OF_SCREEN)
+        return max(2, min(most, int(height * 0.9) - AROUND)) if self._filter else most
 
     def focus_first(self) -> None:
         """Give the keyboard to it."""
@@ -140,6 +155,7 @@ class Chooser(Vertical):
 
     def on_resize(self) -> None:
         """Notes are laid out for the width that there is."""
+        self.query_one(OptionList).styles.max_height = self._most_rows(self.app.size.height)
         if (width := self.size.width - 2) != self._width and width > 0:  # a scrollbar's room is left free
             self._width = width
             options = self.query_one(OptionList)

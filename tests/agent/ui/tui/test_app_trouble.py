@@ -14,7 +14,7 @@ from agent.host import Host, Options
 from agent.ui.tui import app as app_module
 from agent.ui.tui.composer.composer import Composer
 from agent.ui.tui.dialogs.consent import Consent
-from agent.ui.tui.dialogs.picker import Chooser
+from agent.ui.tui.dialogs.picker import KEYS_LIST, Chooser, Item, Picker
 from tests.support.endpoint import ScriptedEndpoint
 from tests.support.stage import Stage
 
@@ -164,3 +164,16 @@ def test_a_long_answer_of_a_command_is_read_from_its_beginning(stage: Stage) -> 
         await stage.shows("› /status", "approval mode")
 
     stage.run(drive, size=(80, 16))
+
+
+@pytest.mark.parametrize("size", [(80, 24), (60, 18)])
+def test_a_long_list_leaves_room_for_its_keys(stage: Stage, size: tuple[int, int]) -> None:
+    items = [
+        Item(str(number), f"conversation {number}", "27 Nov 10:09, 4 messages, with a note") for number in range(30)
+    ]
+
+    async def drive(stage: Stage) -> None:
+        stage.app.push_screen(Picker("Resume a session", items))
+        await stage.shows("conversation 0", KEYS_LIST)
+
+    stage.run(drive, size=size)
