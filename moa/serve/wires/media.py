@@ -15,6 +15,8 @@ from moa.serve.keys import stored
 _PLACES = {"chat": ("messages", ("content",)), "messages": ("messages", ("content",)), "responses": ("input", ("content", "output"))}  # fmt: skip
 _PICTURES = frozenset({"image_url", "input_image", "computer_screenshot", "image"})
 _FILES = frozenset({"file", "input_file", "document", "video_url", "input_video"})
+_TEXTS = frozenset({"text", "input_text", "output_text"})
+_ADDRESSES = frozenset({"image_url", "file", "file_url", "file_data", "video_url", "audio_url"})
 _DETAILS = (None, "low", "high", "auto")
 """How closely a picture is looked at, where one costs no more than those we know."""
 
@@ -39,6 +41,10 @@ def media_in(wire: str, body: Mapping[str, Any]) -> Media:
         elif kind in _FILES:
             # A page's picture costs more than the few bytes it may have, and a packed text is longer than it looks.
             found.unbounded = found.unbounded or not _is_text(part)
+        elif kind in _TEXTS:
+            continue
+        elif _ADDRESSES & part.keys():  # some endpoints know a part by that, and not by its type
+            found.unbounded = True
     return found
 
 

@@ -247,6 +247,8 @@ MEDIA: list[tuple[str, dict[str, Any], int]] = [
     ("chat", {"type": "image_url", "image_url": {"url": f"data:application/pdf;base64,{PDF}"}}, 402),
     ("chat", {"type": "file", "file": {"file_data": f"data:application/pdf;base64,{PDF}"}}, 402),
     ("chat", {"type": "file", "file": {"file_data": "https://host.example/a.pdf"}}, 402),
+    ("chat", {"file": {"file_data": "https://host.example/a.pdf"}}, 402),
+    ("chat", {"type": "audio_url", "audio_url": {"url": "https://host.example/a.mp3"}}, 402),
     ("responses", {"type": "input_image", "image_url": f"data:image/png;base64,{PNG * 2_000}"}, 200),
     ("responses", {"type": "input_file", "file_url": "https://host.example/a.pdf"}, 402),
     ("messages", {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PNG * 2_000}}, 200),
