@@ -14,6 +14,7 @@ from agent.llm.request import ModelRef
 from moa import preflight
 from moa.preset.preset import FUSE
 from moa.serve.fusion.prepare import ROUTERS
+from moa.serve.wires.errors import unusable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,21 +55,26 @@ class Names:
     caps: Sequence[Cap] = ()
     account: Account | None = None
     """Whose names these are: what is not for that key is neither read nor named (None: everything is)."""
+    hides: bool = False
+    """What is wrong with a preset is not for this key."""
     _checked: set[tuple[Preset, ModelRef]] = field(default_factory=set)
 
     def seen_by(self, account: Account) -> Names:
         """The same for one key."""
-        return replace(self, account=account) if account.models or account.presets else self
+        if account.is_own:
+            return self
+        return replace(self, account=account if account.models or account.presets else None, hides=True)
 
     def read(self, name: str) -> Preset:
         """A preset. Raises UsageError, and AuthError for one that is not for this key, whether there is one or not."""
-        if self.account is None:
-            return self.load(name)
-        self.account.check_panel(name, ())
+        if self.account is not None:
+            self.account.check_panel(name, ())
         try:
             return self.load(name)
         except UsageError as error:
             if error.kind != "unknown_preset":
+                raise self._told(name, error) from None
+            if self.account is None:
                 raise
             raise UsageError(error.message, remedy="GET /v1/models lists what there is", kind=error.kind) from None
 
@@ -118,7 +124,10 @@ class Names:
     def _with(self, preset: Preset, main: ModelRef) -> Named:
         key = (preset, main)
         if key not in self._checked:
-            preflight.check(preset, self.client, main, self.caps, tools=None)
+            try:
+                preflight.check(preset, self.client, main, self.caps, tools=None)
+            except UsageError as error:
+                raise self._told(preset.name, error) from None
             if len(self._checked) >= _MOST_CHECKED:  # clients name models as they like
                 self._checked.clear()
             self._checked.add(key)
@@ -126,7 +135,10 @@ class Names:
 
     def _main_of(self, preset: Preset) -> ModelRef:
         if preset.main:
-            return self._ref(preset.main)
+            try:
+                return self._ref(preset.main)
+            except UsageError as error:
+                raise self._told(preset.name, error) from None
         if (main := self._main()) is not None:
             return main
         raise UsageError(
@@ -134,6 +146,9 @@ class Names:
             remedy=f"set model in config.toml, or ask for moa/{preset.name}/ENDPOINT:MODEL",
             kind="no_model",
         )
+
+    def _told(self, preset: str, error: UsageError) -> UsageError:
+        return unusable(f"the preset {preset!r}", error) if self.hides else error
 
     def _main(self) -> ModelRef | None:
         return self._ref(self.main) if self.main else None

@@ -34,6 +34,7 @@ from moa.serve.fusion.called import (
 from moa.serve.fusion.offered import FUNCTIONS, FUSION, Offered
 from moa.serve.fusion.panel import model_ref, preset_for, slug_of
 from moa.serve.fusion.results import CAPPED, UNEXPECTED, Fused, unique
+from moa.serve.wires.errors import unusable
 
 if TYPE_CHECKING:
     from agent.config.domains import Domains
@@ -104,10 +105,15 @@ class ServerTools:
         """Raises UsageError where a panel that is offered can't be asked, and AuthError where it is not for this key: better before the first
         call than after."""
         for each in offered:
-            preset = self._preset(each, conversation)
-            if account is not None:
-                account.check_panel(preset.name, self._chosen(each))
-            preflight.check(preset, self.client, conversation.main, context.caps, None)
+            try:
+                preset = self._preset(each, conversation)
+                if account is not None:
+                    account.check_panel(preset.name, self._chosen(each))
+                preflight.check(preset, self.client, conversation.main, context.caps, None)
+            except UsageError as error:
+                if account is None or account.is_own or error.kind == "invalid_request" or self._chosen(each):
+                    raise
+                raise unusable(f"the panel of {each.type}", error) from None
 
     def _chosen(self, offered: Offered) -> list[str]:
         """The models that a request names for a panel."""

@@ -123,6 +123,11 @@ def _words(error: BaseException) -> str:
     return f"{words} ({remedy})" if remedy else words
 
 
+def unusable(what: str, error: UsageError) -> UsageError:
+    """A fault of a preset, in front of who can't mend it: where its file is and whom it names is not for everybody who has a key."""
+    return UsageError(f"{what} can't be used now", remedy="the server's own key is told why", kind=error.kind)
+
+
 def ending(error: BaseException) -> Literal["refusal", "length"] | None:
     """How an answer ends, where the error is one for which every wire has an ending of its own."""
     if isinstance(error, Refused):

@@ -292,6 +292,20 @@ def test_no_refusal_tells_a_key_of_what_is_not_for_it(team: Team, limits: dict[s
     assert "hush" in team.ask(None, "x").text
 
 
+@pytest.mark.parametrize("limits", [{}, {"models": ("chat:m",)}, {"presets": ("bad", "away")}], ids=str)
+def test_what_is_wrong_with_a_preset_is_told_to_the_servers_own_key(team: Team, limits: dict[str, Any]) -> None:
+    team.new("alice", **limits)
+    folder = team.server.folder / "config" / "presets"
+    (folder / "bad.toml").write_text("main = 7\n")
+    (folder / "away.toml").write_text(RAW.replace("chat:alpha", "nowhere:hush"))
+    consult = {"tools": [{"type": "moa:consult", "parameters": {"preset": "away"}}]}
+    for model, more in (("moa/bad", {}), ("moa/away", {}), ("fuse/away", {}), ("chat:m", consult)):
+        own, told = (team.ask(name, model, wire="chat", **more) for name in (None, "alice"))
+        assert own.status_code == 400 and str(folder) in own.text, own.text
+        assert told.status_code in (400, 403) and str(team.server.folder) not in told.text, told.text
+        assert "nowhere" not in told.text and "hush" not in told.text
+
+
 def user(part: dict[str, Any], wire: str = "responses") -> dict[str, Any]:
     item = {"role": "user", "content": [part]}
     return {"input": [{"type": "message", **item}]} if wire == "responses" else {"messages": [item]}
