@@ -27,6 +27,9 @@ MOST_VALUES = 100_000
 LARGE_BYTES = 2**20
 MANY_VALUES = 5_000
 """From either on the event loop does not wait for what is done with a body."""
+MOST_NAME = 256
+"""Characters of a model's name: it stands in figures, logs and the ledger for good."""
+NAMED = f"a name has at most {MOST_NAME} characters, all of which can be printed"
 _SHORT = 10_000
 """Bytes in which there are not so many."""
 
@@ -91,6 +94,11 @@ def read_object(raw: bytes) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise BadRequest("the request is not a JSON object", status=400)
     return body
+
+
+def is_name(text: str) -> bool:
+    """Whether a model can be called so."""
+    return len(text) <= MOST_NAME and text.isprintable()
 
 
 def _has_too_many(raw: bytes) -> bool:

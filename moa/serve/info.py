@@ -14,6 +14,7 @@ from agent.ledger.activity import parse_since
 from agent.ledger.fair_thread import ACCOUNT
 from agent.llm.errors import AuthError
 from agent.llm.money import Total
+from agent.text.numbers import whole_number
 from moa import __version__
 from moa.serve.bodies import Receive
 from moa.serve.calls import Scope, Send, headers_of, log_fault
@@ -114,16 +115,16 @@ async def activity(server: Server, asked: Mapping[str, str], account: Account) -
         raise UsageError(f"/v1/activity knows no {min(unknown)!r}", remedy="ask with run, session, since or limit")
     run, session = asked.get("run"), asked.get("session")
     since = asked.get("since") or (None if run or session else "today")
-    limit = asked.get("limit", str(MOST_CALLS))
-    if not limit.isdecimal() or not 1 <= int(limit) <= 100_000:
-        raise UsageError(f"limit is {limit[:40]!r}", remedy="use a whole number from 1 to 100000")
+    given = asked.get("limit", str(MOST_CALLS))
+    if not (limit := whole_number(given, 100_000)):
+        raise UsageError(f"limit is {given[:40]!r}", remedy="use a whole number from 1 to 100000")
     calls = partial(
         server.ledger.calls,
         session=session,
         run=run,
         since=None if since is None else parse_since(since),
         account=account.id,
-        newest=int(limit),
+        newest=limit,
     )
     rows = await server.ledger.patiently(calls)
     total = Total.of(row.cost_nano for row in rows)

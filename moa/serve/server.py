@@ -20,7 +20,7 @@ from agent.text.numbers import whole_number
 from moa import settings as moa_settings
 from moa.preset.preset import Preset
 from moa.serve import settings as serve_settings
-from moa.serve.bodies import aside, has_many
+from moa.serve.bodies import NAMED, aside, has_many, is_name
 from moa.serve.counsel.lookups import make as make_lookups
 from moa.serve.counsel.panels import Panels
 from moa.serve.counsel.saving import Saving
@@ -134,6 +134,8 @@ class Server:
         name = body.get("model")
         if not isinstance(name, str) or not name:
             raise BadRequest("the request names no model", status=400, remedy="GET /v1/models lists them")
+        if not is_name(name):
+            raise BadRequest("the request's model has a name that none has", status=400, remedy=NAMED)
         names = self.names.seen_by(account)
         prepared = prepare(
             wire, body, model=name, load=names.read, endpoints=self.config.endpoints, presets=names.offered,

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from moa.preset.preset import MAIN, Preset, Reference
+from moa.serve.bodies import NAMED, is_name
 from moa.serve.fusion.parameters import WEB_TOOLS, Fusion, invalid
 from moa.store.reading import PANELS
 
@@ -24,6 +25,8 @@ RECURSIVE = "a panel's member can't be a panel itself"
 def model_ref(slug: str, endpoints: Collection[str], where: str) -> str:
     """ENDPOINT:MODEL of a slug: `~anthropic/claude-opus-latest` is OpenRouter's, `ollama:qwen3` that endpoint's. Raises UsageError for a
     model that is a panel itself."""
+    if not is_name(slug):
+        raise invalid(where, "names a model as none is called", NAMED)
     endpoint, colon, model = slug.partition(":")
     found = slug if colon and model and endpoint in endpoints else f"{ROUTER}:{slug}"
     if found.partition(":")[2].casefold().startswith(PANELS) or endpoint.casefold() == "moa":

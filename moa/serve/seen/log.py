@@ -10,8 +10,8 @@ from typing import Any, TextIO
 
 
 def line(facts: Mapping[str, Any], out: TextIO | None = None) -> None:
-    """Write one; keys whose value is None are left out."""
+    """Write one; keys whose value is None are left out. In ASCII: what would steer a terminal is written out."""
     now = time.time()
     stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now * 1000) % 1000:03d}Z"
     known = {name: value for name, value in facts.items() if value is not None}
-    print(json.dumps({"time": stamp, **known}, ensure_ascii=False), file=out or sys.stderr, flush=True)
+    print(json.dumps({"time": stamp, **known}), file=out or sys.stderr, flush=True)

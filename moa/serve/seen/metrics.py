@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from agent.llm.money import NANO
+from agent.text.cleaning import visible
 
 if TYPE_CHECKING:
     from agent.ledger.book import Ledger
@@ -45,7 +46,7 @@ class _ByLabels:
         """The part of these labels."""
         found = self._parts.get(values)
         if found is None:
-            found = self._parts[values] = self._metric.labels(*values)
+            found = self._parts[values] = self._metric.labels(*map(visible, values))
         return found
 
 
@@ -152,7 +153,7 @@ class _Books:
             labels=(*_LABELS, "kind"),
         )
         for purpose, model, preset, *figures in self._sums:
-            labels = (purpose, model, preset)
+            labels = tuple(map(visible, (purpose, model, preset)))
             count, broken, not_known, nano, duration, *kinds = figures
             for family, value in (
                 (calls, count),

@@ -8,12 +8,15 @@ import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import StringIO
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from tests.support.serving import UPSTREAM_KEY, Serving, body
+from moa.serve.seen import log
+from moa.serve.seen.metrics import Metrics
+from tests.support.serving import PATHS, PRESET, UPSTREAM_KEY, Serving, body
 
 USAGE = {"prompt_tokens": 1, "completion_tokens": 1}
 TOLD = f"Incorrect API key: {UPSTREAM_KEY}"
@@ -55,7 +58,8 @@ def up() -> Iterator[ThreadingHTTPServer]:
 @pytest.fixture(scope="module")
 def server(up: ThreadingHTTPServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
     where: Any = SimpleNamespace(base_url=f"http://127.0.0.1:{up.server_address[1]}/v1")
-    with Serving(tmp_path_factory.mktemp("serve"), where) as serving:
+    presets = {"p": PRESET.format(main="chat:m", aggregate="raw")}
+    with Serving(tmp_path_factory.mktemp("serve"), where, presets=presets) as serving:
         yield serving
 
 
@@ -138,3 +142,35 @@ def test_a_request_has_no_more_values_than_a_conversation(
     answer = server.http.post("/v1/chat/completions", content=data, headers=server.headers)
     assert answer.status_code == status, answer.text
     assert status == 200 or "100000 values" in answer.json()["error"]["message"]
+
+
+NAMES = [
+    ("chat", {"model": "chat:\ud800"}),
+    ("messages", {"model": "chat:\x1b]0;x\x07"}),
+    ("responses", {"model": "chat:a\u202eb"}),
+    ("chat", {"model": "chat:" + "z" * 300}),
+    ("chat", {"plugins": [{"id": "fusion", "preset": "p", "analysis_models": ["chat:\x9b"]}]}),
+]
+
+
+@pytest.mark.parametrize(("wire", "more"), NAMES)
+def test_a_name_that_no_model_has_is_refused(server: Serving, wire: str, more: dict[str, Any]) -> None:
+    data = json.dumps({**body(wire, f"{wire}:m"), **more})
+    answer = server.http.post(PATHS[wire], content=data, headers=server.headers)
+    assert answer.status_code == 400 and "characters" in answer.text, answer.text
+
+
+@pytest.mark.parametrize("limit", ["9" * 5_000, "0", "-1", "100001", "\u00b2"])
+def test_a_limit_is_a_number(server: Serving, limit: str) -> None:
+    answer = server.get(f"/v1/activity?limit={limit}")
+    assert answer.status_code == 400 and "limit is" in answer.text
+
+
+def test_what_stands_in_figures_and_log_steers_no_terminal() -> None:
+    metrics, out = Metrics(), StringIO()
+    metrics.counsel.labels("a\x1b]0;x\x07", "taken").inc()
+    log.line({"model": "chat:\x9b31m\u202e"}, out)
+    row = ("serve", "chat:\x9bz", "", 1, 0, 0, 0, 1.0, 1, 0, 0, 1, 0)
+    for text in (metrics.text([row]), out.getvalue()):
+        assert all(line.isprintable() for line in text.splitlines()) and "\x9b" not in text
+        assert json.loads(out.getvalue())["model"] == "chat:\x9b31m\u202e"
