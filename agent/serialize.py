@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 
+_UNSAFE = re.compile(rf"{STEERING}|[\u2028\u2029]")
+
+
 def to_plain(value: Any) -> Any:
     """A value made of dataclasses, models, tuples and dicts as what `json.dumps` takes."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -36,12 +39,13 @@ def to_plain(value: Any) -> Any:
 
 
 def dumps(value: Any, *, raw: bool = False, indent: int | None = None) -> str:
-    """JSON, on one line without `indent`, in whose texts nothing is left that steers a terminal. `raw`: it is left, written as JSON's escapes."""
-    plain = to_plain(value)
-    if not raw:
-        return json.dumps(harmless_value(plain), ensure_ascii=False, indent=indent)
+    """JSON, on one line without `indent`, in whose texts nothing is left that steers a terminal. `raw`: it is left, written as JSON's escapes.
+
+    It is one line for all: what Unicode, but not JSON, has for a line's end is written as an escape.
+    """
+    plain = to_plain(value) if raw else harmless_value(to_plain(value))
     text = json.dumps(plain, ensure_ascii=False, indent=indent)
-    return text if text.isprintable() else re.sub(STEERING, lambda found: f"\\u{ord(found[0]):04x}", text)
+    return text if text.isprintable() else _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def read_message(data: Any) -> Message:

@@ -116,6 +116,16 @@ def test_last_words_begin_with_a_whole_word(window: str, whole: bool, shown: str
 # What steers a terminal
 
 STEERING = ["\x1b", "\x9b", "\x85", "\x7f", "\x07", "\r", "\u202e", "\u2066", "\u200e", "\u200f", "\u061c"]
+LINE_ENDS = ("\n", "\r", "\v", "\f", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029")
+
+
+@pytest.mark.parametrize("raw", [False, True])
+@pytest.mark.parametrize("char", LINE_ENDS)
+def test_an_event_is_one_line_for_whoever_reads_lines(char: str, raw: bool) -> None:
+    line = dumps({"text": f"a{char}b", f"k{char}": 1}, raw=raw)
+    assert line.splitlines() == [line]
+    if raw or char in "\n\u2028\u2029":
+        assert json.loads(line)["text"] == f"a{char}b"
 
 
 @pytest.mark.parametrize("char", STEERING)
