@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 MOST_FILES = 2_000
 MOST_BYTES = 64 * 1024 * 1024
-MOST_OF_A_SCRIPT = 8 * 1024 * 1024
+MOST_OF_SCRIPTS = 256 * 1024 * 1024
+"""Of all that hooks and servers run, which may be programs: a third of a second to go through."""
 Digests = dict[str, str]
 """Of the files in a `.moa` folder, by their path in it; the project's AGENTS.md, and what hooks and servers run, stand beside it."""
 INSTRUCTIONS = "../AGENTS.md"
@@ -64,7 +65,7 @@ def standing(config: Trusting, folder: Path) -> Standing:
     if found is None:
         return Standing(
             None,
-            f"{folder} has more in it, or names more to run, than can be looked through ({MOST_FILES:,} files, 64 MB)",
+            f"{folder} has more in it, or names more to run, than can be looked through ({MOST_FILES:,} files, 64 MB of its own, 256 MB of scripts)",
         )
     seen = read_seen(config)
     if root not in seen:
@@ -168,12 +169,13 @@ def digests(folder: Path) -> Digests | None:
 
 
 def _scripts(folder: Path) -> Digests:
-    """Of the scripts in the project that its hooks and servers run. One that leads out of it is known by where it leads."""
+    """Of the scripts in the project that its hooks and servers run, each whole. One that leads out of it is known by where it leads.
+    Raises TooMuch."""
     try:
         settings = load(folder / "config.toml")
     except UsageError:
         return {}
-    root = folder.parent
+    root, left = folder.parent, MOST_OF_SCRIPTS
     found: Digests = {}
     for path in islice(sorted(set(scripts_of(settings, root))), MOST_FILES):
         # What a command only reads or writes (a report, a log) may change, and so may what make and npm read.
@@ -189,7 +191,10 @@ def _scripts(folder: Path) -> Digests:
                     if not stat.S_ISREG(status.st_mode):
                         continue
                     hasher.update(b"%d " % status.st_size)
-                    hasher.update(file.read(MOST_OF_A_SCRIPT))
+                    while data := file.read(1 << 20):
+                        hasher.update(data)
+                        if (left := left - len(data)) < 0:
+                            raise TooMuch
             found[f"../{path.relative_to(root).as_posix()}"] = hasher.hexdigest()
     return found
 

@@ -116,6 +116,12 @@ _MAYBE_PRIVATE = re.compile(
 )
 
 
+def _real(path: Path) -> Path:
+    """Where a path leads. A link that leads to itself leads to itself: `Path.resolve` raises there, and one in our own folder is no reason
+    not to start."""
+    return Path(os.path.realpath(path))
+
+
 class OwnFolders(Protocol):
     """Where this program keeps what is its own."""
 
@@ -139,20 +145,20 @@ class Fence:
         self, root: Path, *, own: OwnFolders | None = None, scratch: Path | None = None, open_to: Iterable[Path] = ()
     ) -> None:
         home = Path(os.path.expanduser("~"))  # noqa: PTH111 - Path.home() raises where there is none
-        self._homes = {_spelled(form) for form in (home, home.resolve())}
-        self._roots = {_spelled(form) for form in (root.absolute(), root.resolve())}
+        self._homes = {_spelled(form) for form in (home, _real(home))}
+        self._roots = {_spelled(form) for form in (root.absolute(), _real(root))}
         self._relative = _in_homes()
         self._places = dict.fromkeys(_of_the_system(), KEYS)
         self._open: set[Parts] = set()
-        self._readable: list[Path] = [root.resolve(), *(folder.resolve() for folder in open_to)]
+        self._readable: list[Path] = [_real(root), *(_real(folder) for folder in open_to)]
         if own is not None:
             for folder in (own.config, own.state):
-                self._places |= {_spelled(form): OWN for form in (folder, folder.resolve())}
+                self._places |= {_spelled(form): OWN for form in (folder, _real(folder))}
             # What a user writes for models to read, and what this session's commands have put down.
             shared = [own.config / name for name in ("skills", "commands", "presets", "AGENTS.md")]
             shared += [scratch] if scratch is not None else []
-            self._open = {_spelled(form) for place in shared for form in (place, place.resolve())}
-            self._readable += [place.resolve() for place in shared]
+            self._open = {_spelled(form) for place in shared for form in (place, _real(place))}
+            self._readable += [_real(place) for place in shared]
         self._folders: dict[Parts, tuple[Parts, str | None]] = {}
 
     @classmethod

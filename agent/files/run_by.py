@@ -61,12 +61,17 @@ OF_A_FOLDER = ("/__main__.py", "/index.js", "/index.ts", "/package.json")
 AT_THE_START = ("sitecustomize.py", "usercustomize.py")
 """What Python runs of a folder on its path, whatever it was started for."""
 
-_TOKEN = re.compile(
-    r"""(?P<end>\n|\$\(|[;&|()`])|(?P<blank>[^\S\n]+|<)|(?P<comment>\#[^\n]*)|(?P<out>\d*>>?&?)"""
-    r"""|(?P<word>(?:\\.|'[^']*'|"(?:\\.|[^"\\])*"|\$(?!\()|[^\s;&|()<>`\\'"$])+|.)""",
-    re.DOTALL,
+_ANSI = r"\$'(?:\\.|[^'\\])*'|"
+_BEFORE = r"""(?P<end>\n|\$\(|[;&|()`])|(?P<blank>[^\S\n]+|<)|(?P<comment>\#[^\n]*)|(?P<out>\d*>>?&?)"""
+_WORD = r"""\\.|'[^']*'|"(?:\\.|[^"\\])*"|\$(?!\()|[^\s;&|()<>`\\'"$]"""
+_TOKEN = re.compile(rf"{_BEFORE}|(?P<word>(?:{_WORD})+|.)", re.DOTALL)
+_TOKEN_ANSI = re.compile(rf"{_BEFORE}|(?P<word>(?:{_ANSI}{_WORD})+|.)", re.DOTALL)
+"""As a shell reads a line that knows $'…', in which \\' is no end. Others end there."""
+_QUOTED = re.compile(r"""\\(.)|\$'((?:\\.|[^'\\])*)'|'([^']*)'|\$?"((?:\\.|[^"\\])*)\"""", re.DOTALL)
+_ESCAPE = re.compile(
+    r"\\(?:x([0-9a-fA-F]{1,2})|u([0-9a-fA-F]{1,4})|U([0-9a-fA-F]{1,8})|([0-7]{1,3})|c(.)|(.))", re.DOTALL
 )
-_QUOTED = re.compile(r"""\\(.)|'([^']*)'|"((?:\\.|[^"\\])*)\"""", re.DOTALL)
+_ESCAPED = {"a": "\a", "b": "\b", "e": "\x1b", "E": "\x1b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 _IS_A_LINE = re.compile(r"[\s;&|()<>`]")
 _VARIABLE = r"\$\{[^{}]*\}|\$\w+|\$[@*#?!$-]"
 _DEFAULT = re.compile(r"\$\{\w+:?[-=]([^{}]*)\}")
@@ -145,7 +150,7 @@ def is_script(path: Path) -> bool:
 
 def _commands(line: str | Sequence[str], work: Work, depth: int = 0) -> Iterator[list[str]]:
     """The simple commands of a line, and of the lines that are words of it. Words are without their quotes."""
-    for words in _split(line, work) if isinstance(line, str) else [line]:
+    for words in _readings(line, work) if isinstance(line, str) else [line]:
         if words:
             yield list(words)
         for word in words:
@@ -156,11 +161,18 @@ def _commands(line: str | Sequence[str], work: Work, depth: int = 0) -> Iterator
                     yield from _commands(word.partition("=")[2] if word[:2] == "--" else word[2:], work, depth + 1)
 
 
-def _split(line: str, work: Work) -> Iterator[list[str]]:
+def _readings(line: str, work: Work) -> Iterator[list[str]]:
+    """Both, where shells differ in what ends a quote."""
+    yield from _split(line, work, _TOKEN)
+    if "$'" in line:
+        yield from _split(line, work, _TOKEN_ANSI)
+
+
+def _split(line: str, work: Work, tokens: re.Pattern[str]) -> Iterator[list[str]]:
     work.spend(len(line) // 2)
     words: list[str] = []
     thrown = after = False
-    for token in _TOKEN.finditer(line):
+    for token in tokens.finditer(line):
         kind, text = token.lastgroup, token[0]
         if kind == "end":
             yield words
@@ -176,7 +188,20 @@ def _split(line: str, work: Work) -> Iterator[list[str]]:
 
 
 def _plain(word: str) -> str:
-    return _QUOTED.sub(lambda found: (found[1] or "").strip("\n") + (found[2] or "") + _unescaped(found[3] or ""), word)
+    def bare(found: re.Match[str]) -> str:
+        escaped, ansi, single, double = (text or "" for text in found.groups())
+        return escaped.strip("\n") + _ESCAPE.sub(_meant, ansi) + single + _unescaped(double)
+
+    return _QUOTED.sub(bare, word)
+
+
+def _meant(escape: re.Match[str]) -> str:
+    """The character that an escape in $'…' stands for."""
+    hexadecimal, octal, control, other = escape[1] or escape[2] or escape[3], escape[4], escape[5], escape[6]
+    if other is not None:
+        return _ESCAPED.get(other, other)
+    number = int(hexadecimal, 16) if hexadecimal else int(octal, 8) % 256 if octal else ord(control) & 31
+    return chr(number) if number <= 0x10FFFF else ""
 
 
 def _unescaped(text: str) -> str:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from agent.config import trust
+from agent.config.trust import changes, digests
 from tests.support.chatbench import ChatBench
 from tests.support.endpoint import ScriptedEndpoint
 from tests.support.program import Program, preset_text
@@ -117,6 +119,27 @@ def test_a_pipe_or_a_loop_of_links_holds_nobody_up(project: Program) -> None:
     (project.work_dir / ".moa/skills/loop").symlink_to(project.work_dir / ".moa")
     assert project("trust", ".").code == 0
     assert "/ship" in project("run", "/help").out
+
+
+@pytest.mark.parametrize("name", ["AGENTS.md", "skills", "commands", "presets"])
+def test_a_link_of_ones_own_that_leads_to_itself_is_no_reason_not_to_start(project: Program, name: str) -> None:
+    (project.config_dir / "presets").rename(project.config_dir / "kept")
+    (project.config_dir / name).symlink_to(name)
+    done = project("run", "/help")
+    assert done.code == 0 and "please report it" not in done.err
+
+
+def test_a_program_that_a_hook_runs_is_known_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _write(tmp_path / ".moa/config.toml", '[[hooks]]\nevent = "turn_end"\ncommand = "bin/check"\n')
+    big = tmp_path / "bin/check"
+    _write(big, "x" * (9 * 2**20))
+    before = digests(tmp_path / ".moa")
+    with big.open("rb+") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(b"y")
+    assert before is not None and changes(before, digests(tmp_path / ".moa") or {}) == ["changed: ../bin/check"]
+    monkeypatch.setattr(trust, "MOST_OF_SCRIPTS", 8 * 2**20)
+    assert digests(tmp_path / ".moa") is None
 
 
 @pytest.mark.parametrize(("answer", "trusted"), [("y\r", True), ("\r", False), ("no\r", False)])

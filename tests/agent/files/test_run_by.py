@@ -49,6 +49,11 @@ RUN: list[tuple[str | list[str], str, str]] = [
     ("sh tools/{srv,other}.sh", "tools/srv.sh", ""),
     ("'./with blank.sh' # don't stop here", "with blank.sh", ""),
     ("./with\\ blank.sh \\\n  2>/dev/null", "with blank.sh", ""),
+    ("bash $'./check.sh'", "check.sh", ""),
+    (r"bash -c $'cd tools\n./s\x72v.\163h'", "tools/srv.sh", "check.sh"),
+    (r"echo $'it\'s' && ./check.sh", "check.sh", ""),
+    (r"echo $'a\' && ./check.sh", "check.sh", ""),  # as a shell reads it that knows no $'…'
+    ('bash $"./check.sh"', "check.sh", ""),
     ("sh link/srv.sh", "link link/srv.sh tools/srv.sh", "x.sh"),
     ("cd link && ./srv.sh", "link tools/srv.sh", "x.sh"),
     ("./linked.sh", "linked.sh tools/srv.sh", ""),
