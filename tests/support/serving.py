@@ -81,6 +81,7 @@ class Serving:
         save: bool = False, database: str | None = None,
     ) -> None:  # fmt: skip
         self.folder = folder
+        self.up = up
         self.env = {
             "MOA_CONFIG_DIR": str(folder / "config"),
             "MOA_STATE_DIR": str(folder / "state"),

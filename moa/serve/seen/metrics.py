@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from agent.ledger.schema import VISIBLE
 from agent.llm.money import NANO
 from agent.text.cleaning import visible
 
@@ -25,11 +26,16 @@ OTHER = "other"
 
 _SUMS = (
     "WITH answered AS (SELECT DISTINCT endpoint AS at, model_requested AS name, endpoint || ':' || model_requested AS model"
-    " FROM sums WHERE account <> '' AND calls > unfinished)"
+    " FROM sums WHERE account <> '' AND calls > unfinished),"
+    # What is under way may be taken back: a counter that went down would be a restart to whoever reads it.
+    " every AS (SELECT purpose, endpoint, model_requested, preset, 0 AS running, calls, unfinished, known, cost_nano, duration_s,"
+    " prompt_tokens, cached_tokens, cache_write_tokens, completion_tokens, reasoning_tokens FROM sums WHERE account <> ''"
+    " UNION ALL SELECT purpose, endpoint, model_requested, preset, 1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0 FROM calls"
+    f" WHERE cost_nano IS NULL AND outcome = 'reserved' AND account <> '' AND {VISIBLE.format(row='')})"
     f" SELECT purpose, coalesce(model, '{OTHER}'), preset,"
-    " sum(calls), sum(unfinished), sum(calls - known), sum(cost_nano), sum(duration_s),"
+    " sum(running), sum(calls), sum(unfinished), sum(calls - known), sum(cost_nano), sum(duration_s),"
     " sum(prompt_tokens), sum(cached_tokens), sum(cache_write_tokens), sum(completion_tokens), sum(reasoning_tokens)"
-    " FROM sums LEFT JOIN answered ON at = endpoint AND name = model_requested WHERE account <> '' GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
+    " FROM every LEFT JOIN answered ON at = endpoint AND name = model_requested GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
 )
 _LABELS = ("purpose", "model", "preset")
 _TOKENS = ("prompt", "cached", "cache_write", "completion", "reasoning")
@@ -137,10 +143,12 @@ class _Books:
 
     def collect(self) -> Iterable[Any]:
         from prometheus_client.core import CounterMetricFamily as Counter
+        from prometheus_client.core import GaugeMetricFamily as Gauge
 
-        calls = Counter("moa_calls", "Calls of models.", labels=_LABELS)
+        running = Gauge("moa_calls_running", "Calls of models that are under way.", labels=_LABELS)
+        calls = Counter("moa_calls", "Calls of models that have ended.", labels=_LABELS)
         unfinished = Counter("moa_calls_unfinished", "Those that did not end as done.", labels=_LABELS)
-        unknown = Counter("moa_calls_of_unknown_cost", "Those whose cost is not known.", labels=_LABELS)
+        unknown = Gauge("moa_calls_of_unknown_cost", "Those whose cost is not known, or not yet.", labels=_LABELS)
         money = Counter(
             "moa_cost_usd",
             "What they cost, US dollars; a lower bound where the cost of one is unknown.",
@@ -154,8 +162,9 @@ class _Books:
         )
         for purpose, model, preset, *figures in self._sums:
             labels = tuple(map(visible, (purpose, model, preset)))
-            count, broken, not_known, nano, duration, *kinds = figures
+            open, count, broken, not_known, nano, duration, *kinds = figures
             for family, value in (
+                (running, open),
                 (calls, count),
                 (unfinished, broken),
                 (unknown, not_known),
@@ -165,4 +174,4 @@ class _Books:
                 family.add_metric(labels, value)
             for kind, value in zip(_TOKENS, kinds, strict=True):
                 tokens.add_metric((*labels, kind), value)
-        return (calls, unfinished, unknown, money, time, tokens)
+        return (running, calls, unfinished, unknown, money, time, tokens)

@@ -42,8 +42,13 @@ def figures(server: Serving) -> dict[str, dict[tuple[str, ...], float]]:
     while "moa_requests_running 0.0" not in (page := server.get("/metrics")).text:
         pass
     assert page.status_code == 200 and SECRET not in page.text
+    return samples(page.text)
+
+
+def samples(page: str) -> dict[str, dict[tuple[str, ...], float]]:
+    """The samples of a page by name and labels' values."""
     found: dict[str, dict[tuple[str, ...], float]] = {}
-    for family in text_string_to_metric_families(page.text):
+    for family in text_string_to_metric_families(page):
         for sample in family.samples:
             found.setdefault(sample.name, {})[tuple(value for _name, value in sorted(sample.labels.items()))] = (
                 sample.value
@@ -80,6 +85,27 @@ def test_money_is_the_same_wherever_it_is_said(server: Serving) -> None:
     assert seen["moa_counsel_total"]["taken", "p"] == 3 and seen["moa_counsel_seconds_count"][("p",)] == 3
     assert seen["moa_call_seconds_count"]["chat:alpha", "p", "reference"] == 3
     assert seen["moa_requests_total"]["200", "messages"] == 4 and seen["moa_requests_running"][()] == 0
+
+
+def test_no_counter_goes_down(server: Serving) -> None:
+    """A call that is under way is in none of them: it may be taken back."""
+    up = server.up
+    up.script = Script(models={"m": Behaviour(steps=(Say(text="Done. " * 9, spread_s=600),))}, api_key=UPSTREAM_KEY)
+    counters = ("moa_calls_total", "moa_calls_unfinished_total", "moa_cost_usd_total", "moa_tokens_total")
+    label = ("messages:m", "", "serve")
+    assert server.post("chat", body("chat", "chat:fail-400")).status_code == 400
+    with server.streamed("messages", body("messages", "messages:m", stream=True)) as answer:
+        pieces = answer.iter_raw()  # let go, it would close the answer
+        next(pieces)
+        page = samples(server.get("/metrics").text)
+        assert [sum(page[name].values()) for name in counters] == [1, 1, 0, 0]
+        assert page["moa_calls_running"]["other", "", "serve"] == 1
+    later = figures(server)
+    assert [sum(later[name].values()) for name in counters[:2]] == [2, 2]
+    assert sum(later["moa_calls_running"].values()) == 0 and sum(later["moa_calls_of_unknown_cost"].values()) == 1
+    up.script = Script(api_key=UPSTREAM_KEY)
+    server.post("messages", body("messages", "messages:m"))
+    assert figures(server)["moa_calls_unfinished_total"][label] == 1
 
 
 def test_a_model_that_never_answered_is_no_label(server: Serving) -> None:
