@@ -24,6 +24,8 @@ BODY_S = 120.0
 """So long a client may take to send its request."""
 MOST_VALUES = 100_000
 """Of a body. The longest conversations of coding agents have a tenth of it."""
+MOST_MESSAGES = 15_000
+"""Of a conversation, or items (Responses). Each costs the event loop about 20 µs, more where a panel reads it or it is translated."""
 LARGE_BYTES = 2**20
 MANY_VALUES = 5_000
 """From either on the event loop does not wait for what is done with a body."""
@@ -93,6 +95,10 @@ def read_object(raw: bytes) -> dict[str, Any]:
         raise BadRequest(f"the request is not JSON: {error}", status=400) from None
     if not isinstance(body, dict):
         raise BadRequest("the request is not a JSON object", status=400)
+    if any(isinstance(body.get(key), list) and len(body[key]) > MOST_MESSAGES for key in ("messages", "input")):
+        raise BadRequest(
+            f"the request has more than {MOST_MESSAGES} messages", status=413, remedy="compact the conversation"
+        )
     return body
 
 
