@@ -114,6 +114,7 @@ BY_THE_CLOCK = {
     "tests/e2e/test_asking.py": "somebody pauses while typing",
     "tests/e2e/test_output.py": "the time between two Ctrl+C",
     "tests/agent/web/test_fetch.py": "a site that drips",
+    "tests/moa/serve/test_restarted.py": "a client leaves while the database is away, and nobody can be asked whether that was heard",
     "tests/agent/chat/test_next_turn.py": "a wait until a time of day",
 }
 """Where time itself is what is tried, or measured. Elsewhere a test waits for what happens (tests/support/waiting.py), and what takes time

@@ -28,7 +28,17 @@ from agent.llm.accounting import Outcome, Settlement
 from agent.llm.errors import BadAnswer, ModelError, TimedOut
 from agent.llm.net import limits
 from agent.llm.net.alarm import Alarm
-from agent.llm.net.http import IDENTITY, as_model_error, beginning, foreign_encoding, joined, load_httpx, pieces
+from agent.llm.net.http import (
+    IDENTITY,
+    JSON_PLAIN,
+    as_model_error,
+    beginning,
+    foreign_encoding,
+    joined,
+    load_httpx,
+    pieces,
+    post,
+)
 from agent.llm.net.queue import rank
 from agent.llm.stream import CostSource, Usage
 
@@ -169,21 +179,13 @@ class Relay:
 
     async def _open(self, outgoing: Outgoing) -> httpx.Response:
         endpoint, client = self.endpoint, self._client
-        url = endpoint.base_url.rstrip("/") + outgoing.path
-        httpx = load_httpx()
-        ours = {"accept-encoding": "identity", "content-type": "application/json"}
-        headers = joined(IDENTITY, outgoing.headers, client.headers("serve"), ours, endpoint.headers)
-        try:
-            self._chargeable = True
-            return await client.http.send(endpoint, "POST", url, headers, outgoing.body, client.clocks.connect)
-        except ModelError:  # a proxy that can't be used
-            self._chargeable = False
-            raise
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
-            self._chargeable = False
-            raise as_model_error(error, endpoint, answered=False) from error
-        except httpx.HTTPError as error:
-            raise as_model_error(error, endpoint, answered=False) from error
+        headers = joined(IDENTITY, outgoing.headers, client.headers("serve"), JSON_PLAIN, endpoint.headers)
+        return await post(
+            client.http, endpoint, outgoing.path, headers, outgoing.body, client.clocks.connect, self._charge
+        )
+
+    def _charge(self, taken: bool) -> None:
+        self._chargeable = taken
 
     async def _timed(self, work: Awaitable[T]) -> T:
         clocks = self._client.clocks

@@ -1,5 +1,6 @@
 // What Anthropic's official client from npm makes of the server: one JSON object with what came of each use. Arguments: address, key, model.
 import Anthropic from "@anthropic-ai/sdk";
+import { report } from "./report.mjs";
 
 const [address, key, model] = process.argv.slice(2);
 const client = new Anthropic({ baseURL: address, apiKey: key, maxRetries: 0 });
@@ -72,24 +73,4 @@ const uses = {
   },
 };
 
-const found = {};
-for (const [name, use] of Object.entries(uses)) {
-  try {
-    found[name] = await use();
-  } catch (error) {
-    found[name] = { error: String(error?.stack ?? error) };
-  }
-}
-found.errors = {};
-for (const status of [400, 401, 403, 404, 429, 500, 529]) {
-  for (const stream of [false, true]) {
-    try {
-      const messages = [{ role: "user", content: "Look." }];
-      await client.messages.create({ model: `${model}-${status}`, max_tokens: 9, messages, stream });
-      found.errors[status] = "none";
-    } catch (error) {
-      found.errors[status] = [error.constructor.name, error.status];
-    }
-  }
-}
-console.log(JSON.stringify(found));
+await report(uses, model, (named, stream) => client.messages.create({ model: named, max_tokens: 9, messages: [{ role: "user", content: "Look." }], stream }));

@@ -1,5 +1,6 @@
 // What the official client from npm makes of the server: one JSON object with what came of each use. Arguments: address, key, model.
 import OpenAI from "openai";
+import { report } from "./report.mjs";
 
 const [address, key, model] = process.argv.slice(2);
 const client = new OpenAI({ baseURL: `${address}/v1`, apiKey: key, maxRetries: 0 });
@@ -106,23 +107,4 @@ const uses = {
   },
 };
 
-const found = {};
-for (const [name, use] of Object.entries(uses)) {
-  try {
-    found[name] = await use();
-  } catch (error) {
-    found[name] = { error: String(error?.stack ?? error) };
-  }
-}
-found.errors = {};
-for (const status of [400, 401, 403, 404, 429, 500, 529]) {
-  for (const stream of [false, true]) {
-    try {
-      await client.chat.completions.create({ model: `${model}-${status}`, messages: [{ role: "user", content: "Look." }], stream });
-      found.errors[status] = "none";
-    } catch (error) {
-      found.errors[status] = [error.constructor.name, error.status];
-    }
-  }
-}
-console.log(JSON.stringify(found));
+await report(uses, model, (named, stream) => client.chat.completions.create({ model: named, messages: [{ role: "user", content: "Look." }], stream }));

@@ -42,6 +42,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         here = package(name, folder)
         while here.name != "node_modules":
             here = here.parent
+        shutil.copy(Path(__file__).with_name("report.mjs"), here.parent)
         client = shutil.copy(Path(__file__).with_name(program), here.parent)
         refusing: dict[str, Any] = {
             f"m-{status}": Behaviour(steps=(Say(status=status, retry_after=0.01),)) for status in ERRORS

@@ -101,7 +101,26 @@ def sites_of(pages: Mapping[str, Handler]) -> Iterator[Sites]:
         thread.join()
 
 
-def searxng(sites: Callable[[], Sites]) -> Handler:
+@contextmanager
+def sites_with_search(article: str) -> Iterator[Sites]:
+    """An article at `/river`, and a search that finds it."""
+    held: list[Sites] = []
+    pages = {
+        "/river": page(article),
+        "/s/search": _searxng(lambda: held[0]),
+        "/robots.txt": page("", "text/plain", 404),
+    }
+    with sites_of(pages) as running:
+        held.append(running)
+        yield running
+
+
+def searching(sites: Sites) -> str:
+    """The section of config.toml with which that search is asked."""
+    return f'[web]\nsearch = "searxng"\nsearxng_url = "{sites.url("/s")}"\nallow_private = ["127.0.0.1"]\n'
+
+
+def _searxng(sites: Callable[[], Sites]) -> Handler:
     """A SearXNG server that finds `/river` here, and a page that is nowhere."""
 
     async def answer(asked: Any, writer: asyncio.StreamWriter) -> None:

@@ -274,20 +274,15 @@ def _reasoning(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
 
 
 def _response_format(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
-    if request.schema is None:
+    form = structure.form(request, quirks)
+    if form is None:
         return {}
-    mode = structure.mode_sent(request.schema.mode, quirks)
-    if mode == "prompt":
-        return {}
-    if mode == "json_object" and "no_json_object" not in quirks:
+    if form.schema is None:
         return {"response_format": {"type": "json_object"}}
-    held: dict[str, Any] = {"name": request.schema.name, "strict": True, "schema": request.schema.schema}
-    if not request.schema.strict:
-        held["strict"] = False
-    if mode == "json_object":
-        held = {"name": request.schema.name, "schema": {"type": "object"}}
-    elif "no_strict_schema" in quirks:
-        del held["strict"]
+    held: dict[str, Any] = {"name": form.name}
+    if form.strict is not None and "no_strict_schema" not in quirks:
+        held["strict"] = form.strict
+    held["schema"] = form.schema
     body: dict[str, Any] = {"response_format": {"type": "json_schema", "json_schema": held}}
     if "require_parameters" in quirks:
         body["provider"] = {"require_parameters": True}

@@ -268,17 +268,13 @@ def _reasoning(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
 
 
 def _text(request: Request, quirks: frozenset[str]) -> dict[str, Any]:
-    if request.schema is None:
+    form = structure.form(request, quirks)
+    if form is None:
         return {}
-    mode = structure.mode_sent(request.schema.mode, quirks)
-    if mode == "prompt":
-        return {}
-    if mode == "json_object" and "no_json_object" not in quirks:
+    if form.schema is None:
         return {"text": {"format": {"type": "json_object"}}}
-    held: dict[str, Any] = {"type": "json_schema", "name": request.schema.name, "strict": request.schema.strict}
-    held["schema"] = request.schema.schema
-    if mode == "json_object":
-        held = {"type": "json_schema", "name": request.schema.name, "schema": {"type": "object"}}
-    elif "no_strict_schema" in quirks:
-        held["strict"] = False
+    held: dict[str, Any] = {"type": "json_schema", "name": form.name}
+    if form.strict is not None:
+        held["strict"] = form.strict
+    held["schema"] = form.schema
     return {"text": {"format": held}}

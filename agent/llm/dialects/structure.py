@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
 from agent.llm.request import OutputMode, Request
 
 
@@ -13,6 +16,26 @@ def mode_sent(mode: OutputMode, quirks: frozenset[str]) -> OutputMode:
     if mode == "json_object" and {"no_json_object", "no_json_schema"} <= quirks:
         mode = "prompt"
     return mode
+
+
+class Form(NamedTuple):
+    """What an answer has to be by an endpoint's own means: an object of any kind (`schema` None), or one of a schema. `strict` None: nothing
+    is said of it."""
+
+    name: str = ""
+    schema: Mapping[str, Any] | None = None
+    strict: bool | None = None
+
+
+def form(request: Request, quirks: frozenset[str]) -> Form | None:
+    """In the mode that this endpoint allows; None where the answer is free, or the prompt alone asks for a form."""
+    schema = request.schema
+    mode = "prompt" if schema is None else mode_sent(schema.mode, quirks)
+    if schema is None or mode == "prompt":
+        return None
+    if mode == "json_schema":
+        return Form(schema.name, schema.schema, False if "no_strict_schema" in quirks else schema.strict)
+    return Form() if "no_json_object" not in quirks else Form(schema.name, {"type": "object"})
 
 
 def tail(request: Request, quirks: frozenset[str]) -> str | None:

@@ -10,7 +10,16 @@ from agent.llm.body import encode_json, plain
 from agent.llm.dialects.base import Exchange
 from agent.llm.errors import AnswerTooLong, BadAnswer, BadRequest, ModelError, Unsupported
 from agent.llm.net import limits, sse
-from agent.llm.net.http import IDENTITY, as_model_error, beginning, foreign_encoding, joined, load_httpx
+from agent.llm.net.http import (
+    IDENTITY,
+    JSON_PLAIN,
+    as_model_error,
+    beginning,
+    foreign_encoding,
+    joined,
+    load_httpx,
+    post,
+)
 from agent.llm.net.incoming import WAIT, Incoming
 
 if TYPE_CHECKING:
@@ -47,24 +56,13 @@ class HttpExchange(Exchange):
         self._composed = dialect.compose(request, endpoint, quirks, self.left)
         self.items = dialect.items(self._composed)
         body = encode_json(self._composed)
-        url = endpoint.base_url.rstrip("/") + dialect.path
-        httpx = load_httpx()
-        try:
-            # A compressed stream would wait in the compressor's buffer.
-            ours = {"accept-encoding": "identity", "content-type": "application/json"}
-            own = dialect.headers(endpoint)
-            headers = joined(IDENTITY, ours, self._headers, own, dialect.betas(self._composed, own))
-            self.chargeable = True
-            self._response = await http.send(endpoint, "POST", url, headers, body, connect_s)
-        except ModelError:  # a proxy that can't be used
-            self.chargeable = False
-            raise
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
-            self.chargeable = False
-            raise as_model_error(error, endpoint, answered=False) from error
-        except httpx.HTTPError as error:
-            raise as_model_error(error, endpoint, answered=False) from error
+        own = dialect.headers(endpoint)
+        headers = joined(IDENTITY, JSON_PLAIN, self._headers, own, dialect.betas(self._composed, own))
+        self._response = await post(http, endpoint, dialect.path, headers, body, connect_s, self._charge)
         await self._head(self._response, request)
+
+    def _charge(self, taken: bool) -> None:
+        self.chargeable = taken
 
     async def read(self) -> list[StreamEvent] | None:
         """The next events, perhaps none (a keep-alive); None once the answer is over."""

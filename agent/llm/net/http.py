@@ -15,7 +15,7 @@ from agent.llm.net.limits import LISTING_BYTES
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
     from types import ModuleType
 
     import httpx
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 
 IDENTITY = {"user-agent": "moa/0.1.0"}
+JSON_PLAIN = {"accept-encoding": "identity", "content-type": "application/json"}
+"""Of a call. A compressed stream would wait in the compressor's buffer."""
 """Who asks. Written out, because asking for the version of an installed package takes longer than a whole start may."""
 
 
@@ -121,6 +123,32 @@ def pieces(response: httpx.Response) -> AsyncIterator[bytes]:
 def joined(*sets: Mapping[str, str]) -> dict[str, str]:
     """Headers as one set in which each name stands once, however it is written; the last one holds."""
     return {name.lower(): value for headers in sets for name, value in headers.items()}
+
+
+async def post(
+    http: Http,
+    endpoint: Endpoint,
+    path: str,
+    headers: Mapping[str, str],
+    body: bytes,
+    connect_s: float,
+    charge: Callable[[bool], None],
+) -> httpx.Response:
+    """A request that may be billed, to a path of an endpoint. `charge` is told that it may have been taken, before it goes out, and that it
+    surely was not, where that is known. Raises ModelError where no answer begins."""
+    httpx = load_httpx()
+    url = endpoint.base_url.rstrip("/") + path
+    try:
+        charge(True)
+        return await http.send(endpoint, "POST", url, headers, body, connect_s)
+    except ModelError:  # a proxy that can't be used
+        charge(False)
+        raise
+    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+        charge(False)
+        raise as_model_error(error, endpoint, answered=False) from error
+    except httpx.HTTPError as error:
+        raise as_model_error(error, endpoint, answered=False) from error
 
 
 async def get(http: Http, endpoint: Endpoint, own: Mapping[str, str], url: str, connect_s: float) -> httpx.Response:

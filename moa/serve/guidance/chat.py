@@ -8,7 +8,7 @@ from typing import Any
 from agent.llm.binding import is_bound
 from agent.session.sent import NO_OUTPUT
 from moa.serve.guidance.pieces import Piece, canonical, dicts, text, words_of
-from moa.serve.guidance.wire import Answer, Bodies, Host, Item
+from moa.serve.guidance.wire import Answer, Bodies, Host, Item, with_more
 
 _TEXTS = ("text", "input_text", "output_text", "refusal")
 
@@ -62,10 +62,7 @@ class ChatBodies(Bodies):
         """Behind the user's words."""
         if _role(item) != "user":
             return None
-        content = item.get("content")
-        if isinstance(content, list):
-            return {**item, "content": [*content, _text(text)]}
-        return {**item, "content": (content if isinstance(content, str) else "") + text}
+        return with_more(item, _text(text), text)
 
     def message(self, text: str) -> Item:
         """A user's."""

@@ -8,7 +8,7 @@ from typing import Any
 from agent.llm.binding import is_sealed
 from agent.session.sent import NO_OUTPUT
 from moa.serve.guidance.pieces import Piece, canonical, dicts, text, words_of
-from moa.serve.guidance.wire import Answer, Bodies, Host, Item
+from moa.serve.guidance.wire import Answer, Bodies, Host, Item, with_more
 
 _TEXTS = ("input_text", "output_text", "text", "refusal", "summary_text", "reasoning_text")
 _OF_THE_CLIENT = frozenset({"function_call_output", "custom_tool_call_output"})
@@ -61,10 +61,7 @@ class ResponsesBodies(Bodies):
         """Behind the user's words."""
         if _kind(item) != "message" or item.get("role") != "user":
             return None
-        content = item.get("content")
-        if isinstance(content, list):
-            return {**item, "content": [*content, _text(text)]}
-        return {**item, "content": (content if isinstance(content, str) else "") + text}
+        return with_more(item, _text(text), text)
 
     def message(self, text: str) -> Item:
         """A user's."""

@@ -60,6 +60,14 @@ class Bodies:
         return range(start, stop)
 
 
+def with_more(item: Item, part: Item, text: str) -> Item:
+    """A message with `text` behind what it says: as `part`, where it consists of parts."""
+    content = item.get("content")
+    if isinstance(content, list):
+        return {**item, "content": [*content, part]}
+    return {**item, "content": (content if isinstance(content, str) else "") + text}
+
+
 class Wire(Protocol):
     """One wire format."""
 

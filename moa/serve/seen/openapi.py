@@ -161,10 +161,10 @@ def _page(summary: str, schema: dict[str, Any], *codes: str, kind: str = JSON, *
     return {"get": {"summary": summary, "responses": _answers(found, *codes), **more}}
 
 
-def _header(name: str, words: str, **schema: Any) -> dict[str, Any]:
+def _parameter(place: str, name: str, words: str, **schema: Any) -> dict[str, Any]:
     return {
         "name": name,
-        "in": "header",
+        "in": place,
         "required": False,
         "description": words,
         "schema": {"type": "string", **schema},
@@ -172,10 +172,13 @@ def _header(name: str, words: str, **schema: Any) -> dict[str, Any]:
 
 
 _PARAMETERS = [
-    _header("x-moa-counsel", "whether this request takes counsel", enum=["on", "off"]),
-    _header("x-moa-preset", "the panel, in the place of the model's"),
-    _header(
-        "x-moa-depth", "how many panels are around the request; from 1 on nothing fans out", pattern="^[0-9]{1,3}$"
+    _parameter("header", "x-moa-counsel", "whether this request takes counsel", enum=["on", "off"]),
+    _parameter("header", "x-moa-preset", "the panel, in the place of the model's"),
+    _parameter(
+        "header",
+        "x-moa-depth",
+        "how many panels are around the request; from 1 on nothing fans out",
+        pattern="^[0-9]{1,3}$",
     ),
 ]
 _TOLD = {
@@ -199,22 +202,12 @@ def _call(summary: str, schema: str, *, answer: dict[str, Any] | None = None) ->
     }
 
 
-def _query(name: str, words: str, **schema: Any) -> dict[str, Any]:
-    return {
-        "name": name,
-        "in": "query",
-        "required": False,
-        "description": words,
-        "schema": {"type": "string", **schema},
-    }
-
-
 _ASKED = [
-    _query("run", "the calls of one request"),
-    _query("session", "the calls of one conversation"),
-    _query("since", "90m, 2h, 3d, 1w, a date, today or yesterday; without run and session: today"),
+    _parameter("query", "run", "the calls of one request"),
+    _parameter("query", "session", "the calls of one conversation"),
+    _parameter("query", "since", "90m, 2h, 3d, 1w, a date, today or yesterday; without run and session: today"),
     {
-        **_query("limit", "so many of the last calls"),
+        **_parameter("query", "limit", "so many of the last calls"),
         "schema": {"type": "integer", "minimum": 1, "maximum": MOST_CALLS, "default": 1000},
     },
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from agent.llm.messages import Message, Part, ReasoningPart, TextPart, ToolCallPart
@@ -83,24 +84,19 @@ def _conversation(reader: Body) -> list[Message]:
 
 
 def _content(reader: Body, param: str, content: Any) -> tuple[Part, ...]:
-    if content is None:
-        return ()
-    if isinstance(content, str):
-        return (TextPart(text=content),)
-    parts: list[Part] = []
-    for at, part in reading.dicts(f"{param}.content", content):
-        kind = part.get("type")
-        if kind in ("text", "refusal"):
-            parts.append(TextPart(text=str(part.get(kind) or "")))
-        elif kind == "image_url":
-            held = part.get("image_url")
-            url = held.get("url") if isinstance(held, dict) else held
-            if isinstance(held, dict) and held.get("detail") not in (None, "auto"):
-                reader.leave_out(f"{at}.image_url.detail")
-            parts.append(reading.image(f"{at}.image_url.url", url))
-        else:
-            raise Unsayable(f"{at}.type", f"a part of type {kind!r} can't be said to {reader.target.model}")
-    return reading.merged(parts)
+    return reading.content_of(f"{param}.content", content, partial(_part, reader))
+
+
+def _part(reader: Body, at: str, kind: Any, part: dict[str, Any]) -> Part:
+    if kind in ("text", "refusal"):
+        return TextPart(text=str(part.get(kind) or ""))
+    if kind == "image_url":
+        held = part.get("image_url")
+        url = held.get("url") if isinstance(held, dict) else held
+        if isinstance(held, dict) and held.get("detail") not in (None, "auto"):
+            reader.leave_out(f"{at}.image_url.detail")
+        return reading.image(f"{at}.image_url.url", url)
+    raise Unsayable(f"{at}.type", f"a part of type {kind!r} can't be said to {reader.target.model}")
 
 
 def _reply(reader: Body, param: str, item: dict[str, Any]) -> Message:

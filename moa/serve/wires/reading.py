@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -205,6 +205,15 @@ def joined(texts: list[str]) -> str:
     for more in texts:
         text += f"\n{more}" if text and not text.endswith("\n") else more
     return text
+
+
+def content_of(param: str, content: Any, read: Callable[[str, Any, dict[str, Any]], Part]) -> tuple[Part, ...]:
+    """What a message says: nothing, a text, or parts, each of which `read` is given with its path and its type."""
+    if content is None:
+        return ()
+    if isinstance(content, str):
+        return (TextPart(text=content),)
+    return merged([read(at, part.get("type"), part) for at, part in dicts(param, content)])
 
 
 def merged(parts: list[Part]) -> tuple[Part, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from agent.llm.messages import Message, Part, ReasoningPart, TextPart, ToolCallPart
@@ -143,26 +144,21 @@ def _reply(reader: Body, group: list[tuple[str, dict[str, Any]]]) -> Message:
 
 
 def _content(reader: Body, param: str, content: Any) -> tuple[Part, ...]:
-    if content is None:
-        return ()
-    if isinstance(content, str):
-        return (TextPart(text=content),)
-    parts: list[Part] = []
-    for at, part in reading.dicts(param, content):
-        kind = part.get("type")
-        if kind in ("input_text", "output_text", "text", "summary_text"):
-            parts.append(TextPart(text=str(part.get("text") or "")))
-        elif kind == "refusal":
-            parts.append(TextPart(text=str(part.get("refusal") or "")))
-        elif kind == "input_image":
-            if not part.get("image_url"):
-                raise Unsayable(f"{at}.file_id", "a file that the vendor keeps can't be sent to another")
-            if part.get("detail") not in (None, "auto"):
-                reader.leave_out(f"{at}.detail")
-            parts.append(reading.image(f"{at}.image_url", part["image_url"]))
-        else:
-            raise Unsayable(f"{at}.type", f"a part of type {kind!r} can't be said to {reader.target.model}")
-    return reading.merged(parts)
+    return reading.content_of(param, content, partial(_part, reader))
+
+
+def _part(reader: Body, at: str, kind: Any, part: dict[str, Any]) -> Part:
+    if kind in ("input_text", "output_text", "text", "summary_text"):
+        return TextPart(text=str(part.get("text") or ""))
+    if kind == "refusal":
+        return TextPart(text=str(part.get("refusal") or ""))
+    if kind == "input_image":
+        if not part.get("image_url"):
+            raise Unsayable(f"{at}.file_id", "a file that the vendor keeps can't be sent to another")
+        if part.get("detail") not in (None, "auto"):
+            reader.leave_out(f"{at}.detail")
+        return reading.image(f"{at}.image_url", part["image_url"])
+    raise Unsayable(f"{at}.type", f"a part of type {kind!r} can't be said to {reader.target.model}")
 
 
 def _choice(reader: Body) -> str:

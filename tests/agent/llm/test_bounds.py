@@ -17,6 +17,7 @@ from agent.llm import errors
 from agent.llm.dialects.anthropic import AnthropicDialect
 from agent.llm.dialects.chat import ChatDialect
 from agent.llm.dialects.responses import ResponsesDialect
+from agent.llm.models.endpoint import Endpoint
 from agent.llm.net import limits
 from agent.llm.net.http import proxy_of
 from agent.llm.request import Schema, ToolSpec
@@ -294,16 +295,21 @@ def test_which_proxy_is_used(monkeypatch: pytest.MonkeyPatch, variables: dict[st
     assert proxy_of("https://models.test/v1") == proxy
 
 
-@pytest.mark.parametrize(
-    "address", ["socks4://127.0.0.1:9", "ftp://127.0.0.1:9", "socks5://127.0.0.1:9", "http://[::1"]
-)
-def test_a_proxy_that_can_not_be_used_is_named(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+def proxied(monkeypatch: pytest.MonkeyPatch, address: str) -> Endpoint:
+    """An endpoint that is reached by this proxy."""
     for name in ("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
     monkeypatch.setenv("ALL_PROXY", address)
     monkeypatch.setenv("all_proxy", address)
-    endpoint = ENDPOINT.with_(base_url="http://models.test/v1")
+    return ENDPOINT.with_(base_url="http://models.test/v1")
+
+
+@pytest.mark.parametrize(
+    "address", ["socks4://127.0.0.1:9", "ftp://127.0.0.1:9", "socks5://127.0.0.1:9", "http://[::1"]
+)
+def test_a_proxy_that_can_not_be_used_is_named(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    endpoint = proxied(monkeypatch, address)
     error = failure(door(httpx.Response(200), endpoint=endpoint, network=True))
     assert "proxy" in error.message or type(error) is errors.ConnectionFailed
     assert error.remedy
@@ -331,12 +337,7 @@ def test_a_socks_proxy_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> Reply:
         async with server(proxy) as there:
             address = there.base_url.removesuffix("/v1").replace("http://", "socks://")
-            for name in ("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"):
-                monkeypatch.delenv(name, raising=False)
-                monkeypatch.delenv(name.lower(), raising=False)
-            monkeypatch.setenv("ALL_PROXY", address)
-            monkeypatch.setenv("all_proxy", address)
-            endpoint = ENDPOINT.with_(base_url="http://models.test/v1")
+            endpoint = proxied(monkeypatch, address)
             async with door(
                 httpx.Response(200), endpoint=endpoint, network=True, dialects={ENDPOINT.name: ChatDialect()}
             ) as bench:

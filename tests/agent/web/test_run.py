@@ -10,7 +10,7 @@ from moa.mcp.consulting import Consulting
 from tests.support.endpoint import ScriptedEndpoint
 from tests.support.program import Program
 from tests.support.script import Behaviour, Say, Script
-from tests.support.sites import Sites, page, searxng, sites_of
+from tests.support.sites import Sites, searching, sites_with_search
 
 ARTICLE = (
     "<html><head><title>A river</title></head><body><article><h1>A river</h1>"
@@ -20,16 +20,13 @@ ARTICLE = (
 
 @pytest.fixture
 def sites() -> Iterator[Sites]:
-    held: list[Sites] = []
-    pages = {"/river": page(ARTICLE), "/s/search": searxng(lambda: held[0]), "/robots.txt": page("", "text/plain", 404)}
-    with sites_of(pages) as running:
-        held.append(running)
+    with sites_with_search(ARTICLE) as running:
         yield running
 
 
 def configure(program: Program, sites: Sites) -> None:
     with (program.config_dir / "config.toml").open("a") as file:
-        file.write(f'\n[web]\nsearch = "searxng"\nsearxng_url = "{sites.url("/s")}"\nallow_private = ["127.0.0.1"]\n')
+        file.write(f"\n{searching(sites)}")
 
 
 def tools(sites: Sites) -> tuple[Say, ...]:

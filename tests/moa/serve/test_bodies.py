@@ -120,6 +120,24 @@ def test_parallel_tool_calls_mangled(tmp_path: Path, wire: str) -> None:
         desk.holds()
 
 
+@pytest.mark.parametrize("parts", [False, True])
+@pytest.mark.parametrize("wire", WIRES)
+def test_roles_that_have_to_take_turns(tmp_path: Path, wire: str, parts: bool) -> None:
+    """Guidance stands behind the user's words, in the same message, however that is written."""
+    with Desk(tmp_path, wire, script=busy) as desk:
+        client = desk.client().say("go")
+        kind = "input_text" if wire == "responses" else "text"
+        client.items[-1]["content"] = [{"type": kind, "text": "go"}] if parts else "go"
+        client.asked["alternate"] = True
+        client.ask(keep=False)
+        item = client.sent["input" if wire == "responses" else "messages"][-1]
+        assert item["role"] == "user"
+        said = (
+            item["content"] if isinstance(item["content"], str) else "".join(each["text"] for each in item["content"])
+        )
+        assert said.startswith("go") and "private-guidance" in said
+
+
 @pytest.mark.parametrize("wire", WIRES)
 def test_tools_that_are_an_empty_list(tmp_path: Path, wire: str) -> None:
     """It goes out as it came, and is no tool: the request may be a side call."""

@@ -12,7 +12,7 @@ import pytest
 from tests.support.endpoint import ScriptedEndpoint
 from tests.support.script import ANALYSIS, Behaviour, Say, Script
 from tests.support.serving import Serving
-from tests.support.sites import Sites, page, searxng, sites_of
+from tests.support.sites import Sites, searching, sites_with_search
 
 PRESET = """
 main = "chat:m"
@@ -28,10 +28,7 @@ ARTICLE = "<html><body><article><h1>A river</h1>" + "<p>It flows west, and meets
 
 @pytest.fixture
 def sites() -> Iterator[Sites]:
-    held: list[Sites] = []
-    pages = {"/river": page(ARTICLE), "/s/search": searxng(lambda: held[0]), "/robots.txt": page("", "text/plain", 404)}
-    with sites_of(pages) as running:
-        held.append(running)
+    with sites_with_search(ARTICLE) as running:
         yield running
 
 
@@ -56,7 +53,7 @@ def script(sites: Sites) -> Script:
 
 
 def served(tmp_path: Path, up: ScriptedEndpoint, sites: Sites, more: str = "") -> Serving:
-    web = f'[web]\nsearch = "searxng"\nsearxng_url = "{sites.url("/s")}"\nallow_private = ["127.0.0.1"]\n'
+    web = searching(sites)
     presets = dict.fromkeys(("p", "quality"), PRESET.format(more=more))
     return Serving(tmp_path, up, presets=presets, config=web)
 

@@ -525,6 +525,13 @@ def test_a_program_as_a_model_takes_words_alone(wire: str) -> None:
             crossing.read(body(wire, **fields))
 
 
+@pytest.mark.parametrize("wire", ["messages", "responses", "chat"])
+def test_texts_that_follow_each_other_are_one(wire: str) -> None:
+    asked = user(wire, TEXT[wire], TEXT[wire], IMAGE[wire], TEXT[wire])
+    (message,) = Crossing(wire, "chat").read(body(wire, **asked)).request.messages
+    assert [getattr(part, "text", "an image") for part in message.parts] == ["Look.\nLook.", "an image", "Look."]
+
+
 QUIRKS: list[tuple[str, dict[str, Any], str]] = [
     ("no_images", user("messages", IMAGE["messages"]), "400 messages"),
     ("no_forced_tool_choice", {"tools": [tool("messages")], "tool_choice": {"type": "any"}}, "400 tool_choice"),
