@@ -64,10 +64,11 @@ def loads(text: str | bytes, *, most: int = MOST_CHARACTERS, tolerant: bool = Tr
 
 def _read_short(text: str) -> Any:
     """The value that a text is, or None where that takes more than one look: each event of each answer comes by here."""
-    if text.count("{") + text.count("[") > MOST_DEPTH or _LARGE.search(text):
+    few = len(text) <= MOST_DIGITS  # too few characters for a whole number that is out of bounds
+    if text.count("{") + text.count("[") > MOST_DEPTH or not (few or _LARGE.search(text) is None):
         return None
     try:
-        value, end = _scan(text, 0)
+        value, end = (_scan_few if few else _scan)(text, 0)
     except (StopIteration, ValueError):
         return None
     return value if end == len(text) else None
@@ -225,6 +226,9 @@ def _finite(digits: str) -> float:
     if not math.isfinite(number):
         raise BeyondBounds("a number that is too large")
     return number
+
+
+_scan_few = json.JSONDecoder(parse_constant=_null, parse_float=_finite).scan_once  # type: ignore[attr-defined]
 
 
 def _too_deep() -> BeyondBounds:
