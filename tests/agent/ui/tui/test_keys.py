@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from textual.widgets import Static
 
 from agent.ui.tui.composer.composer import Composer
 from agent.ui.tui.dialogs.full_text import FullText, Pages
 from agent.ui.tui.dialogs.help import Help
 from agent.ui.tui.dialogs.picker import Chooser, Picker
+from agent.ui.tui.text.blocks import Prose
 from agent.ui.words import failure
 from tests.support.endpoint import ScriptedEndpoint
 from tests.support.script import Behaviour, Say, Script
@@ -61,7 +61,7 @@ def test_a_question_mark_is_help_only_where_nothing_is_typed(stage: Stage) -> No
             "back to an earlier message",
             "Help, when empty",
         ):
-            assert words in str(stage.app.screen.query_one(Static).render())
+            assert words in stage.app.screen.query_one(Prose).text
         await stage.pilot.press("question_mark")
         assert not isinstance(stage.app.screen, Help) and composer(stage).text == ""
 
@@ -99,7 +99,9 @@ def test_esc_esc_goes_back_behind_a_message_with_the_files_or_without(stage: Sta
 
 def test_the_transcript_opens_in_full_and_is_searched(stage: Stage, endpoint: ScriptedEndpoint) -> None:
     call = ("shell", {"command": "seq 1 400; echo needle; seq 401 800"})
-    endpoint.script = Script(models={"main": Behaviour(steps=(Say(tools=(call,)), Say(text="all seen")))})
+    endpoint.script = Script(
+        models={"main": Behaviour(steps=(Say(tools=(call,)), Say(text="word " * 60 + "all seen")))}
+    )
 
     async def drive(stage: Stage) -> None:
         await say(stage, "count")

@@ -1,3 +1,4 @@
+import dataclasses
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from typing import Any
@@ -461,6 +462,24 @@ def test_another_session_replaces_the_first() -> None:
         assert "question" not in dump(app) and "other" in dump(app)
 
     drive([history(3)], check)
+
+
+def test_what_a_command_made_is_folded_below_what_was_typed() -> None:
+    made = dataclasses.replace(user("Write AGENTS.md.\nBe brief."), command="/init")
+    passed_on = dataclasses.replace(user("mend it"), command="/plan mend it")
+    told = user("[From the program] write is allowed now", synthetic="notice")
+
+    async def check(app: Face, transcript: Transcript, pilot: Pilot[None]) -> None:
+        text = dump(app)
+        assert "› /init" in text and "▸ sent as 2 lines" in text and "Be brief." not in text
+        assert "› /plan mend it" in text and text.count("sent as") == 1
+        assert "From the program" not in text, "people have seen the change itself"
+        assert transcript.focus_last()
+        await pilot.press("enter")
+        await pilot.pause()
+        assert "▾ sent as 2 lines" in dump(app) and "│ Be brief." in dump(app)
+
+    drive([Opened(session="s", history=(passed_on, told, made))], check)
 
 
 @pytest.mark.slow
