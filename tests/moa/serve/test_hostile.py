@@ -171,7 +171,7 @@ def test_what_stands_in_figures_and_log_steers_no_terminal() -> None:
     metrics, out = Metrics(), StringIO()
     metrics.counsel.labels("a\x1b]0;x\x07", "taken").inc()
     log.line({"model": "chat:\x9b31m\u202e"}, out)
-    row = ("serve", "chat:\x9bz", "", 1, 0, 0, 0, 1.0, 1, 0, 0, 1, 0)
+    row = ("serve", "chat:\x9bz", "", 0, 1, 0, 0, 0, 1.0, 1, 0, 0, 1, 0)
     for text in (metrics.text([row]), out.getvalue()):
         assert all(line.isprintable() for line in text.splitlines()) and "\x9b" not in text
         assert json.loads(out.getvalue())["model"] == "chat:\x9b31m\u202e"
