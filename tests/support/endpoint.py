@@ -226,7 +226,11 @@ class _Connection(asyncio.Protocol):
     async def _answer(self, exchange: Exchange) -> None:
         """Answer, and note the end. A client that leaves cancels this task."""
         with suppress(ConnectionResetError):
-            await self._route(exchange)
+            try:
+                await self._route(exchange)
+            except (AttributeError, KeyError, TypeError, ValueError) as error:
+                # A body that no client sends: as with any server, nobody waits for an answer to it.
+                self._refuse(exchange, Say(status=400), f"this can't be read: {type(error).__name__}: {error}")
         self._endpoint.changed()
 
     async def _route(self, exchange: Exchange) -> None:

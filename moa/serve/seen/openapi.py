@@ -67,7 +67,7 @@ _FAULT = _object(
     message=_TEXT,
     type=_TEXT,
     param={"type": ["string", "null"]},
-    code={"type": ["string", "null"]},
+    code={"type": ["string", "integer", "null"]},  # a number where OpenRouter's refusal is passed on
 )
 
 SCHEMAS: dict[str, Any] = {
