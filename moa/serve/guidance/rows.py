@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -184,14 +185,23 @@ def forget_key(database: Store, key: str) -> int:
 
 
 def sweep(database: Store, *, most_bytes: int, now: float) -> int:
-    """Leave out what is too old, then the oldest of what is too much. Returns how many conversations went."""
+    """Leave out what is too old, then, of what is too much, the oldest of the key that has the most: nobody's flood takes the room of others.
+    Returns how many conversations went."""
     with database.transaction():
         gone = database.write("DELETE FROM served_conversations WHERE used < ?", (now - KEPT_S,))
-        total = int(database.rows("SELECT coalesce(sum(bytes), 0) FROM served_conversations")[0][0])
-        for name, size in database.rows("SELECT id, bytes FROM served_conversations ORDER BY used"):
-            if total <= most_bytes:
-                break
-            total -= size
+        held = {
+            key: int(size)
+            for key, size in database.rows("SELECT key, sum(bytes) FROM served_conversations GROUP BY key")
+        }
+        if sum(held.values()) <= most_bytes:
+            return gone
+        oldest: dict[str, deque[tuple[str, int]]] = {key: deque() for key in held}
+        for name, key, size in database.rows("SELECT id, key, bytes FROM served_conversations ORDER BY used"):
+            oldest[key].append((name, size))
+        while sum(held.values()) > most_bytes:
+            key = max((each for each in held if oldest[each]), key=held.__getitem__)
+            name, size = oldest[key].popleft()
+            held[key] -= size
             gone += database.write("DELETE FROM served_conversations WHERE id = ?", (name,))
     return gone
 
