@@ -92,11 +92,11 @@ def test_no_answer_under_200_tells_the_key(
 
 
 HEADS = [
-    (b"GET /" + b"a" * 100_000, b" 414 "),
-    (b"GET /health HTTP/1.1\r\nhost: localhost\r\nx: " + b"a" * 100_000, b" 431 "),
+    (b"GET /" + b"a" * 1_000_000, b" 414 "),
+    (b"GET /health HTTP/1.1\r\nhost: localhost\r\nx: " + b"a" * 1_000_000, b" 431 "),
     (b"GET /health HTTP/1.1\r\nhost: localhost\r\n" + b"x: a\r\n" * 20_000, b" 431 "),
     (
-        b"POST /v1/messages HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n1;" + b"a" * 100_000,
+        b"POST /v1/messages HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n1;" + b"a" * 1_000_000,
         b"HTTP/1.1 4",
     ),
 ]
@@ -104,7 +104,7 @@ HEADS = [
 
 @pytest.mark.parametrize(("data", "status"), HEADS)
 def test_a_head_without_end_is_not_read(server: Serving, data: bytes, status: bytes) -> None:
-    with socket.create_connection(("127.0.0.1", server.port), 10) as client, suppress(OSError):
+    with socket.create_connection(("127.0.0.1", server.port), 10) as client, suppress(ConnectionError):
         client.sendall(data)
         told = client.recv(4096)
         assert status in told or told == b""
