@@ -29,6 +29,11 @@ def sources() -> dict[str, str]:
     return {path.relative_to(ROOT).as_posix(): path.read_text("utf-8") for path in files if path != Path(__file__)}
 
 
+@cache
+def parsed(path: str) -> ast.Module:
+    return ast.parse(sources()[path])
+
+
 def private(name: str) -> bool:
     return re.match(r"_[a-zA-Z]", name) is not None
 
@@ -87,12 +92,12 @@ def test_private_names_are_left_alone() -> None:
     found, used = [], set()
     for path, source in sources().items():
         if REACHES.search(source):
-            for line, what in reached(ast.parse(source)):
+            for line, what in reached(parsed(path)):
                 allowed = next((name for name in THEIRS if what.endswith(name)), None)
                 used.add(allowed)
                 found += [] if allowed else [f"{path}:{line}: {what}"]
         if "self._" in source and re.search(r"^class \w+\(\w", source, re.MULTILINE):
-            found += [f"{path}:{line}: {what}" for line, what in inherited(ast.parse(source))]
+            found += [f"{path}:{line}: {what}" for line, what in inherited(parsed(path))]
     assert not found, "\n".join(found)
     assert used >= THEIRS.keys(), "nobody uses it any more: take it off the list"
 
@@ -146,7 +151,7 @@ def test_nothing_waits_by_the_clock() -> None:
     found, used = [], set()
     for path, source in sources().items():
         if re.search(r"sleep|pause\(|\btime\.", source):
-            lines = list(by_the_clock(ast.parse(source)))
+            lines = list(by_the_clock(parsed(path)))
             allowed = next((place for place in BY_THE_CLOCK if lines and path.startswith(place)), None)
             used.add(allowed)
             found += [] if allowed else [f"{path}:{line}" for line in lines]

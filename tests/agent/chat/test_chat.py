@@ -39,7 +39,7 @@ from agent.llm.stream import Started, StreamEvent, TextDelta
 from agent.plugin import Contribution, Ending, ModelCall, Plugin, PluginHost, TurnState
 from agent.ui.text import render
 from tests.support.chatbench import ChatBench, calls
-from tests.support.scripted import After, Held, ScriptedClient
+from tests.support.scripted import Held, ScriptedClient
 from tests.support.waiting import forever
 
 PICTURE = ImagePart(media_type="image/png", data="aGk=")
@@ -284,11 +284,12 @@ def test_the_last_that_waits_can_be_taken_back(tmp_path: Path) -> None:
 
 
 def test_after_a_failure_what_waits_stays(tmp_path: Path) -> None:
-    bench = ChatBench(tmp_path, [After(0.02, RateLimited("slow down")), "one", "two", "three"])  # type: ignore[arg-type]
+    bench = ChatBench(tmp_path, [Held(RateLimited("slow down")), "one", "two", "three"])  # type: ignore[arg-type]
 
     async def go() -> None:
         for text in ("go", "second", "third"):
             await bench.chat.submit(text)
+        bench.client.go()
 
     async def look() -> None:
         assert bench.chat.queue == ("second", "third")
@@ -306,11 +307,12 @@ def test_after_a_failure_what_waits_stays(tmp_path: Path) -> None:
 
 
 def test_what_waits_after_a_failure_can_be_taken_back(tmp_path: Path) -> None:
-    bench = ChatBench(tmp_path, [After(0.02, RateLimited("slow down"))])  # type: ignore[arg-type]
+    bench = ChatBench(tmp_path, [Held(RateLimited("slow down"))])  # type: ignore[arg-type]
 
     async def go() -> None:
         await bench.chat.submit("go")
         await bench.chat.submit("second")
+        bench.client.go()
         await bench.chat.idle()
         assert bench.chat.stop() == ["second"]
 
