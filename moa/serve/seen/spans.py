@@ -82,7 +82,8 @@ class Spans:
         """A context manager."""
         from opentelemetry.trace import use_span
 
-        return use_span(span, end_on_exit=False)
+        # What is raised is told by `answered`, without any key in it.
+        return use_span(span, end_on_exit=False, record_exception=False, set_status_on_exception=False)
 
     def answered(self, span: Any, status: int, facts: Mapping[str, Any]) -> None:
         """It has ended. `facts` are ours."""
