@@ -5,7 +5,8 @@ from __future__ import annotations
 import tempfile
 from collections import deque
 from collections.abc import Mapping, Sequence
-from itertools import groupby
+from dataclasses import replace
+from itertools import count, groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -76,9 +77,12 @@ POINTS = st.lists(WORDS, min_size=1, max_size=4)
 def play(world: BoundWorld, history: Sequence[Step], points: Sequence[str]) -> None:
     """Do it all, in as many processes' worth of chats as the history says."""
     plan: deque[Say] = deque()
+    said = count(1)
 
     def main(_body: Mapping[str, Any], _earlier: int) -> Say:
-        return plan.popleft() if plan else Say(text="Nothing more.")
+        say = plan.popleft() if plan else Say(text="Nothing more.")
+        # No words are said twice: after an undo, or for another model, nothing else tells which answer stands in a request.
+        return replace(say, text=f"{say.text} ({next(said)})") if say.text and not say.tools else say
 
     def judge(_body: Mapping[str, Any], earlier: int) -> Say:
         words = f"{points[earlier % len(points)]} {point(earlier)}"

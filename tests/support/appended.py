@@ -46,9 +46,8 @@ def answers_in(endpoint: SigningEndpoint, exchange: Exchange) -> list[tuple[int,
         issued = next((by_call[call] for call in sorted(calls) if call in by_call), None)
         if issued is None and not calls and (same := by_text.get(prompt.said_in(item), [])):
             # The same words may have been said twice: the one that was said here has what stands here before it.
-            # After an undo the same request may have been answered before, by words that stand nowhere here.
-            fits = (each for each in reversed(same) if len(each.before) <= HEAD + index)
-            issued = next((each for each in fits if items[: len(each.before)] == each.before), same[-1])
+            # After an undo, or a change of the model, that does not always tell: a test of those says no words twice.
+            issued = next((each for each in reversed(same) if items[: len(each.before)] == each.before), same[-1])
         if issued is not None and (not found or found[-1][1] is not issued):
             found.append((index, issued))
         elif issued is not None:
