@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from agent.files.protected import links_within
-from agent.files.run_by import TooMuch, Work, files_run_by
+from agent.files.run_by import MAY_RUN, TooMuch, Work, files_run_by
 from agent.process import children
 from agent.process.git import SETTINGS, common, repository, root_of
 
@@ -35,10 +35,6 @@ DATA = re.compile(
     re.DOTALL,
 )
 """Keys whose values are names and addresses."""
-MAY_RUN = re.compile(
-    r"/|\b(?:\w*sh|python[\d.]*|pypy[\d.]*|node|nodejs|deno|bun|ruby|perl|php|lua\w*|Rscript|julia|java|tclsh|osascript|source|ts\w+|uvx?|run)\b"
-)
-"""Without any of these, a value runs no file of the project: to look closer takes a hundred times as long."""
 READ = frozenset({"core.attributesfile", "gpg.ssh.allowedsignersfile"})
 """Keys whose value is a file that says which of the others run, or who is believed."""
 BY_ENV = frozenset({"EDITOR", "VISUAL", "PAGER"})
@@ -48,15 +44,9 @@ MOST_FILES = 100
 """Files of settings that are read for one repository, those that it includes among them."""
 MOST_CHARACTERS = 200_000
 """In the settings of one repository."""
-MOST_TO_RUN = 50_000
-"""Of them in the values that may run something, and a hundred more for each: then they are looked through in about a second."""
 MOST_BYTES = 1_000_000
 """In one file."""
 LONGEST_S = 5.0
-
-
-class TooManySettings(Exception):
-    """They are longer than anybody's settings, and to look through them would take longer than one wants to wait."""
 
 
 class Setting(NamedTuple):
@@ -75,7 +65,7 @@ def why_named_by_git(path: Path, cwd: Path) -> str | None:
         for folder in {cwd: None, **dict.fromkeys(around((path.parent, cwd)))}:
             if any(path.is_relative_to(place) for place in named_by_git(folder)):
                 return "git's settings name it as something to run or to read"
-    except TooManySettings:
+    except TooMuch:
         return "git's settings are too long to be looked through, and may name it as something to run"
     return None
 
@@ -96,12 +86,12 @@ def named_by_git(root: Path) -> frozenset[Path]:
 
     Those of the repository, of the user, of the machine and of the environment, and the files that they are in. A folder stands for all
     that is in it. With a place that is reached over links come those links, and where they lead. In a folder that is no repository the
-    user's own count. Raises TooManySettings.
+    user's own count. Raises TooMuch.
     """
     theirs = repository(root) or (root if (root / "HEAD").is_file() else None)
     hooks = [common(theirs) / "hooks"] if theirs else []
     found: set[Path] = set()
-    left, work = MOST_TO_RUN, Work()
+    work = Work()
     for setting in _settings(root, theirs, found):
         if setting.key in FOLDERS:
             hooks.append(folder := _place(root, setting.value))
@@ -110,13 +100,8 @@ def named_by_git(root: Path) -> frozenset[Path]:
         elif setting.key in READ:
             found.add(_place(root, setting.value))
         elif not DATA.fullmatch(setting.key) and MAY_RUN.search(setting.value):
-            if (left := left - 100 - len(setting.value)) < 0:
-                raise TooManySettings
             for base in _bases(setting, root):
-                try:
-                    found.update(files_run_by(setting.value.removeprefix("!"), base, in_doubt=False, work=work))
-                except TooMuch:
-                    raise TooManySettings from None
+                found.update(files_run_by(setting.value.removeprefix("!"), base, in_doubt=False, work=work))
     for folder in hooks:
         found.update(links_within(folder))
     # What is in a repository itself is guarded by its name.
@@ -157,7 +142,7 @@ def _includes(key: str) -> bool:
 
 def _settings(root: Path, theirs: Path | None, files: set[Path]) -> Iterator[Setting]:
     """All that may hold, each file once, and into `files` those files that others may write. A condition of an include counts as met: what
-    meets it may come later. Raises TooManySettings."""
+    meets it may come later. Raises TooMuch."""
     env = os.environ
     home = Path.home()
     xdg = Path(env.get("XDG_CONFIG_HOME") or home / ".config") / "git"
@@ -177,7 +162,7 @@ def _settings(root: Path, theirs: Path | None, files: set[Path]) -> Iterator[Set
         for key, value in _listed(file):
             left -= len(key) + len(value)
             if len(seen) > MOST_FILES or left < 0:
-                raise TooManySettings
+                raise TooMuch
             if not _includes(key):
                 yield Setting(key, value)
             elif "\0" not in value:
@@ -206,23 +191,22 @@ def _listed(file: Path) -> tuple[tuple[str, str], ...]:
     if not stat.S_ISREG(status.st_mode):  # git would wait for a pipe
         return ()
     if status.st_size > MOST_BYTES:
-        raise TooManySettings
-    try:
-        return _read(str(file), status.st_mtime_ns, status.st_size, status.st_ino)
-    except TimeoutError:
-        return ()
+        raise TooMuch
+    return _read(str(file), status.st_mtime_ns, status.st_size, status.st_ino)
 
 
 @functools.lru_cache(maxsize=8_192)
 def _read(file: str, _changed: int, _size: int, _inode: int) -> tuple[tuple[str, str], ...]:
-    """The settings in one file; none where git does not take it for one: then it runs nothing there either. Raises TimeoutError."""
+    """The settings in one file; none where git does not take it for one: then it runs nothing there either. Raises TooMuch."""
     # Without a repository: not even the settings of the folder that we are in count.
     env = children.environment() | SETTINGS | {"GIT_DIR": os.devnull}
     done = children.run(
         ["git", "config", "--no-includes", "--list", "-z", "--file", file], env=env, timeout_s=LONGEST_S
     )
     if done is None:
-        raise TimeoutError  # rather than an answer that is kept
+        if children.program("git", env=env) is None:
+            return ()
+        raise TooMuch
     if done.returncode:
         return ()
     entries = (entry.partition("\n") for entry in done.stdout.decode("utf-8", "surrogateescape").split("\0") if entry)

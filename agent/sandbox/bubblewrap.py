@@ -19,6 +19,7 @@ from pathlib import Path
 from agent.files.deny_paths import DenyPaths
 from agent.files.fence import HOME_PLACES, PLACES
 from agent.files.own_files import read_bytes
+from agent.files.run_by import TooMuch
 from agent.process import children
 from agent.sandbox import planted
 from agent.sandbox.planted import Survey
@@ -161,7 +162,7 @@ def look(cwd: Path, write: Sequence[str]) -> Survey:
     """What runs later of what lies where a confined command may write. Looks at the disk: call it in a thread. Raises Unconfined."""
     try:
         return planted.survey([cwd.resolve(), *_existing(write)])
-    except planted.TooMuch:
+    except TooMuch:
         raise Unconfined(
             f"the command was not run: the sandbox would have to look at more than {planted.MOST_LOOKED_AT:,} files in the working folder "
             f"for what runs later, to keep more than {planted.MOST_FROZEN:,} of them, or to read settings of git or moa that are longer than anybody's; "

@@ -19,8 +19,8 @@ from typing import NamedTuple
 from agent.config.named_by_us import named_by_us
 from agent.files import protected
 from agent.files.protected import GIT, spelled
-from agent.files.run_by import TooMuch as TooLong
-from agent.process.named_by_git import TooManySettings, around, named_by_git
+from agent.files.run_by import TooMuch
+from agent.process.named_by_git import around, named_by_git
 
 MOST_LOOKED_AT = 1_000_000
 """Entries of folders that are looked at; in larger places nothing runs confined."""
@@ -44,10 +44,6 @@ PLAIN_NAMES = frozenset(
 
 Id = tuple[int, int, bool]
 """Device, inode, and whether it is a link: a link can be removed, and a file be made that gets its inode."""
-
-
-class TooMuch(Exception):
-    """There are more files, or more settings, than can be looked at."""
 
 
 class Hit(NamedTuple):
@@ -83,22 +79,11 @@ class Named:
             }
         )
         for top in tops:
-            try:
-                by_us = named_by_us(top)
-            except TooLong:
-                raise TooMuch from None
-            for place in (*protected.program_folders(os.environ, top), *by_us):
+            for place in (*protected.program_folders(os.environ, top), *named_by_us(top)):
                 named.in_folders.setdefault(place.parent, set()).add(place.name)
             for root in {top: None, **dict.fromkeys(around((top,)))}:
-                named.met(root)
+                named.elsewhere |= named_by_git(root)
         return named
-
-    def met(self, repository: Path) -> None:
-        """Add what a repository names. Raises TooMuch."""
-        try:
-            self.elsewhere |= named_by_git(repository)
-        except TooManySettings:
-            raise TooMuch from None
 
 
 @dataclass(slots=True)
@@ -220,7 +205,7 @@ def _hits(tops: Sequence[Path], named: Named, known: Collection[Id] | None = Non
                 raise TooMuch
             whole = _runs(folder, entries, in_home=folder == home, named=named.in_folders.get(folder))
             if known is None and ("HEAD" in whole or any(spelled(name) == GIT for name in whole)):
-                named.met(folder)
+                named.elsewhere |= named_by_git(folder)
             frozen: set[str] = set()
             for name in whole:
                 if hit := _hit(top, (*parts, name) if name else parts):
