@@ -114,7 +114,7 @@ class SubAgent:
         except ModelError as problem:
             if problem.partial is not None:
                 work.text = problem.partial.text.strip() or work.text
-            work.costs.append(None)  # what it cost is in the ledger, as far as anybody knows
+            work.costs.append(problem.cost_nano)
             work.error = events.ErrorInfo(kind=problem.kind, message=problem.message, remedy=problem.remedy)
         except (BudgetReached, UsageError) as problem:
             work.error = events.ErrorInfo(kind=problem.kind, message=problem.message, remedy=problem.remedy)

@@ -124,7 +124,8 @@ class Call:
             error.message = self._scrub(error.message)
             error.args = (error.message,)
             outcome: Outcome = "failed" if error.partial is None else "incomplete"
-            await self._settle_failure(outcome, usage, error.kind, error.message, error.cost_nano)
+            cost = await self._settle_failure(outcome, usage, error.kind, error.message, error.cost_nano)
+            error.cost_nano = cost
         elif isinstance(error, Exception):
             await self._settle_failure("failed", usage, "internal", self._scrub(f"{type(error).__name__}: {error}"))
         else:
@@ -358,8 +359,8 @@ class Call:
 
     async def _settle_failure(
         self, outcome: Outcome, usage: Usage | None, kind: str | None, text: str | None, own: int | None = None
-    ) -> None:
-        """`own` is the endpoint's own figure of what the failure cost, nano-dollars."""
+    ) -> int | None:
+        """Returns what the failure cost, nano-dollars; `own` is the endpoint's own figure of it. None: nobody has told."""
         exchange, now = self._exchange, self._now()
         said = 0 if self._overheard is None else self._overheard.characters
         if usage is not None and usage.completion * STALE_CHARACTERS < said:
@@ -386,6 +387,7 @@ class Call:
                 error=text,
             )
         )
+        return self._door.lost_cost(self._request.model) if cost is None else cost
 
     async def _settle(self, settlement: Settlement) -> None:
         if self._settled:

@@ -333,6 +333,13 @@ class ModelClient:
         cost = None if price is None else cost_nano(usage, price)
         return (None, "unknown") if cost is None or cost > LARGEST_NANO else (cost, "prices")
 
+    def lost_cost(self, model: ModelRef) -> int | None:
+        """Nano-dollars of a call whose end nobody told: 0 where calls of this model cost nothing, else None (the books keep its bound)."""
+        from agent.llm.models.prices import is_nothing
+
+        price = self.facts(model).price
+        return 0 if self.endpoint(model.endpoint).free or (price is not None and is_nothing(price)) else None
+
     async def _begin(self, request: Request, context: CallContext, hold: Hold | None) -> Call:
         try:
             if context.purpose not in _AS_IT_IS:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from agent.events import Emit
     from agent.llm.client import ModelClient
     from agent.llm.messages import Message
+    from agent.llm.request import ModelRef
     from moa.aggregate.blind import View
     from moa.aggregate.result import Aggregation
     from moa.counsel.counsel import Counsel
@@ -43,13 +44,18 @@ class Analyst:
         self._go.set_result(None)
         return True
 
+    def model(self, counsel: Counsel) -> ModelRef:
+        """The one that compares the answers of this counsel."""
+        from moa.aggregate import comparer
+
+        return comparer.seat(self._preset, self._client, counsel.main, deep=_deep(counsel))[0]
+
     async def run(self, counsel: Counsel, emit: Emit, say: Say) -> Aggregation:
         """Have a counsel's answers compared. `say(level, code, text, emit)` tells the user. Raises only when it is cancelled, or for a fault of ours."""
         from moa.aggregate import comparer
         from moa.aggregate.aggregator import AggregatorSpec, aggregate
 
-        # Then the analysis is the product, not a note in the margin.
-        deep = counsel.question is not None or counsel.task.deep
+        deep = _deep(counsel)
         model, seat = comparer.seat(self._preset, self._client, counsel.main, deep=deep)
         full = deep or self._preset.aggregator_view == "full"
         spec = AggregatorSpec(
@@ -137,7 +143,8 @@ class Analyst:
             if not work.done():
                 work.cancel()
                 await asyncio.gather(work, return_exceptions=True)
-        counsel.cost = counsel.cost.plus(None)  # it was begun, and nobody has said what it cost
+        # It was begun, and nobody has said what it cost.
+        counsel.cost = counsel.cost.plus(self._client.lost_cost(self.model(counsel)))
         if hurried:
             return replace(raw(counsel.speakers), note="continued without the analysis (/moa go)")
         return replace(raw(counsel.speakers), error=("timed_out", f"no analysis within {preset.timeout_s:g} s"))
@@ -159,3 +166,8 @@ def _view(counsel: Counsel, *, full: bool) -> View:
 
 def _nobody(_event: events.AgentEvent) -> None:
     """Who hears of a comparison that is none."""
+
+
+def _deep(counsel: Counsel) -> bool:
+    """Whether the analysis is the product, not a note in the margin."""
+    return counsel.question is not None or counsel.task.deep

@@ -134,7 +134,7 @@ class Council:
                     counsel.answers, counsel.failures = came.answers, came.failures
                     spent = [each.cost_nano for each in came.answers] + [each.cost_nano for each in came.failures]
                     counsel.cost = Total.of(spent)
-                counsel.cost = counsel.cost.plus(None)
+                counsel.cost = counsel.cost.plus(self._lost_cost(counsel))
                 counsel.duration_s = time.monotonic() - started
                 self.broken_off = counsel
                 raise
@@ -266,11 +266,18 @@ class Council:
         assert result is not None  # a preset has at least one layer
         counsel.answers, counsel.failures = result.answers, result.failures
         counsel.late, counsel.running = result.late, result.running
-        counsel.cost = Total.of([*spent, *(None for _slot in result.running)])
+        counsel.cost = Total.of([*spent, *(self._lost_cost(counsel) for _slot in result.running)])
         counsel.seed = preset.seed + counsel.step
         # Where only a blocker would go out and nobody has one, a comparison would be paid for and then withheld.
         if counsel.speakers and (counsel.grade == "blocker" or not counsel.blockers_only):
             await self._aggregate(counsel, emit)
+
+    def _lost_cost(self, counsel: Counsel) -> int | None:
+        """What a call cost that was begun and has told no end: nothing where no model of this counsel costs anything, else unknown."""
+        models = {member.model for member in self.preset.resolved(counsel.main).members} | {
+            self._analyst.model(counsel)
+        }
+        return None if any(self._client.lost_cost(model) is None for model in models) else 0
 
     def _request(self, counsel: Counsel, earlier: Sequence[tuple[str, str]], member: Member) -> Request:
         from agent.llm.tokens import estimate_tokens

@@ -202,6 +202,7 @@ class Seat:
             call_id=(error.call_id if error else None) or "",
             incomplete=True,
             usage=error.usage if error else None,
+            cost_nano=self._cost(error),
         )
 
     def _failure(self, kind: str, message: str, error: ModelError | None = None, *, billed: bool = True) -> Failure:
@@ -212,9 +213,15 @@ class Seat:
             message=message,
             status=error.status if error else None,
             call_id=error.call_id if error else None,
-            cost_nano=None if billed and (error is None or error.billed) else 0,
+            cost_nano=self._cost(error) if billed else 0,
             duration_s=time.monotonic() - self._began,
         )
+
+    def _cost(self, error: ModelError | None) -> int | None:
+        """What a call cost that did not come to its end."""
+        if error is None:
+            return self._client.lost_cost(self.member.model)
+        return error.cost_nano if error.billed else 0
 
     def _finish(self, outcome: Outcome, reply: Reply | None) -> None:
         cost = Total.of([outcome.cost_nano])

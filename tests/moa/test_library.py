@@ -83,6 +83,30 @@ def test_a_panel_can_be_stopped_and_its_failures_are_in_the_answer(
     asyncio.run(main())
 
 
+NOTHING = "".join(
+    f'[endpoints.fake.models."{name}"]\nprice = {{ prompt = 0.0, completion = 0.0 }}\n'
+    for name in ("shape-cut", "shape-stall", "worker")
+)
+
+
+@pytest.mark.parametrize(("prices", "usd"), [("free = true", 0.0), (NOTHING, 0.0), ("", None)])
+def test_what_costs_nothing_has_cost_nothing_however_it_ended(
+    program: Program, endpoint: ScriptedEndpoint, prices: str, usd: float | None
+) -> None:
+    program.config(f'model = "fake:worker"\n[endpoints.fake]\nbase_url = "{endpoint.base_url}"\n{prices}\n')
+    program.preset(
+        "broken", preset_text(["fake:shape-cut", "fake:shape-stall"], cadence="turn", timeout_s=1.0, soft_s=0.5)
+    )
+
+    async def main() -> None:
+        async with moa.Panel("broken", env=program.environment) as panel:
+            answer = await panel.ask("Well?")
+            assert len(answer.answers) + len(answer.failures) == 2
+            assert (answer.cost.usd, answer.cost.lower_bound) == (usd, usd is None), answer
+
+    asyncio.run(main())
+
+
 def test_an_agent_asks_before_it_writes_and_goes_on_with_a_session(
     program: Program, endpoint: ScriptedEndpoint, tmp_path: Path
 ) -> None:

@@ -48,6 +48,12 @@ def bound_nano(prompt: int, completion: int, price: Price) -> int:
     return _sum((prompt, dearest_prompt), (completion, max(rate.completion for rate in reach)))
 
 
+def is_nothing(price: Price) -> bool:
+    """True where no token of any kind costs anything, at any length."""
+    rates = (price, *(rate for _start, rate in price.tiers))
+    return not any(rate.prompt or rate.cached or rate.cache_write or rate.completion for rate in rates)
+
+
 def _written(rate: Price) -> float:
     return rate.prompt * WRITE_PREMIUM if rate.cache_write is None else rate.cache_write
 
