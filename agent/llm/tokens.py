@@ -22,6 +22,7 @@ IMAGE = 4_800
 """The most that one image costs at a provider we know (Anthropic, "Vision": high-resolution images)."""
 
 EACH_MESSAGE = 8
+LEAST_ANSWER = 256
 EMULATION = 600
 """The instructions and schema that stand in for native tools (emulate.py)."""
 
@@ -35,6 +36,14 @@ def estimate_tokens(text: str) -> int:
     # Of the others, n2 take two bytes and n3 three: n2 + n3 = others, 2 n2 + 3 n3 = bytes. (A four-byte one counts as 2 n3 - n2: 2.4 tokens.)
     three = len(text.encode("utf-8", "surrogatepass")) - narrow - 2 * others
     return int(narrow * ASCII + (others - three) * TWO_BYTES + three * THREE_BYTES) + 1
+
+
+def answer_room(window: int | None, most: int) -> int:
+    """Tokens of an answer to a text that is fitted to a window: `most` of them, and no more than a quarter of a small window.
+
+    More would leave no room for the text itself.
+    """
+    return most if window is None else min(most, max(LEAST_ANSWER, window // 4))
 
 
 def estimate_message(message: Message) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from agent.llm.tokens import SAFETY, estimate_tokens
+from agent.llm.tokens import SAFETY, answer_room, estimate_tokens
 from agent.text.numbers import plural
 from moa.panel import prompts, tasks
 from moa.panel.names import display_names
@@ -21,7 +21,6 @@ View = Callable[[int | None, int], "tuple[Message, ...]"]
 
 _ANSWER_CHARS = 16_000
 _LEAST_ANSWER = 60
-_LEAST_OUTPUT = 256
 _OVERHEAD = 200
 """Tokens of roles, fences and headings, and of a window's own marks."""
 
@@ -91,7 +90,7 @@ class Blind:
         """
         if window is None:
             return Prompt(view(None, 0), self._tail(role, small, None), max_tokens)
-        output = min(max_tokens, max(_LEAST_OUTPUT, window // 4))
+        output = answer_room(window, max_tokens)
         room = int((window - output - schema_tokens) / SAFETY) - _OVERHEAD - estimate_tokens(prompts.COMPARER)
         fixed = estimate_tokens(self._tail(role, small, 0))
         longest = [min(estimate_tokens(head_and_tail(a.text, _ANSWER_CHARS)), 2**31) for _, a in self.answers]

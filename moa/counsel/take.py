@@ -280,10 +280,11 @@ class Council:
         return None if any(self._client.lost_cost(model) is None for model in models) else 0
 
     def _request(self, counsel: Counsel, earlier: Sequence[tuple[str, str]], member: Member) -> Request:
-        from agent.llm.tokens import estimate_tokens
+        from agent.llm.tokens import answer_room, estimate_tokens
         from moa.panel import briefing
 
         seat, task = member.reference, counsel.task
+        window = self._client.facts(member.model).context_window
         most = max(seat.max_tokens, self.preset.answer_tokens) if task.tokens is None else seat.max_tokens
         tail = briefing.tail(
             seat.role,
@@ -296,8 +297,8 @@ class Council:
             blockers_only=counsel.blockers_only,
             task=task,
         )
+        most = answer_room(window, most)
         assert counsel.rendering is not None
-        window = self._client.facts(member.model).context_window
         return Request(
             model=member.model,
             messages=counsel.rendering.for_window(window, most + estimate_tokens(tail)),

@@ -107,6 +107,25 @@ def test_what_costs_nothing_has_cost_nothing_however_it_ended(
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("window", [4_096, 8_192, 20_000])
+def test_a_small_window_has_room_for_the_question(program: Program, endpoint: ScriptedEndpoint, window: int) -> None:
+    models = "".join(
+        f'[endpoints.fake.models."{name}"]\ncontext_window = {window}\n' for name in ("one", "two", "worker")
+    )
+    program.config(f'model = "fake:worker"\n[endpoints.fake]\nbase_url = "{endpoint.base_url}"\n{models}')
+    program.preset("small", preset_text(["fake:one", "fake:two"], cadence="turn"))
+    question = " ".join(f"Book {number} has {number} pages." for number in range(40))
+
+    async def main() -> None:
+        async with moa.Panel("small", env=program.environment) as panel:
+            await panel.ask(question)
+
+    asyncio.run(main())
+    for call in endpoint.calls():
+        assert any(question in message["content"] for message in call.body["messages"]), call.body
+        assert call.body["max_tokens"] < window / 2
+
+
 def test_an_agent_asks_before_it_writes_and_goes_on_with_a_session(
     program: Program, endpoint: ScriptedEndpoint, tmp_path: Path
 ) -> None:
