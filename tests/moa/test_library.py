@@ -89,13 +89,14 @@ NOTHING = "".join(
 )
 
 
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(("prices", "usd"), [("free = true", 0.0), (NOTHING, 0.0), ("", None)])
 def test_what_costs_nothing_has_cost_nothing_however_it_ended(
     program: Program, endpoint: ScriptedEndpoint, prices: str, usd: float | None
 ) -> None:
     program.config(f'model = "fake:worker"\n[endpoints.fake]\nbase_url = "{endpoint.base_url}"\n{prices}\n')
     program.preset(
-        "broken", preset_text(["fake:shape-cut", "fake:shape-stall"], cadence="turn", timeout_s=1.0, soft_s=0.5)
+        "broken", preset_text(["fake:shape-cut", "fake:shape-stall"], cadence="turn", timeout_s=0.3, soft_s=0.2)
     )
 
     async def main() -> None:
@@ -107,6 +108,7 @@ def test_what_costs_nothing_has_cost_nothing_however_it_ended(
     asyncio.run(main())
 
 
+@pytest.mark.sample(1)
 @pytest.mark.parametrize("window", [4_096, 8_192, 20_000])
 def test_a_small_window_has_room_for_the_question(program: Program, endpoint: ScriptedEndpoint, window: int) -> None:
     models = "".join(
