@@ -11,6 +11,7 @@ import json
 import math
 import re
 from codecs import BOM_UTF8
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -22,6 +23,9 @@ MOST_DIGITS = 300
 
 MOST_CHARACTERS = 64 * 1024 * 1024
 """Of one text. No answer, list or file that is meant to be read here comes near it."""
+
+MOST_FLATTENED = 1024 * 1024
+"""Characters of a text in which what is too deep is looked for, piece by piece: a hundred times as slow as reading it."""
 
 # Only a text in which this occurs can have a number out of bounds. It begins with a digit, of which most texts have few: so it is found, or not,
 # in a quarter of the time.
@@ -91,10 +95,16 @@ def kept(text: str, start: int = 0) -> Any:
     _check_size(text, MOST_CHARACTERS)
     if start:
         text = text[start:]
-    if _may_be_deep(text):
-        text = _flattened(text)
     try:
-        return _keeping().raw_decode(text)[0]
+        with suppress(RecursionError):
+            value = _keeping().raw_decode(text)[0]
+            if not (_may_be_deep(text) and _depth_is_over(value)):
+                return value
+        if len(text) > MOST_FLATTENED:
+            raise _too_deep()
+        return _keeping().raw_decode(_flattened(text))[0]
+    except ForeignJsonError:
+        raise
     except json.JSONDecodeError as error:
         raise ForeignJsonError(error.msg, error.doc, error.pos) from None
 

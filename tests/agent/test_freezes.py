@@ -18,6 +18,7 @@ import pytest
 from agent.approval.rules import Rule, is_simple, suggest_rule
 from agent.files.globs import Glob, expand_braces, matches_text
 from agent.goal import budget, evidence
+from agent.llm.answers.reading import first_object
 from agent.llm.dialects.chat_decoder import ChatDecoder
 from agent.llm.models.endpoint import Endpoint
 from agent.llm.request import ModelRef, Request
@@ -107,6 +108,15 @@ def test_it_takes_time_in_proportion(kind: str) -> None:
             return
         seen.append((quarter, whole))
     raise AssertionError(f"more than in proportion: {seen}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "piece", ['{"a":', "{", '{"a":[', '{"":"', "{},", "[],", '{"a":' * 20 + "[" + "1," * 1000, "[" * 2000 + '""' * 2000]
+)
+def test_an_answer_of_megabytes_that_is_broken_or_empty_is_given_up_at_once(piece: str) -> None:
+    text = '{"x":[' + piece * (16_000_000 // len(piece))
+    assert min(spent(lambda: first_object(text)) for _ in range(2)) < 2
 
 
 def test_a_block_that_is_given_back_in_parts_is_whole() -> None:

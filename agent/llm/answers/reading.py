@@ -7,6 +7,12 @@ from typing import Any
 from agent.text import foreign_json
 from agent.text.encodable import whole
 
+MOST_VALUES = 5_000_000
+"""Of one answer. Thirty thousand tokens have so many, with their twenty likeliest neighbours and the bytes of each."""
+_READ_AGAIN = 2**23
+"""Characters that are read in vain before a text counts as having no object: padding is short, and an endpoint whose answer is long and broken
+must not hold up everybody for each `{` in it."""
+
 
 def as_dict(value: object) -> dict[str, Any]:
     """The value if it is a JSON object, else an empty one."""
@@ -29,17 +35,21 @@ def as_name(value: object) -> str:
 
 
 def first_object(text: str) -> dict[str, Any] | None:
-    """The first JSON object in a text that may have padding, comments or a `[DONE]` around it; None where there is none."""
-    start = text.find("{")
+    """The first JSON object in a text that may have padding, comments or a `[DONE]` around it; None where there is none, or more in it than
+    any answer has."""
+    if text.count(",") + text.count("[") + text.count("{") > MOST_VALUES:
+        return None
+    start, left = text.find("{"), _READ_AGAIN
     for _attempt in range(16):
         if start < 0:
             return None
         try:
-            value = _value_at(text, start)
+            return as_dict(_value_at(text, start))
         except ValueError:
+            left -= len(text) - start
+            if left < 0:
+                return None
             start = text.find("{", start + 1)
-            continue
-        return as_dict(value)
     return None
 
 
