@@ -104,10 +104,13 @@ class Meter:
     def parts(self, block: bytes) -> Iterator[tuple[bytes, bool]]:
         """The events of a block of whole ones, each to be read; and many in one that say nothing of all this, which are passed on as they are
         (True). Whoever asks reads one before it asks for the next."""
-        while self._first and block and _is_plain(block):
-            end = block.index(b"\n\n") + 2
-            yield block[:end], False
-            block = block[end:]
+        if self._first and _is_plain(block):
+            start = 0  # a block is cut once: there may be any number of events before the first that says something
+            while self._first and start < len(block):
+                end = block.index(b"\n\n", start) + 2
+                yield block[start:end], False
+                start = end
+            block = block[start:]
         if unread := self._unread(block):
             yield block[:unread], True
             block = block[unread:]

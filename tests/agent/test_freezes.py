@@ -29,6 +29,7 @@ from agent.tools.lib.validate import validate
 from agent.ui.line.blocks import Blocks, at_once
 from agent.ui.line.paint import Paint
 from moa.counsel.points import names
+from moa.serve.events import Cutter, Meter
 from tests.agent.tools.support import make_context, refused, subject, tool
 
 PAINT = Paint(colour=True, width=lambda: 80)
@@ -66,6 +67,14 @@ def in_pieces(arguments: str) -> None:
         decoder.event("", {"choices": [{"delta": {"tool_calls": [{"id": "1", "index": 0, "function": function}]}}]})
 
 
+def relayed(block: bytes) -> None:
+    """A piece of an answer that `moa serve` passes on."""
+    meter = Meter("chat")
+    for raw, unread in meter.parts(Cutter().block(block)):
+        if not unread:
+            meter.read(raw)
+
+
 PATTERNS = ["[", "[!", "[a-", "*a", "{", "{,", "}", "?", "**/a/", "[]", "\\*", "a*"]
 MARKDOWN = [
     *("```\n{}", "x = [1, 2]  # `tick`\n", "    code\n", "|a|b|\n", "- a\n", "> a\n", "`", "[", "*a ", "[a](b) ", "<a ", "&amp;", "\n"),
@@ -91,6 +100,10 @@ HOSTILE: dict[str, Callable[[int], object]] = {
         for piece in (" ", "/ ", "<", "\u200b", "private")
     },
     "a call in many pieces": lambda n: in_pieces("x" * 10 * n),
+    **{
+        f"events {piece!r}": lambda n, piece=piece: relayed(4 * n * piece)
+        for piece in (b"id: 1\n\n", b":\n\n", b"\n\n", b"data: 1\n\n")
+    },
     "what advice names": lambda n: names("a" * n, frozenset()),
     "a budget": lambda n: budget.parse("1" + "." * n, budget.Budget()),
     "a claim": lambda n: evidence.claimed("GOAL DONE" + " " * n + "x"),
