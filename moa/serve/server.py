@@ -143,7 +143,7 @@ class Server:
         )  # fmt: skip
         panel = headers.get("x-moa-preset")
         named = await names.find(prepared.main or name, panel)
-        await aside(raw, partial(self._check, wire, account, named, prepared, panel or router_preset(name)))
+        await aside(raw, partial(self._check, wire, account, named, prepared, query, panel or router_preset(name)))
         endpoint = self.client.require_key(named.main.endpoint)
         wanted = headers.get("x-moa-counsel")
         if wanted not in (None, "on", "off"):
@@ -185,10 +185,13 @@ class Server:
         )
         return Call(self, wire, body, raw, headers, query, run, named, endpoint, served, base, prepared, account)
 
-    def _check(self, wire: str, account: Account, named: Named, prepared: Prepared, panel: str | None) -> None:
+    def _check(
+        self, wire: str, account: Account, named: Named, prepared: Prepared, query: str, panel: str | None
+    ) -> None:
         """Raise AuthError where the request names what is not for this key, whoever's it is. `panel`: the preset that it names beside its model."""
         if not account.is_own:
             stored.check(wire, prepared.body, account.name)
+            account.check_query(query)
         if not account.models and not account.presets:
             return
         if named.preset is not None:

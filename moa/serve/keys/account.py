@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,10 @@ ANYBODY = "anybody"
 """The account where the server asks for no key."""
 _PRESET = "@preset/"
 """Behind it stands a preset of the endpoint's (OpenRouter), which may have models of its own: no `*` means that."""
+
+
+_QUERY = re.compile(r"((beta|api-version)=[A-Za-z0-9._-]*(&|$))*")
+"""What known clients write behind the path: which form of the wire they speak."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +77,12 @@ class Account:
         for model in chosen:
             if not self.takes_model(model):
                 raise self._refusal(f"the model {model!r}")
+
+    def check_query(self, query: str) -> None:
+        """Raise AuthError (403) where something stands behind the path that nobody here knows: proxies take a model, or whatever else they take
+        in the body, from there, and that before the body's."""
+        if not _QUERY.fullmatch(query):
+            raise self._refusal(f"what stands behind the path (?{query[:80]})")
 
     def check_others(self, endpoint: str, wire: str, body: Mapping[str, Any]) -> None:
         """The same for models that a request names beside the one that answers: for the endpoint to fall back on, or for a tool of its own;

@@ -207,6 +207,25 @@ def test_limits_hold_for_models_that_a_request_names_beside(team: Team, more: di
     assert answer.status_code == status, answer.text
 
 
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        *(("?model=dear", 403), ("?beta=true&model=dear", 403), ("?beta=true;model=dear", 403), ("?mod%65l=dear", 403)),
+        *(("?beta=true%26model=dear", 403), ("?&model=dear", 403), ("?api_base=http://127.0.0.1:9", 403), ("?fallbacks=dear", 403)),
+        *(("?beta=true", 200), ("?api-version=2026-10-01&beta=true", 200), ("?", 200)),
+    ],
+)  # fmt: skip
+def test_limits_hold_for_what_stands_behind_the_path(team: Team, query: str, status: int) -> None:
+    team.new("alice", models=("messages:m",))
+    team.new("bob")
+    body = {"model": "messages:m", "max_tokens": 10, "messages": [{"role": "user", "content": "hi"}]}
+    for path in ("/v1/messages", "/v1/messages/count_tokens"):
+        for name in ("alice", "bob"):
+            answer = team.server.post(path, body, team.headers(name), query)
+            assert answer.status_code == status, answer.text
+    assert team.server.post("messages", body, query=query).status_code == 200, "the server's own key"
+
+
 def test_limits_let_known_clients_through(team: Team) -> None:
     team.new("alice", models=("*:m",))
     recorded = sorted((Path(__file__).parents[3] / "data" / "side_calls").glob("*.json"))
