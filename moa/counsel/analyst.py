@@ -48,16 +48,15 @@ class Analyst:
         """The one that compares the answers of this counsel."""
         from moa.aggregate import comparer
 
-        return comparer.seat(self._preset, self._client, counsel.main, deep=_deep(counsel))[0]
+        return comparer.seat(self._preset, self._client, counsel.main, deep=counsel.deep)[0]
 
     async def run(self, counsel: Counsel, emit: Emit, say: Say) -> Aggregation:
         """Have a counsel's answers compared. `say(level, code, text, emit)` tells the user. Raises only when it is cancelled, or for a fault of ours."""
         from moa.aggregate import comparer
         from moa.aggregate.aggregator import AggregatorSpec, aggregate
 
-        deep = _deep(counsel)
-        model, seat = comparer.seat(self._preset, self._client, counsel.main, deep=deep)
-        full = deep or self._preset.aggregator_view == "full"
+        model, seat = comparer.seat(self._preset, self._client, counsel.main, deep=counsel.deep)
+        full = counsel.deep or self._preset.aggregator_view == "full"
         spec = AggregatorSpec(
             model=model,
             fallback=ref(self._preset.fallback, counsel.main) if self._preset.fallback else None,
@@ -166,8 +165,3 @@ def _view(counsel: Counsel, *, full: bool) -> View:
 
 def _nobody(_event: events.AgentEvent) -> None:
     """Who hears of a comparison that is none."""
-
-
-def _deep(counsel: Counsel) -> bool:
-    """Whether the analysis is the product, not a note in the margin."""
-    return counsel.question is not None or counsel.task.deep

@@ -59,6 +59,11 @@ class Counsel:
     duration_s: float = 0.0
 
     @property
+    def deep(self) -> bool:
+        """Whether the analysis is the product, not a note in the margin."""
+        return self.question is not None or self.task.deep
+
+    @property
     def speakers(self) -> tuple[Answer, ...]:
         """The answers that have something to add."""
         return tuple(answer for answer in self.answers if not answer.silent)

@@ -299,9 +299,13 @@ class Council:
         )
         most = answer_room(window, most)
         assert counsel.rendering is not None
+        reserve = most + estimate_tokens(tail)
+        # For a note in the margin a long conversation is cut as a matter of course.
+        if counsel.deep and window is not None and not counsel.rendering.fits(window, reserve):
+            counsel.warnings.append(f"{member.label} read less than all: its window of {window:,} tokens has no room")
         return Request(
             model=member.model,
-            messages=counsel.rendering.for_window(window, most + estimate_tokens(tail)),
+            messages=counsel.rendering.for_window(window, reserve),
             tail=tail,
             max_tokens=most,
             temperature=seat.temperature,

@@ -68,13 +68,19 @@ class Rendering:
         is for a while and the cache with it. The first user message is kept, and so is the last user message among those cut: in a
         long tool loop that is the task. Tokens are estimated on the high side.
         """
-        if window_tokens is None:
+        if window_tokens is None or self.fits(window_tokens, reserve_tokens):
             return self._kept((None, 0), lambda: [turn for _, turn in self._rendered])
-        available = window_tokens - reserve_tokens - _tokens(self._head.text)
-        step = max(_MARKER_TOKENS, min(window_tokens // 4, (available - _MARKER_TOKENS) // 4))
-        if self._longest <= step and self._whole <= available:
-            return self._kept((None, 0), lambda: [turn for _, turn in self._rendered])
+        available, step = self._room(window_tokens, reserve_tokens)
         return self._kept((available, step), lambda: _fit(self._shortened(step), available, step))
+
+    def fits(self, window_tokens: int, reserve_tokens: int) -> bool:
+        """Whether all of it goes into such a window, so that nothing is left out."""
+        return self._whole <= self._room(window_tokens, reserve_tokens)[0]
+
+    def _room(self, window_tokens: int, reserve_tokens: int) -> tuple[int, int]:
+        """The tokens that are left for the history, and the most that one message may have of them."""
+        available = window_tokens - reserve_tokens - _tokens(self._head.text)
+        return available, max(_MARKER_TOKENS, min(window_tokens // 4, (available - _MARKER_TOKENS) // 4))
 
     def _kept(self, key: tuple[int | None, int], turns: Callable[[], Sequence[_Turn]]) -> tuple[Message, ...]:
         if key not in self._seen:
@@ -92,16 +98,12 @@ class Rendering:
         if self._turns is None:
             made = ((message, _turn(message, self._limits)) for message in self.history)
             self._turns = [(message, turn._replace(tokens=_tokens(turn.text))) for message, turn in made if turn]
-            self._sums = max((t.tokens for _, t in self._turns), default=0), sum(t.tokens for _, t in self._turns)
+            self._sum = sum(turn.tokens for _, turn in self._turns)
         return self._turns
 
     @property
-    def _longest(self) -> int:
-        return self._sums[0] if self._rendered else 0
-
-    @property
     def _whole(self) -> int:
-        return self._sums[1] if self._rendered else 0
+        return self._sum if self._rendered else 0
 
 
 def render(

@@ -116,14 +116,20 @@ def test_a_small_window_has_room_for_the_question(program: Program, endpoint: Sc
     )
     program.config(f'model = "fake:worker"\n[endpoints.fake]\nbase_url = "{endpoint.base_url}"\n{models}')
     program.preset("small", preset_text(["fake:one", "fake:two"], cadence="turn"))
-    question = " ".join(f"Book {number} has {number} pages." for number in range(40))
+    question = " ".join(
+        f"Book {number} has {number} pages." for number in range(window // 50)
+    )  # more than a quarter of it
 
     async def main() -> None:
         async with moa.Panel("small", env=program.environment) as panel:
             await panel.ask(question)
 
+            cramped = await panel.ask(question * 8)
+            short = [warning for warning in cramped.warnings if "has no room" in warning]
+            assert [warning.split()[0] for warning in short] == ["1", "2"]
+
     asyncio.run(main())
-    for call in endpoint.calls():
+    for call in endpoint.calls()[:3]:
         assert any(question in message["content"] for message in call.body["messages"]), call.body
         assert call.body["max_tokens"] < window / 2
 
