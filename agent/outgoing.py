@@ -16,6 +16,10 @@ from agent.text.secrets import redact, unfinished
 _OURS = frozenset({"type", "role", "source", "kind", "state", "status", "outcome", "level", "code", "session", "turn"})
 
 
+MOST_HELD = 4096
+"""Characters of a text that is held back, as it came; beyond, what steers a terminal is left out of it: there may be any amount between two letters."""
+
+
 class Redaction(NamedTuple):
     """How keys are taken out. `whole` takes them out of a text; `unfinished` says how many characters at a text's end may be the
     beginning of one."""
@@ -29,10 +33,6 @@ class Redaction(NamedTuple):
 
         def whole(text: str) -> str:
             text = redact(text, spelled)
-            # What is taken out later must not put a key together again.
-            bare = text if text.isprintable() else harmless(text)
-            clean = redact(bare, spelled)
-            text = text if clean == bare else clean
             if text.endswith("…") and (end := unfinished(text[:-1], spelled)):
                 text = text[: -end - 1] + "…"  # what was cut may have been one
             return text
@@ -92,7 +92,8 @@ class Outgoing:
         _, held = self._held.pop(stream, (event, ""))
         text = self._redaction.whole(held + event.text)
         if end := self._redaction.unfinished(text):
-            self._held[stream] = event, text[-end:]
+            kept = text[-end:]
+            self._held[stream] = event, kept if len(kept) <= MOST_HELD else harmless(kept)
             text = text[:-end]
         if text:
             yield event if text == event.text else replace(event, text=text)

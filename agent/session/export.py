@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from agent.errors import UsageError
 from agent.events import Record
 from agent.llm.messages import ImagePart, ReasoningPart, TextPart, ToolCallPart
-from agent.text.cleaning import harmless
+from agent.text.cleaning import harmless, harmless_value
 from agent.text.masking import mask, mask_all
 
 if TYPE_CHECKING:
@@ -59,6 +59,10 @@ def export(
 def _json(session: Session, redact: Callable[[str], str], *, raw: bool) -> str:
     from agent.serialize import dumps, to_plain
 
+    def plain(value: Any) -> Any:
+        # Before secrets are looked for: what is left out behind that would put one together.
+        return to_plain(value) if raw else harmless_value(to_plain(value))
+
     def clean(value: Any) -> Any:
         if isinstance(value, str):
             return redact(value)
@@ -72,8 +76,8 @@ def _json(session: Session, redact: Callable[[str], str], *, raw: bool) -> str:
         "session": session.id,
         "name": session.name,
         "origin": session.origin,
-        "messages": [_masked(to_plain(message)) for message in session.transcript()],
-        "records": [mask_all(to_plain(record)) for record in session.placed_records(private=False)],
+        "messages": [_masked(plain(message)) for message in session.transcript()],
+        "records": [mask_all(plain(record)) for record in session.placed_records(private=False)],
     }
     return dumps(clean(whole), raw=raw, indent=2) + "\n"
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from urllib.parse import parse_qsl, unquote, urlsplit
+
+from agent.text.cleaning import STEERING, harmless, steers
 
 SHORTEST = 8
 """Characters. What is shorter is not a key of any provider, and would be found in ordinary words."""
@@ -18,6 +21,9 @@ _PUBLIC = frozenset(
         *("openai-beta", "referer", "user-agent", "x-title"),
     }
 )
+
+
+_LEFT_OUT = re.compile(f"{STEERING}*")
 
 
 def secrets_of(api_key: str | None, base_url: str, headers: Mapping[str, str]) -> Iterator[str]:
@@ -70,19 +76,34 @@ def spellings(secrets: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(found, key=lambda text: (-len(text), text)))
 
 
-def unfinished(text: str, spelled: Iterable[str]) -> int:
+def unfinished(text: str, spelled: Sequence[str]) -> int:
     """How many characters at the end of a text may be the beginning of one of these `spellings`, the rest of which is still to come."""
+    bare = harmless(text) if steers(text) else text
     longest = 0
     for secret in spelled:
-        for size in range(min(len(secret) - 1, len(text)), longest, -1):
-            if text.endswith(secret[:size]):
+        for size in range(min(len(secret) - 1, len(bare)), longest, -1):
+            if bare.endswith(secret[:size]):
                 longest = size
                 break
-    return longest
+    if bare is text or not longest:
+        return longest
+    backwards, at = text[::-1], 0
+    for _letter in range(longest):  # what is between them belongs to them
+        at = _LEFT_OUT.match(backwards, at).end() + 1  # type: ignore[union-attr]
+    return at
 
 
-def redact(text: str, spelled: Iterable[str]) -> str:
-    """The text without any of these `spellings` in it."""
+def redact(text: str, spelled: Sequence[str]) -> str:
+    """The text without any of these `spellings` in it, nor one that comes about where what steers a terminal is taken out of the text later."""
+    text = _without(text, spelled)
+    if steers(text):
+        bare = harmless(text)
+        clean = _without(bare, spelled)
+        text = text if clean == bare else clean
+    return text
+
+
+def _without(text: str, spelled: Sequence[str]) -> str:
     for secret in spelled:
         if secret in text:
             text = text.replace(secret, MASK)

@@ -57,6 +57,21 @@ def test_a_key_in_pieces_is_held_back_and_nothing_else_is_lost(
     assert said[-1] == END
 
 
+@pytest.mark.parametrize("between", ["\x00", "\u202e", "\r\x1b", "\x00" * 5_000])
+def test_what_is_left_out_later_puts_no_key_together(tmp_path: Path, between: str) -> None:
+    out = outgoing(tmp_path)
+    said = [event for letter in KEY for event in out.events(TextDeltaEvent(text=letter + between))] + list(
+        out.events(END)
+    )
+    shown = "".join(event.text for event in said if isinstance(event, TextDeltaEvent))
+    assert harmless(shown) == "[key]"
+    env = {f"MOA_{kind}_DIR": str(tmp_path / kind) for kind in ("CONFIG", "STATE", "CACHE")}
+    config = load_config({**env, "OPENROUTER_API_KEY": KEY})
+    session = Session.create(tmp_path, redact=config.redact)
+    session.add(user("a" + between.join(KEY)))
+    assert KEY not in "".join(harmless(message.text) for message in session.transcript())
+
+
 CALL = ToolCallPart(id="c", name="read", arguments=json.dumps({"path": KEY}))
 
 

@@ -145,6 +145,16 @@ def test_configured_keys_are_masked_whatever_they_look_like(tmp_path: Path, form
     assert "hunter2" not in export(session, form, redact=lambda text: text.replace("hunter2", "[key]"))
 
 
+@pytest.mark.parametrize("form", FORMATS)
+def test_what_steers_a_terminal_hides_no_secret(tmp_path: Path, form: Format) -> None:
+    secret = SECRETS["openrouter"]
+    hidden = f"{secret[:9]}\x00{secret[9:]}"
+    call = ToolCallPart(id="c", name="read", arguments=hidden)
+    session = session_of(tmp_path, user(hidden), assistant(hidden, call), tool_result(call, hidden))
+    session.add_record(Record(kind="counsel", data={"guidance": hidden}), turn="t", iteration=1)
+    assert secret not in export(session, form)
+
+
 def test_what_is_no_secret_stays() -> None:
     plain = (
         "see the task-list, sk-learn, the risk-free-rate-of-return, AKIA, ghp_, bearer of news; max_tokens = 16000; "
