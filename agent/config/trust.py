@@ -179,7 +179,13 @@ def _scripts(folder: Path) -> Digests:
     found: Digests = {}
     for path in islice(sorted(set(scripts_of(settings, root))), MOST_FILES):
         # What a command only reads or writes (a report, a log) may change, and so may what make and npm read.
-        if not path.is_relative_to(root) or path.is_relative_to(folder) or path.name in RECIPES or not is_script(path):
+        if (
+            not path.is_relative_to(root)
+            or ".." in path.parts
+            or path.is_relative_to(folder)
+            or path.name in RECIPES
+            or not is_script(path)
+        ):
             continue
         hasher = hashlib.sha256()
         with contextlib.suppress(OSError):

@@ -128,7 +128,7 @@ def why_protected(path: Path, cwd: Path, own: Iterable[Path] = ()) -> str | None
     `path` is absolute with its links resolved; `cwd` is the working folder, `own` are this program's own folders (settings, state).
     Looks at the disk.
     """
-    if any(path.is_relative_to(folder.resolve()) for folder in own):
+    if any(path.is_relative_to(_real(folder)) for folder in own):
         return "it is this program's own"
     root = cwd.resolve()
     # In the project only what lies below its root counts: a project that lives in ~/.husky/x is no hook.
@@ -193,9 +193,9 @@ def _linked_as(path: Path, folders: Iterable[Path]) -> str | None:
     for folder in folders:
         for name, why in _PLACES:
             link = folder / name
-            if (os.path.islink(link) or os.path.islink(link.parent)) and path.is_relative_to(link.resolve()):
+            if (os.path.islink(link) or os.path.islink(link.parent)) and path.is_relative_to(_real(link)):
                 return why
-            if any(path.is_relative_to(target.resolve()) for target in links_within(link)):
+            if any(path.is_relative_to(_real(target)) for target in links_within(link)):
                 return why
     return None
 
@@ -204,18 +204,24 @@ def linked_from_home() -> frozenset[Path]:
     """Where the links lead that stand among the account's settings: a project may be what keeps them (`~/.bashrc -> dotfiles/bashrc`)."""
     home = Path.home()
     found = [*links_within(home, starts="."), *links_within(home / ".config")]
-    return frozenset(place for each in found for place in (each, each.resolve()))
+    return frozenset(place for each in found for place in (Path(os.path.normpath(each)), _real(each)))
 
 
 def links_within(folder: Path, starts: str = "") -> Iterator[Path]:
-    """Where the links lead that lie in a folder, not deeper: a hook may be a link to a script of the work tree."""
+    """Where the links lead that lie in a folder, not deeper: a hook may be a link to a script of the work tree. They are as they are written,
+    behind the folder: what `..` is there, the disk knows."""
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
                 if entry.is_symlink() and entry.name.startswith(starts):
-                    yield Path(os.path.normpath(folder / os.readlink(entry.path)))  # noqa: PTH115
+                    yield folder / os.readlink(entry.path)  # noqa: PTH115
     except OSError:
         return
+
+
+def _real(path: Path) -> Path:
+    # Not Path.resolve, which raises for links in a circle: somebody's circle is no reason to know nothing of all the rest.
+    return Path(os.path.realpath(path))
 
 
 def spelled(name: str) -> str:
@@ -243,7 +249,7 @@ def _would_be_repository(path: Path, folder: Path) -> bool:
 def program_folders(env: Mapping[str, str], root: Path) -> frozenset[Path]:
     """The folders of PATH; those without a place of their own count from `root`, which is none itself."""
     named = (folder for folder in env.get("PATH", "").split(os.pathsep) if folder)
-    return frozenset((root / folder).resolve() for folder in named) - {root}
+    return frozenset(_real(root / folder) for folder in named) - {root}
 
 
 def is_bare(names: Collection[str]) -> bool:

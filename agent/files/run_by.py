@@ -384,6 +384,8 @@ def _ways(paths: Iterable[str], top: str, work: Work) -> Iterator[str]:
             real = os.path.realpath(path)
         yield lexical
         yield real
+        if ".." in path.split("/"):  # by way of a folder that may become a link
+            yield path
         if real != lexical:
             while lexical.startswith(f"{top}/"):
                 work.spend(2)

@@ -84,7 +84,7 @@ def program_path(project: Path | None = None, env: Mapping[str, str] = os.enviro
     """The folders of PATH that have a place of their own, outside of the project."""
     roots = {root for start in (project, None) for root in roots_around(start)}
     folders = (folder for folder in env.get("PATH", os.defpath).split(os.pathsep) if os.path.isabs(folder))  # noqa: PTH117
-    return [folder for folder in folders if roots.isdisjoint((real := Path(folder).resolve(), *real.parents))]
+    return [folder for folder in folders if roots.isdisjoint((real := Path(os.path.realpath(folder)), *real.parents))]
 
 
 async def start(

@@ -5,6 +5,9 @@ value counts as a command line, whatever its key: a list of the keys that git ru
 line what stands where a program or a script stands is named: what an alias counts or formats is the user's to have changed.
 """
 
+# os.path rather than Path: what can't be looked at is not there, and no error.
+# ruff: noqa: PTH114
+
 from __future__ import annotations
 
 import functools
@@ -110,7 +113,8 @@ def named_by_git(root: Path) -> frozenset[Path]:
         place
         for each in found
         for place in _with_links(each)
-        if place not in (root, *root.parents) and not any(place.is_relative_to(folder) for folder in own)
+        if (plain := Path(os.path.normpath(place))) not in (root, *root.parents)
+        and not any(plain.is_relative_to(folder) for folder in own)
     )
 
 
@@ -123,17 +127,17 @@ def _bases(setting: Setting, root: Path) -> tuple[Path, ...]:
 def _with_links(place: Path) -> Iterator[Path]:
     """The place, each link on the way to it, and where they lead in the end."""
     yield place
+    if ".." in place.parts:
+        yield Path(os.path.normpath(place))
     for above in (place, *place.parents):
-        if above.is_symlink():
+        # Not Path's own: it raises for what is too long, or closed to us.
+        if os.path.islink(above):
             yield above
-            try:
-                yield place.resolve()
-            except (OSError, RuntimeError):  # a circle
-                continue
+            yield Path(os.path.realpath(place))
 
 
 def _place(base: Path, value: str) -> Path:
-    return Path(os.path.normpath(base / os.path.expanduser(value.replace("%(prefix)", ""))))  # noqa: PTH111
+    return base / os.path.expanduser(value.replace("%(prefix)", ""))  # noqa: PTH111
 
 
 def _includes(key: str) -> bool:

@@ -143,7 +143,7 @@ def wrap(
     put(3, "--ro-bind-try", survey.frozen)
     keys = [*(home / name for name in KEYS), *(Path(found) for each in SYSTEM_KEYS for found in glob.glob(each))]  # noqa: PTH207 - absolute
     for path in {*keys, *(folder.resolve() for folder in private), *_denied(deny_paths, shown)}:
-        found = path.resolve()  # a mount goes over what a link leads to
+        found = Path(os.path.realpath(path))  # a mount goes over what a link leads to, if it leads somewhere
         if os.path.isdir(found):
             put(4, "--tmpfs", [found])
         elif os.path.exists(found):

@@ -27,6 +27,8 @@ MOST_LOOKED_AT = 1_000_000
 MOST_FROZEN = 2_500
 """Mounts; bubblewrap takes 9,000 words."""
 MOST_PASSES = 100
+MOST_LINKS = 40
+"""On the way to one place, as for the system."""
 AWAY = ".taken-away"
 
 # What of a repository makes git run things or read other settings. The rest (objects, refs, index) is data, and commits need it.
@@ -55,6 +57,8 @@ class Hit(NamedTuple):
     link: bool
     replaced_only: bool = False
     """It may be made anew (a Python environment); only another one in its place is taken away."""
+    passed: bool = False
+    """A link on the way to something that runs later: the rest of what it leads to may be changed."""
 
     @property
     def path(self) -> Path:
@@ -81,6 +85,7 @@ class Named:
         for top in tops:
             for place in (*protected.program_folders(os.environ, top), *named_by_us(top)):
                 named.in_folders.setdefault(place.parent, set()).add(place.name)
+                named.elsewhere.add(place)  # behind a link, too, which no walk enters
             for root in {top: None, **dict.fromkeys(around((top,)))}:
                 named.elsewhere |= named_by_git(root)
         return named
@@ -123,10 +128,20 @@ class Survey:
         return found
 
     def _found(self) -> Iterator[Hit]:
-        yield from _hits(self.places, self.named, self.known)
-        for path in self.paths:
-            if hit := _hit_at(path, self.places):
-                yield hit
+        for hit in _hits(self.places, self.named, self.known):
+            if hit.id in self.known and hit.path not in self.paths and spelled(hit.path.name) in (GIT, "head"):
+                self._moved(hit)
+            yield hit
+        for path in list(self.paths):
+            yield from _on_the_way(path, self.places)
+
+    def _moved(self, repository: Hit) -> None:
+        """What its settings name counts from where it is now. They are the user's: nobody could write in it meanwhile."""
+        try:
+            self.named.elsewhere |= named_by_git(repository.path.parent)
+            self.paths.add(repository.path)
+        except (OSError, TooMuch):
+            self.known.discard(repository.id)
 
     def _is_new(self, hit: Hit) -> bool:
         if hit.id not in self.known:
@@ -139,8 +154,8 @@ class Survey:
     def _turned(self) -> Iterator[str]:
         """Take away the links that lead elsewhere now, since a link or a folder on their way is another one."""
         for link, target in list(self.leads.items()):
-            with contextlib.suppress(OSError, RuntimeError):
-                if link.is_symlink() and link.resolve() != target and (hit := _hit_at(link, self.places)):
+            with contextlib.suppress(OSError):
+                if link.is_symlink() and Path(os.path.realpath(link)) != target and (hit := _hit_at(link, self.places)):
                     del self.leads[link]
                     self.links.pop(link, None)
                     if where := _take_away(hit):
@@ -164,7 +179,9 @@ def survey(places: Sequence[Path]) -> Survey:
         if hit.link:
             with contextlib.suppress(OSError):
                 seen.links[path] = str(path.readlink())
-                seen.leads[path] = path = path.resolve()
+                if hit.passed:
+                    continue
+                seen.leads[path] = path = Path(os.path.realpath(path))
                 if path not in tops and (top := _top_of(path, tops)):
                     seen.frozen.append(path)
                     seen.paths.add(path)
@@ -221,7 +238,8 @@ def _hits(tops: Sequence[Path], named: Named, known: Collection[Id] | None = Non
                     waiting.append((*parts, name))
                 elif name in frozen and spelled(name) != GIT and known is None:
                     named.elsewhere.update(protected.links_within(folder / name))
-    yield from (hit for place in named.elsewhere if (hit := _hit_at(place, tops)))
+    for place in list(named.elsewhere):
+        yield from _on_the_way(place, tops)
 
 
 def _entries(folder: Path, *, force: bool) -> dict[str, os.DirEntry[str]]:
@@ -309,6 +327,32 @@ def _hit(top: Path, parts: tuple[str, ...]) -> Hit | None:
 def _hit_at(path: Path, tops: Sequence[Path]) -> Hit | None:
     top = _top_of(path, tops)
     return _hit(top, path.relative_to(top).parts) if top else None
+
+
+def _on_the_way(path: Path, tops: Sequence[Path]) -> Iterator[Hit]:
+    """What is at a path, and each link that is followed to it, where it really lies: whoever puts one there chooses what is behind it."""
+    here, left, links = Path(path.anchor), list(path.parts[:0:-1]), 0
+    if top := _top_of(path, tops):  # its own links are resolved
+        here, left = top, left[: len(path.parts) - len(top.parts)]
+    found: list[Hit] = []
+    while left:
+        name = left.pop()
+        if name == "..":
+            here = here.parent
+            continue
+        try:
+            status = os.lstat(here := here / name)
+            target = here.readlink() if stat.S_ISLNK(status.st_mode) else None
+        except OSError:
+            return
+        if (top := _top_of(here, tops)) and (target or not left):
+            found.append(Hit(top, here.relative_to(top).parts, _id(status), target is not None, passed=bool(left)))
+        if target:
+            if (links := links + 1) > MOST_LINKS:
+                return
+            here = Path("/") if target.is_absolute() else here.parent
+            left += reversed(target.parts[1:] if target.is_absolute() else target.parts)
+    yield from found
 
 
 def _top_of(path: Path, tops: Sequence[Path]) -> Path | None:

@@ -532,6 +532,52 @@ def test_where_a_link_leads_nothing_is_planted(place: Place, kind: str) -> None:
     assert not (place.cwd / ".envrc").exists() or (place.cwd / ".envrc").read_text() == "the user's\n"
 
 
+# What settings name, behind folders and links that run nothing themselves, and how a command would put others in their place.
+ON_THE_WAY = {
+    "a folder that is a link now": ("tools/run.sh", "mv tools t; ln -s evil tools"),
+    "a folder further up": ("deep/down/run.sh", "mv deep d; mkdir e; mv evil e/down; ln -s e deep"),
+    "a folder that was not there": ("new/run.sh", "ln -s evil new"),
+    "a folder outside": ("new/run.sh", "cp evil/run.sh $TMPDIR; ln -s $TMPDIR new"),
+    "links to links": ("new/run.sh", "ln -s evil e; ln -s e new"),
+    "a link that is turned": ("over/run.sh", "ln -sfn evil over"),
+    "the second of two links": ("two/links/run.sh", "ln -sfn ../evil inner/links"),
+    "a folder that is left again": (
+        "tools/../run.sh",
+        "mkdir z; mv evil z/i; mv z/i/run.sh z; mv tools t; ln -s z/i tools",
+    ),
+}
+
+
+@pytest.mark.parametrize("by", ["git", "moa"])
+@pytest.mark.parametrize("kind", ON_THE_WAY)
+@pytest.mark.sample(4)
+def test_nothing_is_put_in_the_way_to_what_settings_name(place: Place, kind: str, by: str) -> None:
+    name, command = ON_THE_WAY[kind]
+    for there in ("tools/run.sh", "deep/down/run.sh", "run.sh"):
+        (place.cwd / there).parent.mkdir(exist_ok=True, parents=True)
+        (place.cwd / there).write_text("the user's")
+    (place.cwd / "inner").mkdir()
+    for link, to in (("over", "tools"), ("two", "inner"), ("inner/links", "../tools")):
+        (place.cwd / link).symlink_to(to)
+    if by == "git":
+        git(place.cwd, "config", "alias.x", f"!sh {name}")
+    else:
+        (place.cwd / ".moa").mkdir()
+        (place.cwd / ".moa/config.toml").write_text(f'[[hooks]]\nevent = "turn_end"\ncommand = "sh {name}"\n')
+    place.shell(f"mkdir evil; echo planted > evil/run.sh; {command}; ln -s evil fine")
+    assert not (place.cwd / name).exists() or (place.cwd / name).read_text() == "the user's"
+    assert (place.cwd / "fine").is_symlink()
+
+
+def test_a_repository_that_is_moved_runs_nothing_from_beside_its_new_place(place: Place) -> None:
+    git(repository(place.cwd / "sub"), "config", "core.hooksPath", "../tools")
+    place.shell(
+        'mkdir -p x/tools; mv sub x; echo "$EVIL" > x/tools/pre-commit; chmod +x x/tools/pre-commit; ls -A x/sub'
+    )
+    place.later()
+    assert not place.ran.exists() and (place.cwd / "x/sub").exists()
+
+
 @pytest.mark.parametrize(
     "command",
     [
