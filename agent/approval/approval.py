@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -141,21 +140,24 @@ class Approvals:
 
     async def decide(self, tool: Tool, call: ToolCallPart, arguments: dict[str, Any], context: ToolContext) -> Decision:
         """May this call run? Asks the user where the mode says so. `arguments` are the validated ones."""
+        # Looked up once: all is asked of the place that the call is held to, since a link may lead elsewhere each moment.
         place = place_of(tool, arguments, context.cwd)
-        if denied := self._denied(tool.subject(arguments), context.cwd, place):
+        if place is None and (asked := tool.path(arguments)) is not None:
+            return Decision(False, "no path", f"{asked[:200]!r} is not a usable path; nothing was done")
+        if denied := await self._denied(tool.subject(arguments), context.cwd, place):
             return Decision(False, "deny_paths", denied)
         if tool.reads_only(arguments) and not tool.reaches_out:
             decision = await self._look(tool, call, arguments, context, place)
         else:
-            decision = await self._change(tool, call, arguments, context)
+            decision = await self._change(tool, call, arguments, context, place)
         return decision if decision.place is not None else replace(decision, place=place)
 
     async def _change(
-        self, tool: Tool, call: ToolCallPart, arguments: dict[str, Any], context: ToolContext
+        self, tool: Tool, call: ToolCallPart, arguments: dict[str, Any], context: ToolContext, place: Place | None
     ) -> Decision:
         """May a call run that changes something?"""
         subject = tool.subject(arguments)
-        name, protected = subject.tool, await self._why_protected(subject, context.cwd)
+        name, protected = subject.tool, await self._why_protected(subject, context.cwd, place)
         if self.mode == "all" and protected is None:
             return Decision(True, "mode all")
         if self.mode == "deny":
@@ -172,7 +174,7 @@ class Approvals:
                 f"{name} was not run: nothing is changed until the user has approved a plan. Don't try again; look around with the tools "
                 "that only read, and answer with the plan. The user allows it by approving the plan, or with /plan off.",
             )
-        if allowed := self._settled(subject, context.cwd, sensitive=protected is not None):
+        if allowed := self._settled(subject, context.cwd, place, sensitive=protected is not None):
             return allowed
         if tool.named_by_user(arguments):
             return Decision(True, "the user's words")
@@ -181,8 +183,8 @@ class Approvals:
             return Decision(False, by, _unasked(name, protected))
 
         async def settled() -> Decision | None:
-            now = await self._why_protected(subject, context.cwd)
-            return self._settled(subject, context.cwd, sensitive=now is not None)
+            now = await self._why_protected(subject, context.cwd, place)
+            return self._settled(subject, context.cwd, place, sensitive=now is not None)
 
         return await self._ask(tool, call, arguments, context, settled, protected or "")
 
@@ -196,8 +198,7 @@ class Approvals:
         fence = self.deny_paths.fence
         if place is None:
             return Decision(True, "read-only")
-        lexical = Path(os.path.abspath(context.cwd / os.path.expanduser(place.asked)))  # noqa: PTH100, PTH111
-        private = fence.why_private(place.path) or fence.why_private(lexical)
+        private = fence.why_private(place.path) or fence.why_private(place.name(context.cwd))
         if private is None and not fence.is_outside(place.path):
             return Decision(True, "read-only")
         looked = {**arguments, "path": place.asked}
@@ -207,7 +208,7 @@ class Approvals:
         async def settled() -> Decision | None:
             if private is not None and subject.path is None:
                 return None  # a rule on a server's tool names no file
-            return self._by_rule(subject, context.cwd, exactly=private is not None)
+            return self._by_rule(subject, context.cwd, place, exactly=private is not None)
 
         if allowed := await settled():
             return allowed
@@ -219,33 +220,32 @@ class Approvals:
             return Decision(True, "read-only", told=f"{name}: {place.path} lies outside of the project")
         return await self._ask(tool, call, looked, context, settled, private or "it lies outside of the project")
 
-    def _by_rule(self, subject: Subject, cwd: Path, *, exactly: bool) -> Decision | None:
+    def _by_rule(self, subject: Subject, cwd: Path, place: Place | None, *, exactly: bool) -> Decision | None:
         """A yes by a remembered rule; `exactly`: by one without a star, which says what it means."""
         for rule in (*self.session_rules, *self.rules):
             if exactly and (rule.pattern is None or re.search(r"(?<!\[)\*", rule.pattern)):
                 continue
-            if rule.covers(subject, cwd):
+            if rule.covers(subject, cwd, place and place.path):
                 return Decision(True, f"rule {rule}")
         return None
 
-    async def _why_protected(self, subject: Subject, cwd: Path) -> str | None:
+    async def _why_protected(self, subject: Subject, cwd: Path, place: Place | None) -> str | None:
         """Why a file that is to be changed runs later, or what a command names that no tool reads; None for other calls."""
         if subject.sort == "command":
-            named = self.deny_paths.match_command(subject.value or "", cwd, built_in=True)
+            named = await asyncio.to_thread(self.deny_paths.match_command, subject.value or "", cwd, built_in=True)
             return f"it names {named[0]} ({named[1].removeprefix(BUILT_IN)})" if named else None
-        if subject.sort != "change":
+        if subject.sort != "change" or place is None:
             return None
         # What settings name is looked up on the disk, and whoever wrote them has chosen how long that takes.
-        return await asyncio.to_thread(self._why_change_protected, subject, cwd)
+        return await asyncio.to_thread(self._why_change_protected, subject, cwd, place)
 
-    def _why_change_protected(self, subject: Subject, cwd: Path) -> str | None:
+    def _why_change_protected(self, subject: Subject, cwd: Path, place: Place) -> str | None:
         try:
-            asked = cwd / Path(subject.value or "").expanduser()
             # What a failed change says of a file is a way to read it.
-            if subject.reveals and (private := self.deny_paths.fence.why_private(asked.resolve())):
+            if subject.reveals and (private := self.deny_paths.fence.why_private(place.path)):
                 return private
             # By the name that was asked for, too: what a link called .envrc leads to runs as .envrc.
-            for path in dict.fromkeys((asked.resolve(), Path(os.path.abspath(asked)))):  # noqa: PTH100
+            for path in dict.fromkeys((place.path, place.name(cwd))):
                 if found := (
                     why_protected(path, cwd, self._protected)
                     or why_named_by_us(path, cwd.resolve())
@@ -253,30 +253,24 @@ class Approvals:
                 ):
                     return found
             return None
-        except (OSError, RuntimeError, ValueError):
-            return None  # no path at all; the tool says so
+        except (OSError, RuntimeError, ValueError) as error:
+            return f"it can't be told whether something runs it ({error})"
 
-    def _denied(self, subject: Subject, cwd: Path, place: Place | None) -> str | None:
+    async def _denied(self, subject: Subject, cwd: Path, place: Place | None) -> str | None:
         if subject.sort == "command":
-            found = self.deny_paths.match_command(subject.value or "", cwd)
+            found = await asyncio.to_thread(self.deny_paths.match_command, subject.value or "", cwd)
             return f"the command names a denied file: {denial(*found)}" if found else None
         if place is None:
             return None
-        found_by = self.deny_paths.match(cwd / Path(place.asked).expanduser())
+        found_by = self.deny_paths.match_name(place.name(cwd)) or self.deny_paths.match_name(place.path)
         return denial(place.asked, found_by) if found_by else None
 
-    def _settled(self, subject: Subject, cwd: Path, *, sensitive: bool) -> Decision | None:
+    def _settled(self, subject: Subject, cwd: Path, place: Place | None, *, sensitive: bool) -> Decision | None:
         """A yes that needs no question."""
-        inside = False
-        if subject.sort == "change":
-            try:
-                target = (cwd / Path(subject.value or "").expanduser()).resolve()
-            except (OSError, RuntimeError, ValueError):
-                return None
-            inside = target.is_relative_to(cwd.resolve())
+        inside = subject.sort == "change" and place is not None and place.path.is_relative_to(cwd.resolve())
         if self.mode == "edits" and inside and not sensitive:
             return Decision(True, "mode edits")
-        return self._by_rule(subject, cwd, exactly=sensitive)
+        return self._by_rule(subject, cwd, place, exactly=sensitive)
 
     async def _ask(
         self,
@@ -343,7 +337,7 @@ def _unread(name: str, asked: str, why: str) -> str:
 
 def _leads_to(place: Place | None, cwd: Path) -> str:
     """Where a path leads, where its name does not say so."""
-    if place is None or Path(os.path.abspath(cwd.resolve() / os.path.expanduser(place.asked))) == place.path:  # noqa: PTH100, PTH111
+    if place is None or place.name(cwd.resolve()) == place.path:
         return ""
     return f" (leads to {place.path})"
 

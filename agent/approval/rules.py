@@ -25,7 +25,8 @@ ON_PATHS: Mapping[str, frozenset[str]] = {
     "go vet": frozenset(),
 }
 PATHS = "<paths>"
-"""In a pattern for `shell`, as its last word: any number of paths that are there, inside of the working folder, and no options."""
+"""In a pattern for `shell`, as its last word: up to 100 paths that are there, inside of the working folder, and no options."""
+MOST_PATHS = 100
 
 
 class Rule(NamedTuple):
@@ -68,8 +69,8 @@ class Rule(NamedTuple):
     def __str__(self) -> str:
         return self.tool if self.pattern is None else f"{self.tool}({self.pattern})"
 
-    def covers(self, subject: Subject, cwd: Path) -> bool:
-        """True where the rule allows this call."""
+    def covers(self, subject: Subject, cwd: Path, led: Path | None = None) -> bool:
+        """True where the rule allows this call. `led` is where its path has led, where that was looked up already."""
         if subject.tool != self.tool:
             return False
         if self.pattern is None:
@@ -79,7 +80,7 @@ class Rule(NamedTuple):
         if subject.sort == "command":
             return _covers_command(self.pattern, subject.value, cwd)
         if subject.path is not None:
-            return _covers_path(self.pattern, subject.path, cwd)
+            return _covers_path(self.pattern, subject.path, cwd, led)
         return matches_text(self.pattern, subject.value)
 
 
@@ -181,7 +182,7 @@ def _covers_paths(start: str, command: str, cwd: Path) -> bool:
     """Whether a command is these words and, anywhere between its options, paths of the project."""
     fixed, words = _words(start), _words(command)
     program = next((at for at, word in enumerate(fixed) if word.startswith("-")), len(fixed))
-    if not is_simple(command) or words[:program] != fixed[:program]:
+    if len(words) > len(fixed) + MOST_PATHS or not is_simple(command) or words[:program] != fixed[:program]:
         return False
     options = [word for word in words[program:] if word.startswith("-")]
     return options == fixed[program:] and all(
@@ -221,10 +222,10 @@ def _is_root(pattern: str) -> bool:
     return pattern != "" and all(part in ("", ".") for part in pattern.split("/"))
 
 
-def _covers_path(pattern: str, path: str, cwd: Path) -> bool:
+def _covers_path(pattern: str, path: str, cwd: Path, led: Path | None) -> bool:
     folder = cwd.resolve()
     try:
-        target = (folder / Path(path).expanduser()).resolve()
+        target = led or (folder / Path(path).expanduser()).resolve()
         place = Path(pattern).expanduser() if pattern.startswith(("/", "~")) else None
     except (OSError, RuntimeError, ValueError):
         return False

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from agent.errors import UsageError
-from agent.files.fence import Fence
+from agent.files.fence import DEEPEST, Fence
 from agent.files.globs import Glob
 
 Parts = tuple[str, ...]
@@ -103,7 +103,7 @@ class DenyPaths:
     def match_name(self, path: Path) -> str | None:
         """Like `match`, for an absolute path that has no links in it or whose links the caller does not follow. Touches no disk."""
         parts = path.parts[1:]
-        if self.patterns and (found := self._of(tuple(map(composed, parts)))):
+        if self.patterns and len(parts) <= DEEPEST and (found := self._of(tuple(map(composed, parts)))):
             return found
         return f"{BUILT_IN}{why}" if (why := self.fence.why_never(parts)) else None
 

@@ -23,6 +23,8 @@ HISTORY = "a history of what was typed"
 BROWSER = "a browser's or a mail program's own"
 OWN = "this program's own settings and conversations"
 PROCESS = "the inside of a process, its environment too"
+DEEPEST = 200
+"""Folders in a path; what lies deeper is not looked at."""
 
 # Below the home folder; and, outside of the project, below any other folder (another user's home, a backup of one).
 _IN_HOMES: dict[str, tuple[str, ...]] = {
@@ -176,7 +178,7 @@ class Fence:
     def _look(self, parts: Parts) -> tuple[Parts, str | None]:
         if not parts:
             return (), None
-        if len(parts) > 200:
+        if len(parts) > DEEPEST:
             return tuple(map(spelled, parts)), KEYS
         if parts[:-1] not in self._folders:
             self._folders[parts[:-1]] = self._look(parts[:-1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import field
 from pathlib import Path
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 Kind = Literal["read", "search", "edit", "execute", "fetch", "think", "other"]
 
 
+LONGEST = 4_096
+"""Bytes of a path, as for the system."""
+
+
 class Place(NamedTuple):
     """A path of a call: as the model wrote it, where it led when it was decided about (absolute, links followed), and, where the user
     was shown a change of it, the digest of its content then (empty: nothing was there)."""
@@ -31,6 +36,10 @@ class Place(NamedTuple):
     asked: str
     path: Path
     shown: str | None = None
+
+    def name(self, cwd: Path) -> Path:
+        """The path as it was asked for, absolute, no link followed."""
+        return Path(os.path.abspath(cwd / os.path.expanduser(self.asked)))  # noqa: PTH100, PTH111
 
 
 class ToolError(Exception):
@@ -118,16 +127,16 @@ class ToolContext:
         Raises ToolError for a denied one, for one that is not a path, and for one that is out of bounds while nobody watches.
         """
         try:
-            asked = self.cwd / Path(path).expanduser()
-            resolved = asked.resolve()
+            asked, resolved = _led(self.cwd, path)
         except (OSError, RuntimeError, ValueError) as error:  # a loop of links, an unknown ~user, a NUL
-            raise ToolError(f"{path!r} is not a usable path: {error}") from error
+            raise ToolError(f"{path[:200]!r} is not a usable path: {error}") from error
         if in_use(resolved):
             raise ToolError(f"{path} is this program's own ledger, which is open; `moa activity` says what is in it")
         if why := self.why_out_of_bounds(resolved, writes=writes):
             raise ToolError(f"{path} is out of bounds: {why}")
-        # Before links are followed, too: a denied name stays denied wherever it leads. `match` looks at both.
-        if pattern := self.deny_paths.match(asked):
+        # Before links are followed, too: a denied name stays denied wherever it leads.
+        name = Path(os.path.abspath(asked))  # noqa: PTH100
+        if pattern := self.deny_paths.match_name(name) or self.deny_paths.match_name(resolved):
             raise ToolError(denial(path, pattern))
         if self.allowed is not None and self.allowed.asked == path and self.allowed.path != resolved:
             raise ToolError(f"{path} leads elsewhere by now ({resolved}) than when it was allowed; nothing was done")
@@ -244,12 +253,20 @@ class Tool:
         return path if isinstance(path, str) else None
 
 
+def _led(cwd: Path, asked: str) -> tuple[Path, Path]:
+    """A path as it was asked for, absolute, and where it leads. Raises OSError, RuntimeError or ValueError for what is none."""
+    if len(os.fsencode(asked)) > LONGEST:  # each folder of it would be looked at
+        raise ValueError(f"it is longer than {LONGEST:,} bytes")
+    path = cwd / Path(asked).expanduser()
+    return path, path.resolve()
+
+
 def place_of(tool: Tool, arguments: dict[str, Any], cwd: Path) -> Place | None:
     """Where the path of a call leads; None where it has none, and for what is no path (the tool says so)."""
     asked = tool.path(arguments)
     if asked is None:
         return None
     try:
-        return Place(asked, (cwd / Path(asked).expanduser()).resolve())
+        return Place(asked, _led(cwd, asked)[1])
     except (OSError, RuntimeError, ValueError):
         return None

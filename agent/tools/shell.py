@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -92,7 +93,7 @@ class Shell(Tool):
             return ToolResult(await self.jobs.control(command, timeout_s or DEFAULT_S))
         if not command or "\0" in command:
             raise ToolError("the command is empty" if not command else "the command has a NUL character in it")
-        if found := context.deny_paths.match_command(command, context.cwd):
+        if found := await asyncio.to_thread(context.deny_paths.match_command, command, context.cwd):
             raise ToolError(f"the command names a denied file: {denial(*found)}")
         from agent.tools.lib.command import run_command
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from agent.approval.rules import Rule, is_simple, suggest_rule
+from agent.files.deny_paths import DenyPaths
 from agent.files.globs import Glob, expand_braces, matches_text
 from agent.goal import budget, evidence
 from agent.llm.answers.reading import first_object
@@ -23,7 +24,7 @@ from agent.llm.dialects.chat_decoder import ChatDecoder
 from agent.llm.models.endpoint import Endpoint
 from agent.llm.request import ModelRef, Request
 from agent.session.sent import unmarked
-from agent.tools.base import ToolError
+from agent.tools.base import ToolError, place_of
 from agent.tools.glob import GlobTool
 from agent.tools.lib.validate import validate
 from agent.ui.line.blocks import Blocks, at_once
@@ -107,6 +108,8 @@ HOSTILE: dict[str, Callable[[int], object]] = {
     "what advice names": lambda n: names("a" * n, frozenset()),
     "a budget": lambda n: budget.parse("1" + "." * n, budget.Budget()),
     "a claim": lambda n: evidence.claimed("GOAL DONE" + " " * n + "x"),
+    "a path": lambda n: place_of(tool("read"), {"path": "a/" * 8 * n}, Path("/")),
+    "a denied path": lambda n: DenyPaths(("~/x/**",), Path("/")).match_name(Path("/" + "a/" * n)),
     "a command": lambda n: (is_simple("a " * n), suggest_rule(subject("shell", {"command": "*" * n}), Path("/"))),
 }
 

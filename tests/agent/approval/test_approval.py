@@ -207,6 +207,8 @@ def test_session_and_always(tmp_path: Path) -> None:
         ("shell(*)", "rm x; rm y", False),
         ("shell", "rm x; rm y", True),
         ("shell(make a && make b)", "make a && make b", True),
+        ("shell(pytest <paths>)", "pytest" + " ." * 100, True),
+        ("shell(pytest <paths>)", "pytest" + " ." * 101, False),
         ("shell(rm \\*.o)", "rm *.o", True),
         ("shell(rm \\*.o)", "rm a.o", False),
     ],
