@@ -11,6 +11,7 @@ import contextlib
 import os
 import re
 import stat
+import threading
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -108,9 +109,17 @@ class Survey:
     """Where those links lead in the end, over other links and to what is not there (yet)."""
     paths: set[Path] = field(default_factory=set)
     """Where all of it was, and where the links lead: another file there runs later, whatever there is in it."""
+    held: dict[Path, Id] = field(default_factory=dict)
+    """What is read-only, and not only a link, by where it was at first."""
+    _met: set[Id] = field(default_factory=set)
+    _sweeping: threading.Lock = field(default_factory=threading.Lock)
 
     def sweep(self) -> list[str]:
-        """Take away what is new and runs later. Returns the new paths. Blocking."""
+        """Take away what is new and runs later. Returns the new paths. Blocking, and one at a time."""
+        with self._sweeping:
+            return self._sweep()
+
+    def _sweep(self) -> list[str]:
         # At once what is met first, for while the rest is looked for it could run; of what lies in it there is another pass.
         found = [where for hit in self._found() if self._is_new(hit) and (where := _take_away(hit))]
         for _ in range(MOST_PASSES):  # a folder that was taken away is looked into under its new name
@@ -121,6 +130,8 @@ class Survey:
             if not taken:
                 break
         found += self._turned()
+        # What a folder took along, and no name of its own tells where: put back, it may be another one.
+        self.known -= {known for path, known in self.held.items() if known not in self._met and _id_at(path) != known}
         for link, target in self.links.items():
             with contextlib.suppress(OSError):
                 if not os.path.lexists(link):
@@ -128,20 +139,26 @@ class Survey:
         return found
 
     def _found(self) -> Iterator[Hit]:
+        self._met.clear()
         for hit in _hits(self.places, self.named, self.known):
-            if hit.id in self.known and hit.path not in self.paths and spelled(hit.path.name) in (GIT, "head"):
+            self._met.add(hit.id)
+            if hit.id in self.known and hit.path not in self.paths and not hit.link:
                 self._moved(hit)
             yield hit
         for path in list(self.paths):
             yield from _on_the_way(path, self.places)
 
-    def _moved(self, repository: Hit) -> None:
-        """What its settings name counts from where it is now. They are the user's: nobody could write in it meanwhile."""
+    def _moved(self, hit: Hit) -> None:
+        """It is read-only where it is now, too. What a repository's settings name counts from there; they are the user's, for nobody could
+        write in it meanwhile."""
         try:
-            self.named.elsewhere |= named_by_git(repository.path.parent)
-            self.paths.add(repository.path)
+            if spelled(hit.path.name) in (GIT, "head"):
+                self.named.elsewhere |= named_by_git(hit.path.parent)
         except (OSError, TooMuch):
-            self.known.discard(repository.id)
+            self.known.discard(hit.id)
+            return
+        self.paths.add(hit.path)
+        (self.pinned if hit.path.name == protected.EDITOR else self.frozen).append(hit.path)
 
     def _is_new(self, hit: Hit) -> bool:
         if hit.id not in self.known:
@@ -187,10 +204,12 @@ def survey(places: Sequence[Path]) -> Survey:
                     seen.paths.add(path)
                     if there := _hit(top, path.relative_to(top).parts):
                         seen.known.add(there.id)
+                        seen.held[path] = there.id
         elif path in tops or path.name == protected.EDITOR or (path in own and path.is_dir()):
             seen.pinned.append(path)
         elif spelled(path.parent.name) != GIT or path.parent in own:  # another repository is frozen whole
             seen.frozen.append(path)
+            seen.held[path] = hit.id
     if len(seen.frozen) > MOST_FROZEN:
         raise TooMuch
     return seen
@@ -357,6 +376,13 @@ def _on_the_way(path: Path, tops: Sequence[Path]) -> Iterator[Hit]:
 
 def _top_of(path: Path, tops: Sequence[Path]) -> Path | None:
     return next((top for top in tops if path.is_relative_to(top)), None)
+
+
+def _id_at(path: Path) -> Id | None:
+    try:
+        return _id(os.lstat(path))
+    except OSError:
+        return None
 
 
 def _id(status: os.stat_result) -> Id:

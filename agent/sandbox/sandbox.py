@@ -192,6 +192,8 @@ class Sandbox:
             if self._running == 1 or self._survey is None:
                 # While something of ours runs, what is new is its work; only when nothing does, what is there is the user's.
                 self._survey = await asyncio.to_thread(bubblewrap.look, cwd, self.settings.write)
+            else:
+                await self.sweep(emit)  # what is read-only for this one has to be looked for where it is now
             wrapped = await asyncio.to_thread(
                 bubblewrap.wrap,
                 cwd=cwd,

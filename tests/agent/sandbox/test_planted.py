@@ -569,6 +569,38 @@ def test_nothing_is_put_in_the_way_to_what_settings_name(place: Place, kind: str
     assert (place.cwd / "fine").is_symlink()
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        ".envrc",
+        ".husky/pre-commit",
+        ".vscode/tasks.json",
+        ".venv/bin/python",
+        "hooks/pre-commit",
+        "run.sh",
+        ".git/config",
+    ],
+)
+def test_what_a_folder_takes_along_is_not_changed_there(place: Place, name: str) -> None:
+    """While a job goes on, what is there is known from before it, and is read-only for the commands beside it wherever it is now."""
+    (repository(place.cwd / "a") / ".venv").mkdir()
+    (place.cwd / "a/.venv/pyvenv.cfg").touch()
+    if name != ".git/config":
+        (place.cwd / "a" / name).parent.mkdir(exist_ok=True)
+        (place.cwd / "a" / name).write_text("the user's")
+    git(place.cwd, "config", "core.hooksPath", "a/hooks")
+    git(place.cwd, "config", "alias.x", "!sh a/run.sh")
+    place.shell(
+        "(until [ -e stop ]; do sleep 0.05; done) > /dev/null 2>&1 &",
+        "mv a b",
+        f"echo planted >> b/{name}",
+        "mv b a; touch stop",
+        ":wait 1",
+    )
+    there = [file for each in "ab" if (file := place.cwd / each / name).exists()]
+    assert not any("planted" in file.read_text() for file in there)
+
+
 def test_a_repository_that_is_moved_runs_nothing_from_beside_its_new_place(place: Place) -> None:
     git(repository(place.cwd / "sub"), "config", "core.hooksPath", "../tools")
     place.shell(
