@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from bisect import bisect_left
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -124,14 +125,16 @@ MAX_COUNTED = 1_000
 
 def _occurrences(old: str, text: str) -> Iterator[tuple[int, int]]:
     """Where `old` occurs, overlapping ones too, a line feed in it matching either line end."""
-    wanted = re.compile("\r?\n".join(re.escape(line) for line in old.replace("\r\n", "\n").split("\n")))
-    at = 0
+    # Not by an expression: where many lines are the same it would begin anew at each of them, and hold up all else meanwhile.
+    plain, wanted = text.replace("\r\n", "\n"), old.replace("\r\n", "\n")
+    longer = [found.start() - count for count, found in enumerate(re.finditer("\r\n", text))]
+    at = -1
     for _ in range(MAX_COUNTED):
-        found = wanted.search(text, at)
-        if found is None:
+        at = plain.find(wanted, at + 1)
+        if at < 0:
             return
-        yield found.span()
-        at = found.start() + 1
+        end = at + len(wanted)
+        yield at + bisect_left(longer, at), end + bisect_left(longer, end)
 
 
 def _near_misses(old: str, text: str) -> str:
@@ -143,10 +146,11 @@ def _near_misses(old: str, text: str) -> str:
     lines = [line.rstrip("\r") for line in text.split("\n")]
     wanted = [line.strip() for line in old.strip().splitlines()] or [""]
     bare = [line.strip() for line in lines]
-    for at in range(len(bare) - len(wanted) + 1):
-        if bare[at] == wanted[0] and bare[at : at + len(wanted)] == wanted:
-            passage = "\n".join(lines[at : at + len(wanted)])
-            return f" exactly, but with other white space at line {at + 1}:\n{passage[:2000]}"
+    whole_lines = "\n".join(("", *bare, ""))
+    if (found := whole_lines.find("\n".join(("", *wanted, "")))) >= 0:
+        at = whole_lines.count("\n", 0, found)
+        passage = "\n".join(lines[at : at + len(wanted)])
+        return f" exactly, but with other white space at line {at + 1}:\n{passage[:2000]}"
     longest = max(wanted, key=len)[:300]
     matcher = difflib.SequenceMatcher(None, b=longest, autojunk=False)
     deadline = time.monotonic() + SEARCH_S

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import json
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -76,6 +77,13 @@ def relayed(block: bytes) -> None:
             meter.read(raw)
 
 
+def passage(text: str, old: str) -> None:
+    """A change of a passage that is not there."""
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "file").write_text(text)
+        refused(make_context(Path(folder)), "edit", path="file", old=old, new="")
+
+
 PATTERNS = ["[", "[!", "[a-", "*a", "{", "{,", "}", "?", "**/a/", "[]", "\\*", "a*"]
 MARKDOWN = [
     *("```\n{}", "x = [1, 2]  # `tick`\n", "    code\n", "|a|b|\n", "- a\n", "> a\n", "`", "[", "*a ", "[a](b) ", "<a ", "&amp;", "\n"),
@@ -108,6 +116,8 @@ HOSTILE: dict[str, Callable[[int], object]] = {
     "what advice names": lambda n: names("a" * n, frozenset()),
     "a budget": lambda n: budget.parse("1" + "." * n, budget.Budget()),
     "a claim": lambda n: evidence.claimed("GOAL DONE" + " " * n + "x"),
+    "a passage": lambda n: passage("a\n" * 2 * n, "a\n" * n + "b"),
+    "a passage of empty lines": lambda n: passage("\r\n" * 2 * n, "\n" * n + "b"),
     "a path": lambda n: place_of(tool("read"), {"path": "a/" * 8 * n}, Path("/")),
     "a denied path": lambda n: DenyPaths(("~/x/**",), Path("/")).match_name(Path("/" + "a/" * n)),
     "a command": lambda n: (is_simple("a " * n), suggest_rule(subject("shell", {"command": "*" * n}), Path("/"))),
