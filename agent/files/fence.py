@@ -99,7 +99,9 @@ _PROCESS = re.compile(r"\d+|self|thread-self")
 _PRIVATE_NAMES = re.compile(
     rf"{_MARK}(?:\.env|\.env[-_.](?!.*(?:example|sample|template|dist|defaults?)[~#]?\Z).+|.+\.env(?:\.local)?|\.envrc(?:[-_.].+)?"
     r"|\.npmrc|\.yarnrc\.yml|\.htpasswd|\.dockercfg|.+\.(?:pem|key|p12|pfx|p8|jks|keystore|tfvars(?:\.json)?|tfstate)"
-    r"|(?:secrets?|credentials?)\.(?:ya?ml|json|toml|ini|env|txt)|service[-_]account.*\.json|\.secrets?|\.credentials)"
+    r"|(?:secrets?|credentials?)\.(?:ya?ml|json|toml|ini|env|txt)|service[-_]?account.*\.json|\.secrets?|\.credentials"
+    r"|(?:[^/]+-)?firebase-adminsdk.*\.json|client_secrets?(?:[-_.].+)?\.json|\.dev\.vars(?:\..+)?|\.flaskenv|local\.settings\.json"
+    r"|kubeconfig(?:\.ya?ml)?|.+\.ovpn)"
     rf"{_COPY}",
     re.DOTALL,
 )
