@@ -13,7 +13,6 @@ import json
 import os
 import stat
 from collections.abc import Collection, Iterator
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -177,7 +176,10 @@ def _scripts(folder: Path) -> Digests:
         return {}
     root, left = folder.parent, MOST_OF_SCRIPTS
     found: Digests = {}
-    for path in islice(sorted(set(scripts_of(settings, root))), MOST_FILES):
+    paths = set(scripts_of(settings, root))
+    if len(paths) > MOST_FILES:
+        raise TooMuch
+    for path in sorted(paths):
         # What a command only reads or writes (a report, a log) may change, and so may what make and npm read.
         if (
             not path.is_relative_to(root)

@@ -151,6 +151,15 @@ def test_at_a_terminal_it_asks(project: Program, answer: str, trusted: bool) -> 
     assert ("/ship" in project("run", "/help").out) is trusted
 
 
+def test_a_hook_that_names_more_than_is_looked_at_is_not_trusted(tmp_path: Path) -> None:
+    _write(tmp_path / "z.sh", "")
+    for count, known in ((100, True), (2_100, False)):
+        names = " ".join(f"a{at}.sh" for at in range(count))
+        _write(tmp_path / ".moa/config.toml", f'[[hooks]]\nevent = "turn_end"\ncommand = "sh z.sh {names}"\n')
+        found = digests(tmp_path / ".moa")
+        assert ("../z.sh" in found) if known and found is not None else found is None
+
+
 def test_a_command_that_changed_since_the_chat_was_opened_is_not_run(tmp_path: Path) -> None:
     from agent.chat.events import Refused
 
