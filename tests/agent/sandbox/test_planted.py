@@ -510,7 +510,7 @@ LEADS = {
     "over a folder's link that is turned": ("now/env", "mkdir v2; echo planted > v2/env; ln -sfn v2 now"),
     "and is made a file, with its inode": (
         "scripts/env",
-        "i=$(stat -c %i .envrc); rm .envrc; for n in $(seq 500); do echo planted > .envrc; [ $(stat -c %i .envrc) = $i ] && break; mv .envrc x$n; done",
+        "i=$(stat -c %i .envrc); rm .envrc; for n in $(seq 500); do echo planted > .envrc; [ $(stat -c %i .envrc) = $i ] && break; mv .envrc x$n; done; echo planted >> .envrc",
     ),
     "and is made to lead elsewhere": ("scripts/env", "rm .envrc; ln -s other.txt .envrc"),
 }
