@@ -354,23 +354,15 @@ class Connection:
         return result
 
     async def _ready(self) -> None:
-        # An attempt at an address that was under way already may have knocked too early: then this call knocks once itself.
-        again = self.state == "starting" and self.settings.kind != "stdio"
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self._start_s):
-                await self._started()
-                if again and self.state == "failed":
-                    await self._started()
+        if self.state in ("idle", "failed") and self.deaths < MOST_DEATHS:
+            self.start()
+        if self.state == "starting":
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.settled(), self._start_s)
         if self.state == "failed":
             raise ToolError(
                 f"the MCP server {self.name} is not there: {self.problem}. Go on without it, or tell the user."
             )
-
-    async def _started(self) -> None:
-        if self.state in ("idle", "failed") and self.deaths < MOST_DEATHS:
-            self.start()
-        if self.state == "starting":
-            await self.settled()
 
     async def _overdue(self, tool: str) -> str:
         """A call has said nothing for too long. One that hangs as a whole is started again."""
