@@ -73,6 +73,7 @@ async def serve_http(port: int, state: Path) -> None:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((HOST, port))
+        listener.listen()  # from here on a client is heard, as the line below says
     except OSError as error:
         listener.close()
         raise UsageError(f"port {port} is not free: {error.strerror}", remedy="give another one, or 0") from error
