@@ -29,7 +29,9 @@ class Local(Process):
         """What calls were for, from the ledger."""
         asked = {"authorization": f"Bearer {self.key}"}
         calls = httpx.get(f"{self.url}/v1/activity?{which}", headers=asked, trust_env=False).json()["calls"]
-        assert [call["outcome"] for call in calls if call["outcome"] not in ("done", "incomplete")] == []
+        # llama.cpp's server closes its socket behind each stream: a request that is on its way by then is made again, as a call of its own.
+        calls = [call for call in calls if (call["error"] or {}).get("kind") != "connection_failed"]
+        assert [call["error"] for call in calls if call["outcome"] not in ("done", "incomplete")] == []
         return [call["purpose"] for call in calls]
 
 
