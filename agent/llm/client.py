@@ -337,8 +337,11 @@ class ModelClient:
         """Nano-dollars of a call whose end nobody told: 0 where calls of this model cost nothing, else None (the books keep its bound)."""
         from agent.llm.models.prices import is_nothing
 
-        price = self.facts(model).price
-        return 0 if self.endpoint(model.endpoint).free or (price is not None and is_nothing(price)) else None
+        endpoint = self._endpoints.get(model.endpoint)
+        if endpoint is None:  # asked while a call ends, where another error would hide the first
+            return None
+        price = self.catalogue.facts(endpoint, model.model).price
+        return 0 if endpoint.free or (price is not None and is_nothing(price)) else None
 
     async def _begin(self, request: Request, context: CallContext, hold: Hold | None) -> Call:
         try:

@@ -497,6 +497,8 @@ def test_failed_connections_say_what_to_do() -> None:
         with pytest.raises(ConnectionFailed):
             await it.ask()
         assert it.books.settled[0].cost_nano is None
+        # It is asked where a call has ended already: what nobody knows is no error then.
+        assert it.client.lost_cost(ModelRef("nowhere", "m")) is None
 
     clock.run(main())
 
