@@ -101,10 +101,20 @@ _PRIVATE_NAMES = re.compile(
     r"|\.npmrc|\.yarnrc\.yml|\.htpasswd|\.dockercfg|.+\.(?:pem|key|p12|pfx|p8|jks|keystore|tfvars(?:\.json)?|tfstate)"
     r"|(?:secrets?|credentials?)\.(?:ya?ml|json|toml|ini|env|txt)|service[-_]?account.*\.json|\.secrets?|\.credentials"
     r"|(?:[^/]+-)?firebase-adminsdk.*\.json|client_secrets?(?:[-_.].+)?\.json|\.dev\.vars(?:\..+)?|\.flaskenv|local\.settings\.json"
-    r"|kubeconfig(?:\.ya?ml)?|.+\.ovpn)"
+    r"|kubeconfig(?:\.ya?ml)?|.+\.ovpn|auth\.json)"
     rf"{_COPY}",
     re.DOTALL,
 )
+# Of the keys of a home folder those that a project may keep itself (a folder of dotfiles, a test's own cluster). What else lies in such
+# folders there is mostly settings.
+_KEPT_FILES = (
+    *(".aws/credentials", ".aws/sso/cache", ".aws/cli/cache", ".kube/config", ".docker/config.json", ".azure/msal_token_cache.json"),
+    *(".cargo/credentials", ".cargo/credentials.toml", ".gem/credentials", ".pulumi/credentials.json", ".m2/settings-security.xml"),
+    *(".config/gh/hosts.yml", ".config/gcloud/credentials.db", ".config/gcloud/application_default_credentials.json"),
+    *(".config/rclone/rclone.conf", ".terraform.d/credentials.tfrc.json", ".terraformrc", ".databrickscfg", ".authinfo", ".my.cnf"),
+    *(".mylogin.cnf", ".boto", ".s3cfg", ".passwd-s3fs", ".claude/.credentials.json", ".claude.json", ".composer/auth.json"),
+)  # fmt: skip
+_KEPT_KEYS = re.compile(rf"(?:{'|'.join(map(re.escape, _KEPT_FILES))})(?:/.*|{_COPY})", re.DOTALL)
 _SHELL_FILES = re.compile(
     rf"{_MARK}\.(?:bashrc|bash_profile|bash_login|profile|zshrc|zshenv|zprofile|zlogin|kshrc|xprofile|pam_environment|gitconfig|hgrc){_COPY}"
 )
@@ -115,7 +125,7 @@ _HG_SETTINGS = re.compile(rf"{_MARK}hgrc{_COPY}")
 
 # The end of a path that may be one of them; `.` is for names that go over a line's end.
 _MAYBE_PRIVATE = re.compile(
-    rf"(?:^|/)(?:{_PRIVATE_NAMES.pattern}|{_SHELL_FILES.pattern}|{_GIT_SETTINGS.pattern}|{_HG_SETTINGS.pattern})\Z",
+    rf"(?:^|/)(?:{_PRIVATE_NAMES.pattern}|{_SHELL_FILES.pattern}|{_GIT_SETTINGS.pattern}|{_HG_SETTINGS.pattern}|{_KEPT_KEYS.pattern})\Z",
     re.DOTALL,
 )
 
@@ -213,7 +223,10 @@ class Fence:
         return None
 
     def _in_project(self, path: Parts) -> bool:
-        return any(path[: len(root)] == root for root in self._roots)
+        return self._below_root(path) is not None
+
+    def _below_root(self, path: Parts) -> Parts | None:
+        return next((path[len(root) :] for root in self._roots if path[: len(root)] == root), None)
 
     def why_private(self, path: Path) -> str | None:
         """Why a path (absolute, links followed) is asked about wherever it lies; None for others."""
@@ -227,6 +240,9 @@ class Fence:
             _HG_SETTINGS.fullmatch(name) and folder[-1:] == (".hg",)
         ):
             return "an address in it may have a password"
+        below = self._below_root((*folder, name)) or ()
+        if any(_KEPT_KEYS.fullmatch("/".join(below[at:])) for at in range(len(below))):
+            return "in a home folder this holds keys"
         return None
 
     def private_among(self, folder: Path, names: Iterable[str]) -> list[str]:

@@ -34,7 +34,13 @@ ANYWHERE: Mapping[str, str] = {
     ),
     **dict.fromkeys((".shadowenv.d", ".flox"), "the shell runs it on entering the folder"),
     # R and others look for the name in capitals; for names that know none there is the other.
-    **dict.fromkeys((".Rprofile", ".rprofile", ".irbrc", ".ghci"), "an interpreter runs it when it starts here"),
+    **dict.fromkeys(
+        (
+            *(".Rprofile", ".rprofile", ".Renviron", ".renviron", ".RData", ".rdata", ".irbrc", ".pryrc", ".ghci"),
+            *(".iex.exs", ".ocamlinit", ".octaverc", ".erlang"),
+        ),
+        "an interpreter runs it when it starts here",
+    ),
     **dict.fromkeys((".mise.toml", "mise.toml", ".mise", ".rtx.toml"), "mise runs it"),
     **dict.fromkeys((".tool-versions", "rust-toolchain", "rust-toolchain.toml"), "it says which programs run here"),
     **dict.fromkeys(
@@ -83,13 +89,13 @@ ANYWHERE: Mapping[str, str] = {
                 ".factory",
                 ".augment",
             ),
-            *(".copilot", ".cline", ".hermes", ".grok"),
+            *(".copilot", ".cline", ".hermes", ".grok", ".kilocode"),
         ),
         "another agent runs what is named there",
     ),
 }
 EDITOR = ".vscode"
-EDITOR_FILES = frozenset({"tasks.json", "launch.json", "settings.json", "mcp.json"})
+EDITOR_FILES = frozenset({"tasks.json", "launch.json", "settings.json", "mcp.json", "c_cpp_properties.json"})
 # Names that mean it in a folder of that name alone.
 IN_FOLDERS: Mapping[str, Mapping[str, str]] = {
     ".config": {"mise": "mise runs it", "pre-commit.yaml": "git hooks run it"},
@@ -97,6 +103,7 @@ IN_FOLDERS: Mapping[str, Mapping[str, str]] = {
     "mise": dict.fromkeys(("config.toml", "config.local.toml", "conf.d"), "mise runs it"),
     ".cargo": dict.fromkeys(("config", "config.toml"), "it says which programs cargo runs"),
     ".github": {"hooks": "another agent runs what is named there"},
+    ".clinerules": {"hooks": "another agent runs what is named there"},
 }
 # mise.local.toml, .mise.production.toml: one for each environment.
 MISE = re.compile(r"\.?mise\..+\.toml", re.DOTALL)

@@ -226,6 +226,12 @@ PRIVATE = [
     ".hg/hgrc",
     ".jj/repo/store/git/config",
     "~/.gitconfig",
+    ".aws/credentials",
+    "dotfiles/.kube/config",
+    "dotfiles/.azure/msal_token_cache.json",
+    "deep/.docker/config.json.bak",
+    ".cargo/credentials.toml",
+    "php/auth.json",
 ]
 
 
@@ -249,12 +255,12 @@ def test_a_change_of_one_is_asked_about_too_since_a_failed_edit_tells_of_it(home
 
 def test_a_search_leaves_out_what_holds_keys_as_often_as_not(home: Path) -> None:
     world = Fenced(home)
-    for name in (".env", "a.py", "id_rsa", "server.key", "config", "mirror.git/config"):
-        (world.cwd / name).parent.mkdir(exist_ok=True)
+    for name in (".env", "a.py", "id_rsa", "server.key", "config", "mirror.git/config", "home/.aws/sso/cache/x.json"):
+        (world.cwd / name).parent.mkdir(parents=True, exist_ok=True)
         (world.cwd / name).write_text("TOKEN=1\n")
     text = call(world.context, "grep", pattern="TOKEN").text
     assert text.splitlines()[:2] == ["a.py:1:TOKEN=1", "config:1:TOKEN=1"]
-    assert "3 files that may hold keys were left out" in text
+    assert "4 files that may hold keys were left out" in text
     assert ".env:1:" not in text and "id_rsa" not in text
     assert "TOKEN" in call(world.context, "grep", pattern="TOKEN", path=".env").text
 

@@ -459,7 +459,8 @@ NAMES = [
     *(".direnv/profile.rc", ".pdbrc", "_darcs/prefs/defaults", ".github/hooks/x.json", ".cargo/config.toml", ".autoenv.zsh"),
     *(".hg/hgrc", ".jj/repo/config.toml", "lefthook.yaml", ".lefthook-local.json", ".mise.local.toml", "prek.toml", ".kiro/settings/mcp.json"),
     *("deep/my.code-workspace", ".vim/coc-settings.json", ".Rprofile", ".shadowenv.d/x.lisp", ".flox/env/manifest.toml", ".lefthook/pre-commit/x.sh"),
-    *("hk.pkl", ".config/pre-commit.yaml", ".irbrc", ".ghci", ".trunk/trunk.yaml"),
+    *("hk.pkl", ".config/pre-commit.yaml", ".irbrc", ".ghci", ".trunk/trunk.yaml", ".Renviron", ".RData", ".pryrc", ".iex.exs", ".ocamlinit"),
+    *(".clinerules/hooks/x", ".kilocode/mcp.json", ".vscode/c_cpp_properties.json"),
 ]  # fmt: skip
 
 
