@@ -33,6 +33,8 @@ class Choices:
     text: str = ""
     choices: tuple[Choice, ...]
     view: View | None = None
+    sudden: bool = False
+    """It comes by itself, and not on what was just entered: what was typed ahead answers nothing."""
 
     @property
     def ticks(self) -> bool:

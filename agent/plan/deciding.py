@@ -114,4 +114,5 @@ def _form(plan: PlanMode, text: str, reviews: list[Reviewed], *, objections: boo
         rows.append(Choice(id="all", label="Carry it out, nothing asked", note="mode all, as before"))
     rows.append(Choice(id="off", label="Leave plan mode", note="nothing is carried out"))
     views: list[View] = [TreeView(label="The plan", text=text), *(review.view for review in reviews)]
-    return Choices(title="Is this plan to be carried out?", choices=tuple(rows), view=StackView(views=tuple(views)))
+    view = StackView(views=tuple(views))
+    return Choices(title="Is this plan to be carried out?", choices=tuple(rows), view=view, sudden=True)

@@ -36,13 +36,13 @@ from agent.process.detach import detach
 from agent.text.cleaning import harmless
 from agent.ui import clipboard, notify
 from agent.ui import settings as uisettings
-from agent.ui.asking import SILENCE_S, read_answer, too_long
 from agent.ui.file_index import FileIndex
 from agent.ui.history import History
 from agent.ui.line.forms import LineForm
 from agent.ui.line.leading import Leading, Quarters
 from agent.ui.line.paint import Paint, wants_colour
 from agent.ui.line.printer import Printer
+from agent.ui.line.questions import TOO_SOON, LineQuestions
 from agent.ui.line.status import Status, toolbar
 from agent.ui.mentions import load_images
 from agent.ui.ready import is_message, missing, why_lead
@@ -81,14 +81,11 @@ class LineMode:
         self._first = options.first
         self._cost = Cost(usd=0.0)
         self._window: int | None = None
-        self._asked: list[Asked] = []
         self._form: LineForm | None = None
         self._leading: Leading | None = None
         self._inquiry = ""
-        self._asked_at = 0.0
-        self._typing = False
-        self._clock = clock
-        self._choosing = False
+        self._questions = LineQuestions(clock)
+        self._choosing = ""
         self._interrupted = -QUIT_S
         self._leaving = False
         self._deadline = deadline.Deadline(1)
@@ -174,7 +171,7 @@ class LineMode:
             if not self._leading.answer(line):
                 self.terminal.give_back(line)
             return
-        if self._asked and not line.startswith("/"):
+        if self._questions.last and not line.startswith("/"):
             self._answer(line)
             return
         if self._form is not None and not line.startswith("/"):
@@ -236,8 +233,7 @@ class LineMode:
         if isinstance(told, Said):
             self.listen(Shown(command=found.command, view=told.view))
         without = "2 send it without · " if found.off else ""
-        self.printer.say(f"This is who it is sent to. 1 send it, and don't ask again · {without}3 not now")
-        answer = await self._choice()
+        answer = await self._choice(f"This is who it is sent to. 1 send it, and don't ask again · {without}3 not now")
         if answer == "1":
             await asyncio.to_thread(disclosure.agree, found, state)
         elif answer == "2" and found.off:
@@ -246,22 +242,13 @@ class LineMode:
         return answer == "1" or (answer == "2" and bool(found.off))
 
     def _answer(self, line: str) -> None:
-        """The answer to the oldest question: a number, and after a no the reason. Anything else is asked again, never taken for a yes."""
-        asked = self._asked[0]
-        answer = read_answer(line, asked.request)
-        # A word may have been on its way before anybody could have read the question; what begins with a number only where somebody typed.
-        quick = line.strip()[:1].isdigit()
-        if self._typing and answer is not None and answer.verdict != "no":
-            quick = False
-        if answer is not None and not quick and self._clock() - self._asked_at < SILENCE_S:
-            self._asked_at = self._clock()
-            self.terminal.out("that came too soon to be an answer; once more:")
-            answer = None
+        """The answer to the oldest question; what is none is asked again."""
+        asked = self._questions.asked[0]
+        answer, said = self._questions.read(line)
         if answer is None:
-            only = "not all of it is shown, so a number alone is a yes: " if too_long(asked.request) else ""
-            self.printer.say(f"{only}1, 2, 3 or 4; with a 4 you can say why: 4 because …")
-            return
-        self.chat.answer(asked.id, answer)
+            self.printer.say(said)
+        else:
+            self.chat.answer(asked.id, answer)
 
     def _inquired(self, event: Inquired) -> None:
         self._inquiry = event.id
@@ -270,10 +257,14 @@ class LineMode:
             return
         self.terminal.set_aside()
         self._form = LineForm(event.form)
+        self._questions.step_back()
         self.printer.say("\n".join(self._form.rows()))
 
     def _fill_in(self, form: LineForm, line: str) -> None:
         """A line below a form: the answer, or a tick."""
+        if form.form.sudden and self._questions.too_soon():
+            self.printer.say(TOO_SOON)
+            return
         answered, answer, said = form.read(line)
         if answered:
             self.chat.reply(self._inquiry, answer)
@@ -283,7 +274,7 @@ class LineMode:
     async def _edit(self, inquiry: str, form: EditFile) -> None:
         from agent.ui import editor
 
-        answer: tuple[str, ...] | None = None
+        answer = None
         try:
             answer = () if await self.terminal.lend(lambda: editor.run(form.path)) else None
         except UsageError as error:
@@ -304,7 +295,7 @@ class LineMode:
     @property
     def answering(self) -> bool:
         """A question is open: what is typed is its answer."""
-        return bool(self._asked) or self._choosing or self._leading is not None
+        return bool(self._questions.asked) or bool(self._choosing) or self._leading is not None
 
     def steer(self, text: str) -> None:
         """Say it to the running turn."""
@@ -337,8 +328,7 @@ class LineMode:
         host, show = self.chat.host, self.chat.host.agent.tools.context.show
         found = remember.places(host)
         ways = [f"{number} add it to {show(place.path)}" for number, place in enumerate(found, 1)]
-        self.printer.say(" · ".join([*ways, f"{len(ways) + 1} send it as a message · anything else: back"]))
-        answer = await self._choice()
+        answer = await self._choice(" · ".join([*ways, f"{len(ways) + 1} send it as a message · anything else: back"]))
         if answer == str(len(ways) + 1):
             await self.chat.submit(line)
         elif answer in ("1", "2"):
@@ -352,12 +342,24 @@ class LineMode:
         else:
             self.terminal.give_back(line)
 
-    async def _choice(self) -> str:
-        self._choosing = True
+    async def _choice(self, text: str) -> str:
+        """The answer to a choice of the program's own. What the agent asks meanwhile stands below it, and is answered first."""
+        self._choosing = text
+        self._questions.step_back()
+        self.printer.say(text)
         try:
-            return (await self.terminal.read() or "").strip()
+            while (line := await self.terminal.read()) is not None and self._questions.last:
+                self._answer(line)
+            return (line or "").strip()
         finally:
-            self._choosing = False
+            self._choosing = ""
+            self._over()
+
+    def _over(self) -> None:
+        """What was asked beside the agent's questions is over."""
+        self._questions.come_back()
+        if self._questions.asked:
+            self.printer.apply(self._questions.asked[0])
 
     def pressed(self, key: str) -> None:
         """Do the command that has this key."""
@@ -397,21 +399,21 @@ class LineMode:
         self.printer.apply(event)
         match event:
             case Asked():
-                if not self._asked:
-                    self._typing = self.terminal.set_aside()
-                    self._asked_at = self._clock()
-                self._asked.append(event)
+                self._questions.ask(event, typing=not self._questions.asked and self.terminal.set_aside())
             case Answered():
-                self._asked = [asked for asked in self._asked if asked.id != event.id]
-                self._asked_at = self._clock()
-                if not self._asked:
+                self._questions.settle(event.id)
+                if not self._questions.asked and self._form is None:
+                    if self._choosing:
+                        self.printer.say(self._choosing)
                     self.terminal.resume()
             case Inquired():
                 self._inquired(event)
             case Settled():
                 if self._form is not None:
                     self._form = None
-                    self.terminal.resume()
+                    self._over()
+                    if not self._questions.asked:
+                        self.terminal.resume()
             case Refused() if event.text and is_message(self.chat, event.text):
                 self.terminal.give_back(event.text)  # a command is one ↑ away, and must not stick to what is typed next
             case Queued() if event.texts and not self.terminal.toolbar:
@@ -482,9 +484,9 @@ class LineMode:
     def _prompt(self) -> str:
         if self._leading is not None:
             return self._leading.mark
-        if self._form is not None and not self._asked:
+        if self._form is not None and not self._questions.last:
             return f"0-{len(self._form.form.choices)} › "
-        return "1-3 › " if self._choosing else "1-4 › " if self._asked else "› "
+        return "1-4 › " if self._questions.last else "1-3 › " if self._choosing else "› "
 
     def _toolbar(self) -> str:
         host = self.chat.host

@@ -210,7 +210,8 @@ class PromptTerminal:
     def set_aside(self) -> bool:
         """Empty the prompt for an answer."""
         buffer = self._session.default_buffer
-        self._aside = buffer.text if self._session.app.is_running else self._next
+        text = buffer.text if self._session.app.is_running else self._next
+        self._aside = "\n".join(filter(None, (self._aside, text)))  # a second time where something else asks meanwhile
         self._next = ""
         buffer.reset()
         return bool(self._aside) or time.monotonic() - self._changed_at < SILENCE_S

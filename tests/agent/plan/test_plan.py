@@ -49,7 +49,12 @@ def test_nothing_is_changed_before_the_plan_is_approved(tmp_path: Path) -> None:
     assert "nothing is changed until" in refused.text and written.outcome == "ok"
     assert (tmp_path / "work" / "a.txt").read_text() == "a\n" and mode(chat) == "edits"
     (form,) = (event.form for event in chat.all(Inquired))
-    assert isinstance(form, Choices) and form.choices[0].id == "stay" and "Run the tests" in render(form.view)  # type: ignore[arg-type]
+    assert (
+        isinstance(form, Choices)
+        and form.sudden
+        and form.choices[0].id == "stay"
+        and "Run the tests" in render(form.view)
+    )  # type: ignore[arg-type]
     assert [choice.id for choice in form.choices] == [
         "stay",
         "ask",

@@ -38,6 +38,7 @@ from agent.events import (
     TurnFinished,
     TurnStarted,
 )
+from agent.forms import Answer, Choice, Choices
 from agent.llm.messages import ToolCallPart, assistant, user
 from agent.llm.stream import Usage
 from agent.plugin import Disclosure, Plugin
@@ -549,6 +550,57 @@ def test_a_number_answers_nothing_where_it_may_be_the_rest_of_what_was_being_typ
 
     bench.run(script)
     assert not (bench.work / "a.txt").exists()
+
+
+def test_a_question_and_a_choice_of_the_programs_own_are_not_mixed_up(tmp_path: Path) -> None:
+    """What stands lowest is what a line answers."""
+    bench = LineBench(tmp_path, [Held(calls(("write", {"path": "a.txt", "content": "new\n"}))), "done"])
+    notes = bench.work / "AGENTS.md"
+
+    async def script() -> None:
+        bench.press("go\r")
+        await until(lambda: bench.mode.busy)
+        bench.press("# use tabs\r")
+        await until(lambda: "1 add it to AGENTS.md" in bench.printed)
+        bench.client.go()
+        await until(lambda: "2 and 3 allow" in bench.printed)
+        bench.press("4\r")
+        await until(lambda: bench.printed.count("1 add it to AGENTS.md") == 2)
+        assert not notes.exists()
+        bench.press("1\r")
+        await until(notes.exists)
+        await until(lambda: not bench.mode.busy)
+
+    bench.run(script)
+    assert not (bench.work / "a.txt").exists()
+
+
+def test_what_was_typed_ahead_answers_no_form_that_comes_by_itself(tmp_path: Path) -> None:
+    rows = (Choice(id="stay", label="stay"), Choice(id="go", label="go on"))
+    taken: list[Answer] = []
+
+    class Decides(Plugin):
+        name = "decides"
+
+        def commands(self) -> list[Command]:
+            async def decide(context: CommandContext, _args: str) -> Result:
+                assert context.ask is not None
+                taken.append(await context.ask(Choices(title="Go on?", choices=rows, sudden=True)))
+                return Said(MarkdownView(text="decided"))
+
+            return [Command("decide", "a form", decide)]
+
+    bench = LineBench(tmp_path, plugins={"decides": lambda _host: Decides()})
+
+    async def script() -> None:
+        bench.press("/decide\r")
+        await until(lambda: "2 go on" in bench.printed)
+        bench.press("2\r")
+        await until(lambda: "too soon" in bench.printed)
+        assert taken == []
+        bench.mode.chat.stop()
+
+    bench.run(script)
 
 
 def test_a_yes_lets_it_run(tmp_path: Path) -> None:

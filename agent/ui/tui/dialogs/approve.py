@@ -120,6 +120,15 @@ class ApprovalBar(Widget, can_focus=True):
         yield Static(classes="choices")
         yield Input(select_on_focus=False)
 
+    def on_mount(self) -> None:
+        """A dialog or an editor may lie over the question: what was typed for those is on its way when they go."""
+        for uncovered in (self.app.screen_change_signal, self.app.app_resume_signal):
+            uncovered.subscribe(self, self._uncovered, immediate=True)
+
+    def _uncovered(self, _what: object) -> None:
+        if self._waiting and self.app.screen is self.screen:
+            self._deaf_until = self._numbers_from = self._clock() + GRACE_S
+
     # Questions
 
     @property

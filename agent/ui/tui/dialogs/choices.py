@@ -16,6 +16,7 @@ from textual.widgets.option_list import Option
 
 from agent.forms import Answer, Choice, Choices
 from agent.text.cleaning import harmless
+from agent.ui.tui.dialogs.typed_ahead import TypedAhead
 from agent.ui.tui.text.cells import MOST_LABEL, hanging, one_line
 from agent.ui.tui.text.views import view_widget
 
@@ -54,6 +55,7 @@ class ChoicesScreen(ModalScreen[Answer]):
         super().__init__()
         self.inquiry = inquiry
         self._form = form
+        self._ahead: TypedAhead | None = None
         self._ticked = {choice.id for choice in form.choices if choice.ticked}
         self._width = 0
         self._labels = min(MOST_LABEL, max(cell_len(choice.label) for choice in form.choices))
@@ -72,6 +74,8 @@ class ChoicesScreen(ModalScreen[Answer]):
 
     def on_mount(self) -> None:
         """The rows have the keyboard, the first the cursor."""
+        if self._form.sudden:
+            self._ahead = TypedAhead()
         rows = self.query_one(OptionList)
         rows.highlighted = 0
         rows.focus()
@@ -125,8 +129,8 @@ class ChoicesScreen(ModalScreen[Answer]):
         getattr(self.query_one(OptionList), f"action_page_{'down' if direction > 0 else 'up'}")()
 
     def on_key(self, event: events.Key) -> None:
-        """Text is not for this dialog; it must not go to what lies under it either."""
-        if event.is_printable:
+        """Text is not for this dialog; it must not go to what lies under it either, but for what was typed ahead."""
+        if not (self._ahead and self._ahead.keeps(event, self.app)) and event.is_printable:
             event.stop()
 
     @on(OptionList.OptionSelected)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from time import monotonic
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from textual import events, on
@@ -12,9 +11,8 @@ from textual.containers import Vertical, VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from agent.ui.tui.composer.composer import Composer
-from agent.ui.tui.dialogs.approve import GRACE_S
 from agent.ui.tui.dialogs.picker import Chooser, Item
+from agent.ui.tui.dialogs.typed_ahead import TypedAhead
 from agent.ui.tui.text.views import view_widget
 
 if TYPE_CHECKING:
@@ -45,7 +43,7 @@ class Consent(ModalScreen[Decision]):
 
     def __init__(self, view: View, *, without: bool) -> None:
         super().__init__()
-        self._deaf_until = 0.0
+        self._ahead = TypedAhead()
         self._view = view
         self._without = without
 
@@ -65,7 +63,7 @@ class Consent(ModalScreen[Decision]):
 
     def on_mount(self) -> None:
         """The answers have the keyboard."""
-        self._deaf_until = monotonic() + GRACE_S
+        self._ahead = TypedAhead()
         for answers in self.query(Chooser):  # none where it was answered before it was there
             answers.focus_first()
 
@@ -89,12 +87,7 @@ class Consent(ModalScreen[Decision]):
 
     def on_key(self, event: events.Key) -> None:
         """Keys that were typed ahead agree to nothing; their text is the composer's."""
-        if monotonic() < self._deaf_until and event.key != "escape":
-            self._deaf_until = monotonic() + GRACE_S
-            event.stop()
-            event.prevent_default()
-            if event.is_printable and event.character:
-                self.app.query_one(Composer).editor.insert(event.character)
+        self._ahead.keeps(event, self.app)
 
     @on(Chooser.Chosen)
     def _chosen(self, event: Chooser.Chosen) -> None:

@@ -6,13 +6,16 @@ from typing import Any
 
 import pytest
 from textual.pilot import Pilot
+from textual.screen import ModalScreen
 from textual.widgets import Input
 
 from agent.approval.approval import ApprovalRequest, UserAnswer
 from agent.chat.events import Asked
+from agent.forms import Answer, Choice, Choices
 from agent.llm.messages import ToolCallPart
 from agent.ui.asking import MOST_CHARS
 from agent.ui.tui.dialogs.approve import GRACE_S, ApprovalBar
+from agent.ui.tui.dialogs.choices import ChoicesScreen
 from tests.agent.ui.tui.counsel import HOSTILE
 from tests.support.screen import dump, widths
 from tests.support.widgets import Clock, WidgetStage
@@ -127,6 +130,49 @@ def test_how_soon_a_key_is_an_answer(typed_at: float, pause: float, keys: list[s
         app.clock.now += pause
         await pilot.press(*keys)
         assert (app.bar.waiting == 0) is answered
+
+    play(scene)
+
+
+@pytest.mark.parametrize("keys", [["y"], ["enter"], ["1"], ["down", "enter"]])
+def test_what_was_meant_for_a_dialog_over_it_answers_nothing(keys: list[str]) -> None:
+    async def scene(app: Stage, pilot: Pilot[None]) -> None:
+        await app.push_screen(ModalScreen())
+        app.bar.ask(question())
+        await pilot.pause()
+        patience(app)
+        await app.pop_screen()
+        await pilot.press(*keys)
+        assert app.bar.waiting == 1
+        patience(app)
+        await pilot.press("1")
+        assert app.bar.waiting == 0
+
+    play(scene)
+
+
+def test_what_was_meant_for_an_editor_answers_nothing() -> None:
+    async def scene(app: Stage, pilot: Pilot[None]) -> None:
+        app.bar.ask(question())
+        await pilot.pause()
+        patience(app)
+        app.app_resume_signal.publish(app)
+        await pilot.press("y", "1", "enter")
+        assert app.bar.waiting == 1
+
+    play(scene)
+
+
+@pytest.mark.parametrize(("sudden", "answered"), [(True, []), (False, [("go",)])])
+def test_what_was_typed_ahead_answers_no_form_that_comes_by_itself(sudden: bool, answered: list[Answer]) -> None:
+    rows = (Choice(id="stay", label="stay"), Choice(id="go", label="go on"))
+
+    async def scene(app: Stage, pilot: Pilot[None]) -> None:
+        taken: list[Answer | None] = []
+        await app.push_screen(ChoicesScreen(Choices(title="Go on?", choices=rows, sudden=sudden)), taken.append)
+        await pilot.press("down", "enter")
+        await pilot.pause()
+        assert taken == answered
 
     play(scene)
 
