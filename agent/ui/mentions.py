@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,20 @@ def mention(path: str) -> str:
 def mentions(text: str) -> list[str]:
     """The paths that a text mentions, in order, each once."""
     return list(dict.fromkeys(quoted or plain for quoted, plain in _MENTION.findall(text)))
+
+
+def smuggled(pasted: str) -> list[str]:
+    """The images that a pasted text mentions among other words. Whoever wrote it would choose what is sent, so they stay text; a mention
+    that is all that was pasted is meant."""
+    found = [path for path in mentions(pasted) if is_image(path)]
+    return [] if len(found) == 1 and pasted.strip() in (f"@{found[0]}", f'@"{found[0]}"') else found
+
+
+def without(text: str, paths: Iterable[str]) -> str:
+    """A text without the mentions of these."""
+    for path in paths:
+        text = text.replace(f'@"{path}"', "").replace(f"@{path}", "")
+    return text
 
 
 def is_image(path: str) -> bool:

@@ -59,7 +59,7 @@ class Verbs(Protocol):
         ...
 
 
-def bindings(verbs: Verbs, *, pasted: Callable[[], None] = lambda: None) -> KeyBindings:
+def bindings(verbs: Verbs, *, pasted: Callable[[str], None] = lambda _text: None) -> KeyBindings:
     """Enter sends, Ctrl+J and Alt+Enter (or a backslash at the end) begin a new line, Esc stops, Ctrl+C clears, Ctrl+S steers.
 
     Shift+Tab goes through the approval modes, Esc Esc leads to earlier messages, Ctrl+O prints all of the transcript, `?` is the help.
@@ -107,7 +107,7 @@ def bindings(verbs: Verbs, *, pasted: Callable[[], None] = lambda: None) -> KeyB
 
     @add(Keys.BracketedPaste)
     def _paste(event: KeyPressEvent) -> None:
-        pasted()
+        pasted(event.data)
         event.current_buffer.insert_text(event.data.replace("\r\n", "\n").replace("\r", "\n"))
 
     @add("c-c")

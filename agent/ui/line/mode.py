@@ -187,7 +187,7 @@ class LineMode:
             self.printer.typed = line
         context = self.chat.host.agent.tools.context
         try:
-            images = await asyncio.to_thread(load_images, line, context.cwd, context.deny_paths)
+            images = await asyncio.to_thread(load_images, self.terminal.by_hand(line), context.cwd, context.deny_paths)
         except UsageError as error:
             self.listen(Refused(text=line, message=error.message, remedy=error.remedy))
             return

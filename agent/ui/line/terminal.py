@@ -20,6 +20,7 @@ from agent.ui.asking import SILENCE_S
 from agent.ui.columns import width
 from agent.ui.line.keyboard import Keyboard, keyboard, printing
 from agent.ui.line.keys import bindings
+from agent.ui.mentions import smuggled, without
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
@@ -62,6 +63,10 @@ class Terminal(Protocol):
 
     def typed(self, line: str) -> bool:
         """Whether the line that was entered last was typed, and nothing of it pasted."""
+        ...
+
+    def by_hand(self, line: str) -> str:
+        """The line that was entered last, without the images that something pasted into it mentions."""
         ...
 
     def hide(self, hidden: bool) -> None:
@@ -122,6 +127,7 @@ class PromptTerminal:
         self._put = False
         """Some of what stands in the prompt was pasted or put there."""
         self._keyed: str | None = None
+        self._smuggled: list[str] = []
         self._verbs = verbs
         self._changed_at = -SILENCE_S
         self._session: PromptSession[str] = PromptSession(
@@ -147,6 +153,8 @@ class PromptTerminal:
         """The next line; None after Ctrl+D, or `close`."""
         text, self._next = self._next, ""
         self._put = bool(text)
+        if not text:
+            self._smuggled.clear()
         if isinstance(keys := self._session.app.input, Keyboard):
             keys.hold()
         try:
@@ -195,8 +203,13 @@ class PromptTerminal:
         """Whether the line that was entered last was typed, and nothing of it pasted or recalled."""
         return self._keyed == line
 
-    def _pasted(self) -> None:
+    def by_hand(self, line: str) -> str:
+        """The line that was entered last, without the images that something pasted into it mentions."""
+        return without(line, self._smuggled)
+
+    def _pasted(self, text: str) -> None:
         self._put = True
+        self._smuggled += smuggled(text)
 
     def _changed(self, buffer: Buffer) -> None:
         self._put = self._put and bool(buffer.text)
@@ -320,6 +333,10 @@ class DumbTerminal:
     def typed(self, line: str) -> bool:
         """False: a paste looks like typing here, and must not be asked about."""
         return False
+
+    def by_hand(self, line: str) -> str:
+        """All of it: a paste looks like typing here."""
+        return line
 
     def hide(self, hidden: bool) -> None:
         """The terminal echoes nothing meanwhile."""

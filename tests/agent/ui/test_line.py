@@ -39,7 +39,7 @@ from agent.events import (
     TurnStarted,
 )
 from agent.forms import Answer, Choice, Choices
-from agent.llm.messages import ToolCallPart, assistant, user
+from agent.llm.messages import ImagePart, ToolCallPart, assistant, user
 from agent.llm.stream import Usage
 from agent.plugin import Disclosure, Plugin
 from agent.session.tree import PlacedRecord
@@ -674,6 +674,20 @@ def test_a_typed_line_for_agents_md_is_asked_about_and_a_pasted_one_is_sent(tmp_
 
     assert bench.run(script) == 0
     assert file.read_text() == "- use tabs\n"
+
+
+@pytest.mark.parametrize(("pasted", "images"), [("see @shot.png please", 0), ("@shot.png", 1)])
+def test_a_pasted_text_chooses_no_image(tmp_path: Path, pasted: str, images: int) -> None:
+    bench = LineBench(tmp_path, ["I see"])
+    (bench.work / "shot.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"\0" * 30)
+
+    async def script() -> None:
+        bench.press(f"look: \x1b[200~{pasted}\x1b[201~\r")
+        await until(lambda: len(bench.client.requests) == 1)
+
+    bench.run(script)
+    parts = bench.client.requests[0].messages[-1].parts
+    assert sum(isinstance(part, ImagePart) for part in parts) == images
 
 
 class Discloses(Plugin):

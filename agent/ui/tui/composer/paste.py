@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 from agent.text.cleaning import harmless
 from agent.text.numbers import plural
-from agent.ui.mentions import is_image, mention
+from agent.ui.mentions import is_image, mention, smuggled
 
 MAX_LINES = 20
 MAX_CHARS = 2_000
@@ -30,7 +30,9 @@ class Pastes:
         self._pattern: re.Pattern[str] | None = None
 
     def take(self, text: str) -> str:
-        """What to insert for a pasted text: itself, or a token where it is long."""
+        """What to insert for a pasted text: itself, or a token where it is long, or mentions images, which it is not searched for then."""
+        if smuggled(text):
+            return self._shorten(text, 0, 0)
         return self._shorten(text, MAX_LINES, MAX_CHARS)
 
     def give_back(self, text: str) -> str:

@@ -528,6 +528,20 @@ def test_what_is_pasted_unseen_is_never_a_command(bench: Bench, start: str) -> N
     drive(bench, script)
 
 
+@pytest.mark.parametrize(
+    ("pasted", "sent"), [("see @shot.png please", 0), ("@shot.png @other.png", 0), ("@shot.png", 1), ("@shot.png\n", 1)]
+)
+def test_a_pasted_text_chooses_no_image(bench: Bench, pasted: str, sent: int) -> None:
+    async def script(app: Bench, pilot: Pilot[None]) -> None:
+        app.composer.editor.insert_pasted(pasted)
+        await pilot.press("enter")
+        await settle(app, pilot)
+        (message,) = (message for message in app.heard if isinstance(message, Composer.Submitted))
+        assert (message.text, len(message.images)) == (pasted.rstrip(), sent)
+
+    drive(bench, script)
+
+
 @pytest.mark.parametrize("pasted", ["/tmp/a\\ b.png", "'/tmp/a b.png'", "file:///tmp/a%20b.png"])
 def test_an_image_dropped_on_the_terminal_is_mentioned(bench: Bench, pasted: str) -> None:
     async def script(app: Bench, pilot: Pilot[None]) -> None:
