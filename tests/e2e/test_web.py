@@ -97,6 +97,13 @@ def test_the_cookie_stays_where_it_belongs(served: Served) -> None:
     _status, headers, body = served.get(f"/?token={served.token}")
     for cookie in headers["set-cookie"].split("\n"):
         assert "HttpOnly" in cookie and "SameSite=Strict" in cookie and "Path=/;" not in cookie
+    values = dict(cookie.partition(";")[0].split("=", 1) for cookie in headers["set-cookie"].split("\n"))
+    _cookie, tab = served.enter()
+    for value in values.values():  # another server on this machine may be given the one for downloads
+        assert served.get(tab, Cookie=f"moa-download={value}")[0] == 403
+    assert served.get(tab, Cookie=f"moa={values['moa-download']}")[0] == 403
+    assert served.get("/download/none", Cookie=f"moa-download={values['moa-download']}")[0] == 404
+    assert served.get("/download/none", Cookie=f"moa-download={values['moa']}")[0] == 403
     assert served.token not in body
     assert headers["referrer-policy"] == "no-referrer"
 

@@ -14,6 +14,8 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 COOKIE = "moa"
+COOKIE_DOWNLOAD = "moa-download"
+DOWNLOAD = "/download/"
 
 # Scripts and styles from here alone. xterm.js makes style elements of its own.
 POLICY = (
@@ -34,7 +36,8 @@ class Guard:
 
     `place` is the folder that everything is served under. It is in the cookie's path: browsers send cookies to every port of a host,
     and another user's server on this machine must not be given ours. `once` is for opening the browser: command lines can be read
-    by other users of the machine, so that token is good for one use.
+    by other users of the machine, so that token is good for one use. Downloads have a fixed place, so others may be given the cookie for
+    those: it has a value of its own, which opens nothing else.
     """
 
     def __init__(self, port: int) -> None:
@@ -42,7 +45,7 @@ class Guard:
         self.token = secrets.token_urlsafe(24)
         self.once: str | None = secrets.token_urlsafe(24)
         self.place = "/" + secrets.token_urlsafe(9)
-        self._cookie = secrets.token_urlsafe(32)
+        self._cookie, self._download = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
 
     def refusal(self, method: str, path: str, headers: Mapping[str, str], cookie: str | None) -> str | None:
         """Why a request is refused; None where it is not."""
@@ -56,7 +59,8 @@ class Guard:
             return "nothing is sent here but over the WebSocket"
         if path == "/":
             return None  # the door itself: what is needed there is the token
-        if cookie is None or not secrets.compare_digest(cookie.encode("utf-8", "surrogatepass"), self._cookie.encode()):
+        wanted = self._download if path.startswith(DOWNLOAD) else self._cookie
+        if cookie is None or not secrets.compare_digest(cookie.encode("utf-8", "surrogatepass"), wanted.encode()):
             return "open the address that moa web printed"
         return None
 
@@ -73,15 +77,15 @@ class Guard:
     def hand_out(self, response: web.StreamResponse) -> None:
         """Give the browser its cookie, for the chat and for files that the chat hands over."""
         # Two names, because aiohttp keeps one cookie of a name, whatever its path.
-        for name, path in ((COOKIE, self.place), (f"{COOKIE}-download", "/download")):
-            response.set_cookie(name, self._cookie, path=path, httponly=True, samesite="Strict")
+        for name, value, path in ((COOKIE, self._cookie, self.place), (COOKIE_DOWNLOAD, self._download, DOWNLOAD)):
+            response.set_cookie(name, value, path=path.rstrip("/"), httponly=True, samesite="Strict")
 
     def middleware(self) -> Middleware:
         """The checks before every request."""
 
         @web.middleware
         async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-            cookie = request.cookies.get(COOKIE) or request.cookies.get(f"{COOKIE}-download")
+            cookie = request.cookies.get(COOKIE_DOWNLOAD if request.path.startswith(DOWNLOAD) else COOKIE)
             why = self.refusal(request.method, request.path, request.headers, cookie)
             if why is not None:
                 return web.Response(status=403, text=f"{why}\n")
