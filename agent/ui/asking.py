@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Literal
 
 from agent.approval.approval import ApprovalRequest, UserAnswer
@@ -9,11 +10,14 @@ from agent.approval.question import arguments
 from agent.approval.rules import exactly
 from agent.text.cleaning import visible
 from agent.text.numbers import plural
+from agent.ui.columns import width
 
 MOST_CHARS = 20_000
 """Characters of an argument that are shown; what is beyond is counted."""
 MOST_LINES = 2_000
 """Lines of a diff that are shown; likewise."""
+BAR = "  │ "
+"""Before each line that somebody else wrote."""
 SILENCE_S = 1.5
 """Seconds without a key that must go by before an answer counts: what was typed ahead, or is still being typed, was meant for
 something else."""
@@ -77,6 +81,38 @@ def read_answer(line: str, request: ApprovalRequest) -> UserAnswer | None:
     return UserAnswer(verdict, reason.strip())
 
 
+def folded(text: str, columns: int) -> str:
+    """A text with every line that is wider than the terminal in pieces, behind a bar: what a model wrote begins no line of the screen, where
+    it could pass for a question of ours."""
+    return "\n".join(piece for line in text.split("\n") for piece in _pieces(line, columns))
+
+
+def framed(text: str, columns: int) -> str:
+    """Words of ours with a text in them that may have lines of its own: those, too, stand behind a bar."""
+    return folded(text.replace("\n", f"\n{BAR}"), columns)
+
+
+def _pieces(line: str, columns: int) -> list[str]:
+    room = max(1, columns - len(BAR))
+    line = line.expandtabs()
+    if line.isascii() and len(line) <= columns:
+        return [line]
+    pieces, start, taken = [], 0, -len(BAR)  # the first piece has no bar
+    for at, char in enumerate(line):
+        taken += _cells(char)
+        if taken > room:
+            cut = line.rfind(" ", start + (at - start) // 2, at) + 1 or at  # behind a word, where there is one
+            pieces.append(line[start:cut])
+            start, taken = cut, sum(map(_cells, line[cut : at + 1]))
+    pieces.append(line[start:])
+    return [pieces[0], *(BAR + piece for piece in pieces[1:])]
+
+
+def _cells(char: str) -> int:
+    # What some terminals draw wide counts as wide.
+    return 1 if char.isascii() else 2 if unicodedata.east_asian_width(char) in "WFA" else width(char)
+
+
 def in_lines(request: ApprovalRequest) -> list[str]:
     """The arguments as lines below the title, for faces that print; none where the title has said it all."""
     parts = arguments(request)
@@ -86,7 +122,7 @@ def in_lines(request: ApprovalRequest) -> list[str]:
     for name, text in parts:
         shown = [*text[:MOST_CHARS].split("\n"), *filter(None, [unshown(text)])]
         first, *rest = [f"{name}: {shown[0]}" if name else shown[0], *shown[1:]]
-        lines += [f"  │ {first}", *(f"  │ {line}" for line in rest)]
+        lines += [f"{BAR}{first}", *(f"{BAR}{line}" for line in rest)]
     return lines
 
 

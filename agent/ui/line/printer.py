@@ -35,7 +35,7 @@ from agent.session.seen import ToolSeen
 from agent.text.cleaning import harmless, visible
 from agent.text.numbers import count, plural, span
 from agent.ui import words
-from agent.ui.asking import MOST_LINES, allowed, heading, in_lines
+from agent.ui.asking import allowed, folded, framed, heading, in_full
 from agent.ui.columns import flow
 from agent.ui.line.blocks import Blocks, at_once
 from agent.ui.line.paint import Paint, Style
@@ -211,19 +211,20 @@ class Printer:
 
     def _asked(self, event: Asked) -> None:
         request, paint = event.request, self.paint
-        lines = in_lines(request)
+        lines, columns = in_full(request), paint.width() - 1
         title = heading(request) if lines else visible(request.title or request.call.name)
         self._out("")
-        self._out(paint.prose(f"Allow this? {title}", "yellow"))
+        self._out(paint(framed(f"Allow this? {title}", columns), "yellow"))
         if request.diff:
             self._asked_about.add(request.call.id)
-            self._out(paint.diff(visible(request.diff), MOST_LINES))
+            shown = folded("\n".join(lines), columns)
+            self._out(paint.diff(shown, shown.count("\n") + 1))
         elif lines:
-            self._out(paint("\n".join(lines), "cyan"))
+            self._out(paint(folded("\n".join(lines), columns), "cyan"))
         if why := reason(request):
-            self._out(paint.prose(why, "dim"))
+            self._out(paint(framed(why, columns), "dim"))
         self._out(paint.prose("1 once · 2 for this session · 3 always · 4 no (4 because …)", "yellow"))
-        self._out(paint.prose(f"2 and 3 allow: {allowed(request)}", "dim"))
+        self._out(paint(framed(f"2 and 3 allow: {allowed(request)}", columns), "dim"))
 
     # The conversation
 

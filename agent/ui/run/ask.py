@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from agent.approval.approval import ApprovalRequest, UserAnswer
 from agent.approval.question import reason
 from agent.text.cleaning import harmless, visible
-from agent.ui.asking import SILENCE_S, allowed, heading, in_full, read_answer, too_long
+from agent.ui.asking import SILENCE_S, allowed, folded, framed, heading, in_full, read_answer, too_long
 
 DEVICE = "/dev/tty"
 
@@ -31,7 +31,7 @@ class TerminalApprover:
 
     async def ask(self, request: ApprovalRequest) -> UserAnswer:
         """Show the call (and a file's change as a diff), and read the answer. Cancelled with the turn, at any moment."""
-        question, again = _question(request), "1, 2, 3 or 4; with a 4 you can say why: 4 because …"
+        question, again = question_text(request, _columns()), "1, 2, 3 or 4; with a 4 you can say why: 4 because …"
         if too_long(request):
             again = f"not all of it is shown, so only a number answers: {again}"
         answer: UserAnswer | None = None
@@ -44,11 +44,21 @@ class TerminalApprover:
         return answer
 
 
-def _question(request: ApprovalRequest) -> str:
+def _columns() -> int:
+    try:
+        with _opened() as terminal:
+            return max(20, os.get_terminal_size(terminal).columns) - 1
+    except OSError:
+        return 79
+
+
+def question_text(request: ApprovalRequest, columns: int) -> str:
+    """All that is asked, for a terminal of so many columns."""
     below = in_full(request)
-    lines = ["", f"Allow this? {heading(request) if below else visible(request.title)}", *below]
-    lines += filter(None, [reason(request)])
-    lines.append(f"2 and 3 allow: {allowed(request)}")
+    title = heading(request) if below else visible(request.title)
+    lines = ["", framed(f"Allow this? {title}", columns), *(folded(line, columns) for line in below)]
+    lines += (framed(why, columns) for why in filter(None, [reason(request)]))
+    lines.append(framed(f"2 and 3 allow: {allowed(request)}", columns))
     lines.append("1 once · 2 for this session · 3 always · 4 no (4 because …)")
     return harmless("\n".join(lines)) + "\n"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -12,8 +13,10 @@ from agent.llm.messages import ToolCallPart
 from agent.text.cleaning import visible
 from agent.tools.shell import Shell
 from agent.ui.asking import MOST_CHARS, MOST_LINES, allowed, heading, in_full, in_lines, read_answer, too_long
+from agent.ui.columns import width
 from agent.ui.line.paint import Paint
 from agent.ui.line.printer import Printer
+from agent.ui.run.ask import question_text
 from agent.ui.tui.dialogs.asked import what
 
 
@@ -26,9 +29,13 @@ def _request(
     return ApprovalRequest(call, title, f"{tool}(x)", diff)
 
 
-def _printed(request: ApprovalRequest) -> str:
+def _unfolded(text: str) -> str:
+    return text.replace("\n  │ ", "")
+
+
+def _printed(request: ApprovalRequest, columns: int = 80) -> str:
     lines: list[str] = []
-    Printer(Paint(colour=False), lines.append).apply(Asked(id="q", request=request))
+    Printer(Paint(colour=False, width=lambda: columns + 1), lines.append).apply(Asked(id="q", request=request))
     return "\n".join(lines)
 
 
@@ -56,7 +63,7 @@ def test_every_line_of_a_command_is_shown() -> None:
 
 
 def test_a_command_longer_than_its_title_is_shown_to_the_end() -> None:
-    assert "│ echo " + "x" * 500 + "; rm b" in _printed(_request(command="echo " + "x" * 500 + "; rm b"))
+    assert "echo " + "x" * 500 + "; rm b" in _unfolded(_printed(_request(command="echo " + "x" * 500 + "; rm b")))
 
 
 @pytest.mark.parametrize(
@@ -122,7 +129,62 @@ def test_a_long_diff_is_counted_and_its_rest_named() -> None:
 
 def test_the_whole_rule_is_printed() -> None:
     request = ApprovalRequest(ToolCallPart(id="1", name="shell", arguments="{}"), "x", f"shell({'a ' * 900}; rm -rf b)")
-    assert "rm -rf b)" in _printed(request)
+    assert "rm -rf b)" in _unfolded(_printed(request))
+
+
+FALSE = "Allow this? shell ls"
+
+
+@pytest.mark.parametrize("columns", [40, 79])
+@pytest.mark.parametrize(
+    ("name", "arguments", "diff"),
+    [
+        ("shell", {"command": "rm -rf b #{pad}{false}"}, None),
+        ("shell", {"command": "rm -rf b #{wide}{false}"}, None),
+        ("shell", {"command": "rm -rf b #{tabs}{false}"}, None),
+        ("shell", {"command": "rm -rf b\n{false}"}, None),
+        ("delegate", {"task": "x{pad}{false}", "y{pad}{false}": 1}, None),
+        ("write", {"path": "b"}, "--- /dev/null\n+++ b/b\n@@ -0,0 +1 @@\n+x{pad}{false}\n"),
+        ("write", {"path": "b\n{false}"}, "--- /dev/null\n+++ b/b\n@@ -0,0 +1 @@\n+x\n"),
+        ("write", {"path": "b{pad}{false}"}, "--- /dev/null\n+++ b/b\n@@ -0,0 +1 @@\n+x\n"),
+    ],
+)
+def test_no_line_of_the_screen_begins_with_what_a_model_wrote(
+    name: str, arguments: dict[str, Any], diff: str | None, columns: int
+) -> None:
+    """A text that is as wide as the terminal begins a new line there, where it could pass for a question."""
+    for pad in range(columns + 1):
+        fills = {"pad": " " * pad, "wide": "\u3042" * (pad // 2) + " " * (pad % 2), "tabs": "\t" * 20 + " " * pad}
+
+        def filled(text: str, fills: dict[str, str] = fills) -> str:
+            for word, fill in (*fills.items(), ("false", FALSE)):
+                text = text.replace(f"{{{word}}}", fill)
+            return text
+
+        request = _request(
+            name,
+            diff=diff and filled(diff),
+            **{filled(k): v if isinstance(v, int) else filled(v) for k, v in arguments.items()},
+        )
+        request = request._replace(
+            title=f"{name} {filled(next(iter(map(str, arguments.values()))))}", why=filled("x{pad}{false}")
+        )
+        for shown in (_printed(request, columns), question_text(request, columns)):
+            rows = [row for line in shown.split("\n") for row in _on_screen(line, columns)]
+            assert [row for row in rows[2:] if row.startswith(FALSE)] == []
+
+
+def _on_screen(line: str, columns: int) -> list[str]:
+    """The rows that a terminal makes of a line."""
+    rows, taken = [""], 0
+    for char in line.expandtabs():
+        cells = width(char)
+        if taken + cells > columns:
+            rows.append("")
+            taken = 0
+        rows[-1] += char
+        taken += cells
+    return rows
 
 
 def test_a_change_shows_its_control_characters() -> None:
