@@ -6,6 +6,7 @@ the whole start may take (docs/decisions/0002-start-up.md).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,13 @@ from agent.text.nearest import did_you_mean
 MOST_NUMBER = 10**12
 """Where a key has no bound of its own."""
 
+MOST_PARTS = 32
+"""Of a dotted key: the standard library takes time in proportion to the square of them."""
+_LONG_KEY = re.compile(
+    rf"""(?:^|[\[{{,])[ \t]*+(?:(?:[\w-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){{{MOST_PARTS}}}""",
+    re.MULTILINE,
+)
+
 
 def load(path: Path) -> dict[str, Any]:
     """The file's content, {} where there is no such file. Raises UsageError with the line for malformed TOML."""
@@ -30,7 +38,7 @@ def load(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path} is not UTF-8 text: {error}", remedy="save it as UTF-8", kind="config") from None
     except OSError as error:
         raise UsageError(
-            f"can't read {path}: {error.strerror}", remedy="check the file's permissions", kind="config"
+            f"can't read {path}: {error.strerror}", remedy="check the file and its permissions", kind="config"
         ) from None
 
 
@@ -38,6 +46,11 @@ def parse(text: str, path: Path, *, kind: str) -> dict[str, Any]:
     """The content of a TOML file, from its text. Raises UsageError of this `kind`, with the line where it is malformed."""
     import tomllib
 
+    if (found := _LONG_KEY.search(text)) is not None:
+        line = text.count("\n", 0, found.start() + 1) + 1
+        raise UsageError(
+            f"{path}: line {line} has a key of more than {MOST_PARTS} parts", remedy="take that out", kind=kind
+        )
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

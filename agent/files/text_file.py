@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import errno
 from pathlib import Path
 
 from agent.files.own_files import read_bytes
@@ -17,6 +18,9 @@ MARKS = (
 )
 """Byte order marks. Editors on Windows write the first by default, its shells the fourth."""
 
+MOST = 2**18
+"""Bytes. Settings and presets that people write have a hundredth of it; a repository may hold gigabytes of zeros under such a name."""
+
 
 def encoding_of(data: bytes) -> tuple[str, int]:
     """The encoding that a file's first bytes tell of, and the length of the mark."""
@@ -30,5 +34,8 @@ def decode(data: bytes, errors: str = "strict") -> str:
 
 
 def read(path: Path) -> str:
-    """A file's text, line ends made one kind. Raises OSError, UnicodeDecodeError."""
-    return decode(read_bytes(path)).replace("\r\n", "\n")
+    """A file's text, line ends made one kind. Raises OSError (where it is too large, too), UnicodeDecodeError."""
+    data = read_bytes(path, MOST + 1)
+    if len(data) > MOST:
+        raise OSError(errno.EFBIG, f"it is larger than {MOST // 2**10} KB", str(path))
+    return decode(data).replace("\r\n", "\n")

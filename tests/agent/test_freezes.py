@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from agent.approval.rules import Rule, is_simple, suggest_rule
+from agent.config import toml
 from agent.files.deny_paths import DenyPaths
 from agent.files.globs import Glob, expand_braces, matches_text
 from agent.goal import budget, evidence
@@ -114,6 +115,11 @@ HOSTILE: dict[str, Callable[[int], object]] = {
         for piece in (b"id: 1\n\n", b":\n\n", b"\n\n", b"data: 1\n\n")
     },
     "what advice names": lambda n: names("a" * n, frozenset()),
+    "a dotted key": lambda n: toml.parse("a." * n + "a = 1", Path("x"), kind="config"),
+    **{
+        f"settings {piece!r}": lambda n, piece=piece: toml.parse(piece * n, Path("x"), kind="config")
+        for piece in ("[", ",'", "{'x", "a.a.a.a,", "[[a]]\na.a.a.x=1\n")
+    },
     "a budget": lambda n: budget.parse("1" + "." * n, budget.Budget()),
     "a claim": lambda n: evidence.claimed("GOAL DONE" + " " * n + "x"),
     "a passage": lambda n: passage("a\n" * 2 * n, "a\n" * n + "b"),

@@ -94,6 +94,12 @@ def test_the_documented_file_is_read(tmp_path: Path) -> None:
         (f"[budget]\nturn_usd = {'9' * 200}", "budget.turn_usd is 9999", "at most"),
         ("[budget]\nturn_usd = nan", "budget.turn_usd is nan", "at least 0"),
         (f"model = {'[' * 900}{']' * 900}", "nested deeper", "take that out"),
+        *(
+            (f"# none\n{start}{'.'.join([part] * 40)}", "line 2 has a key of more than 32 parts", "take that out")
+            for start in ("", "[", "x = {", "x = {y = 1, ")
+            for part in ("a", " a ", "'a'", '"\\""')
+        ),
+        ("#" * 300_000, "larger than 256 KB", "permissions"),
     ],
 )
 def test_a_wrong_file_is_named_with_key_and_remedy(tmp_path: Path, text: str, said: str, remedy: str) -> None:

@@ -121,6 +121,14 @@ def test_a_pipe_or_a_loop_of_links_holds_nobody_up(project: Program) -> None:
     assert "/ship" in project("run", "/help").out
 
 
+def test_settings_of_a_gigabyte_are_an_error_at_once(project: Program) -> None:
+    """A repository has a file of zeros at next to no cost."""
+    with (project.work_dir / ".moa/config.toml").open("wb") as file:
+        file.truncate(2**30)
+    done = project("trust", ".")
+    assert done.code == 2 and "can be looked through" in done.err
+
+
 @pytest.mark.parametrize("name", ["AGENTS.md", "skills", "commands", "presets"])
 def test_a_link_of_ones_own_that_leads_to_itself_is_no_reason_not_to_start(project: Program, name: str) -> None:
     (project.config_dir / "presets").rename(project.config_dir / "kept")
