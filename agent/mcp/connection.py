@@ -27,6 +27,8 @@ START_S = 60.0
 """The most that a start may take: a package runner may have to fetch the server first."""
 ANSWER_S = 5.0
 """So long a server that let a call pass has to answer a ping, before it is taken for hung."""
+END_S = 4.0
+"""So long its end may take by itself, a goodbye over HTTP with it. Then it is cut off."""
 CEILING_S = 1_800.0
 MOST_DEATHS = 3
 """In a row, without a call that came out: then it stays down until the user starts it (`/mcp restart`)."""
@@ -123,7 +125,10 @@ class Connection:
         if self._task is not None:
             if self.state == "starting":  # which nothing else cuts short
                 self._task.cancel()
-            await asyncio.wait([self._task])
+            await asyncio.wait([self._task], timeout=END_S)
+            if not self._task.done():
+                self._task.cancel()
+                await asyncio.wait([self._task], timeout=END_S)
 
     async def _live(self) -> None:
         """From start to end. Everything of the SDK is entered and left in this one task, as its scopes demand."""
@@ -184,13 +189,21 @@ class Connection:
                 await asyncio.wait([*ends, news], return_when=asyncio.FIRST_COMPLETED)
                 if news.done():
                     self._relist.clear()
-                    with suppress(Exception):  # it may die of it; that is told then
-                        await self._list()
-                        self._changed()
+                    await self._list_again(ends)
                 news.cancel()
         finally:
             for task in (*ends, *([ends_not] if ends_not is not None else [])):
                 task.cancel()
+
+    async def _list_again(self, ends: list[asyncio.Task[Any]]) -> None:
+        """Ask for its tools once more. Where it is over first, or no answer comes, they are what they were: nobody waits for that answer."""
+        listing = asyncio.create_task(self._list())
+        await asyncio.wait([*ends, listing], timeout=self._start_s, return_when=asyncio.FIRST_COMPLETED)
+        told = listing.done()
+        listing.cancel()
+        wrong = (await asyncio.gather(listing, return_exceptions=True))[0]
+        if told and wrong is None:  # it may have died of it; that is told then
+            self._changed()
 
     async def _subscribe(self) -> None:
         """Hear of changes from a server of today's protocol, which says them only to who asks."""

@@ -34,6 +34,7 @@ class Server:
         self.mode, self.note = mode, note
         self.schema = TWO if mode == "two" else TEXT
         self.extra = False
+        self.mute_on_tools = False
 
     def say(self, **message: Any) -> None:
         sys.stdout.write(json.dumps({"jsonrpc": "2.0", **message}) + "\n")
@@ -87,6 +88,8 @@ class Server:
             able = {"tools": {"listChanged": True}}
             info = {"name": "foreign", "version": "1"}
             self.say(id=number, result={"protocolVersion": version, "capabilities": able, "serverInfo": info})
+        elif method == "tools/list" and self.mute_on_tools:
+            pass
         elif method == "tools/list":
             self.say(id=number, result={"tools": self.tools()})
         elif method == "ping":
@@ -139,6 +142,9 @@ class Server:
                 {"type": "resource_link", "name": "log", "uri": "file:///log"},
                 {"type": "resource", "resource": {"uri": "file:///a", "text": "inside"}},
             ]
+        if text == "change_and_mute":
+            self.mute_on_tools = True
+            self.say(method="notifications/tools/list_changed")
         if text == "change":
             self.schema = TWO
             self.say(method="notifications/tools/list_changed")

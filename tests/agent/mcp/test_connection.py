@@ -357,6 +357,21 @@ def test_a_schema_that_changes_is_the_tools_own_at_once(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
+def test_nobody_waits_for_tools_that_a_server_does_not_tell_again(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with connected(tmp_path) as it:
+            await it.begin()
+            assert "you said change_and_mute" in await it.echo("change_and_mute")
+            assert "you said hello" in await it.echo("hello")
+            one = it.servers.connections["it"]
+            await asyncio.wait_for(one.restart(), 15)
+            assert "you said hello" in await it.echo("hello")
+            await it.echo("change_and_mute")
+            await asyncio.wait_for(it.servers.aclose(), 15)
+
+    asyncio.run(run())
+
+
 @pytest.mark.parametrize(
     ("mode", "rules", "read_only", "allowed"),
     [
