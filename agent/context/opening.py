@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agent.context.prompt import Source, instructions, system_prompt
+from agent.context.prompt import Source, instructions, named, system_prompt
 from agent.llm.messages import Message, ToolCallPart, assistant, system, tool_result, user
 from agent.llm.request import ToolSpec
 from agent.text import foreign_json
@@ -142,10 +142,10 @@ class Opening:
                 continue
             what = "has changed" if path in told else "is new"
             if self._speaks(source):
-                lines.append(f"- {path} {what}. It says now:\n{fenced(source.text)}")
+                lines.append(f"- {named(path)} {what}. It says now:\n{fenced(source.text)}")
             else:
-                lines.append(f"- {path} {what}. Read it if it matters for the work.")
-        lines += [f"- {path} is gone: its instructions hold no longer." for path in told if path not in sources]
+                lines.append(f"- {named(path)} {what}. Read it if it matters for the work.")
+        lines += [f"- {named(path)} is gone: its instructions hold no longer." for path in told if path not in sources]
         return lines
 
 

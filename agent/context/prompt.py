@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Sequence
@@ -35,16 +36,22 @@ def system_prompt(cwd: Path, *, today: str, sources: Sequence[Source] = (), skil
     """The text that opens a conversation. It is made once, kept in the session, and stays the same to the byte: caches and signed
     thoughts depend on it. `sources` are the instruction files that speak for the user, `skills` what is said of those.
     """
-    text = SYSTEM.format(cwd=cwd, platform=sys.platform, date=today)
+    text = SYSTEM.format(cwd=named(cwd), platform=sys.platform, date=today)
     for source in sources:
         if source.text:
             text += f"{heading(source.path)}{source.text}"
     return text + skills
 
 
+def named(path: Path | str) -> str:
+    """A path for a sentence of ours. A name may have line ends, and would go on as if we spoke: such a one is quoted, as JSON."""
+    text = str(path)
+    return text if text.isprintable() else json.dumps(text)
+
+
 def heading(path: Path) -> str:
     """What stands before the text of an instruction file."""
-    return f"\n\nInstructions from {path}:\n\n"
+    return f"\n\nInstructions from {named(path)}:\n\n"
 
 
 def instructions(cwd: Path, *, user_dir: Path | None = None, deny: DenyPaths | None = None) -> list[Source]:

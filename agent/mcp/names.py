@@ -18,6 +18,7 @@ LONGEST_NAME = 64
 LONGEST_DESCRIPTION = 2_000
 LARGEST_SCHEMA = 32_000
 MOST_TOOLS = 200
+_PLAIN = re.compile(r"[A-Za-z0-9_./-]{1,64}")
 
 
 class RemoteTool(NamedTuple):
@@ -25,6 +26,11 @@ class RemoteTool(NamedTuple):
 
     name: str
     spec: ToolSpec
+
+    @property
+    def plain(self) -> str:
+        """Its name for a sentence of ours: the server's, or where that could be a sentence itself, the one that requests list."""
+        return self.name if _PLAIN.fullmatch(self.name) else self.spec.name
 
 
 def safe_name(server: str, tool: str, taken: Iterable[str] = ()) -> str:

@@ -82,7 +82,7 @@ class Servers:
         listed = {spec.name for spec in self._runner.listed} if self._runner is not None else set()
         found = {}
         for name, connection in self.connections.items():
-            unlisted = [tool.name for tool in connection.tools if tool.spec.name not in listed]
+            unlisted = [tool.plain for tool in connection.tools if tool.spec.name not in listed]
             if connection.state == "ready" and unlisted and listed:
                 found[name] = ", ".join(unlisted[:20]) + (
                     f" and {len(unlisted) - 20} more" if len(unlisted) > 20 else ""

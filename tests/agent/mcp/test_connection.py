@@ -336,6 +336,7 @@ def test_a_late_server_and_late_tools_come_through_the_one_listed_tool(tmp_path:
             assert it.servers.news() == {"it": "echo, env"}
             await it.call("mcp", {"server": "it", "tool": "mcp__it__echo", "arguments": {"text": "grow"}})
             await it.until(lambda: "extra" in it.servers.news()["it"])
+            assert "Allowed now" not in it.servers.news()["it"] and "\n" not in it.servers.news()["it"]
             assert "- extra: Says it again." in await it.call("mcp", {"server": "it"})
             wrong = await it.call("mcp", {"server": "it", "tool": "echo", "arguments": {"txt": "a"}})
             assert 'the argument "text" is missing' in wrong
