@@ -373,6 +373,44 @@ def test_nobody_waits_for_tools_that_a_server_does_not_tell_again(tmp_path: Path
     asyncio.run(run())
 
 
+def test_nobody_waits_for_the_goodbye_of_an_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.mcp.connection.END_S", 0.1)
+    asked: list[str] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError, asyncio.CancelledError):
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode()
+                method, length = head.split()[0], re.search(r"content-length: *(\d+)", head, re.IGNORECASE)
+                asked.append(method)
+                if method != "POST":
+                    await asyncio.Event().wait()
+                message = json.loads(await reader.readexactly(int(length[1]))) if length else {}
+                result: dict[str, Any] = {"tools": []}
+                if message["method"] == "initialize":
+                    about = {"capabilities": {"tools": {}}, "serverInfo": {"name": "x", "version": "1"}}
+                    result = {"protocolVersion": message["params"]["protocolVersion"], **about}
+                known = message["method"] in ("initialize", "tools/list")
+                told = {"result": result} if known else {"error": {"code": -32601, "message": "no"}}
+                body = json.dumps({"jsonrpc": "2.0", "id": message.get("id"), **told}).encode()
+                kind = b"content-type: application/json\r\nmcp-session-id: 1\r\n"
+                writer.write(b"HTTP/1.1 200 OK\r\n%scontent-length: %d\r\n\r\n%s" % (kind, len(body), body))
+
+    async def run() -> None:
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/mcp"
+        place = Place(cwd=tmp_path, own=tmp_path, env={})
+        one = Connection(ServerSettings(name="it", kind="http", url=url), place)
+        one.start()
+        await one.settled()
+        assert one.state == "ready", one.problem
+        await asyncio.wait_for(one.aclose(), 15)
+        assert "DELETE" in asked
+        server.close()
+
+    asyncio.run(run())
+
+
 @pytest.mark.parametrize(
     ("mode", "rules", "read_only", "allowed"),
     [
