@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from agent.config.mcp import ServerSettings, filled
 from agent.errors import UsageError
 from agent.mcp.http import make_client
-from agent.mcp.names import RemoteTool, remote_tools
+from agent.mcp.names import LONGEST_DESCRIPTION, LONGEST_FOREIGN, RemoteTool, remote_tools, small_schema
 from agent.process import children, depth
 from agent.text.cleaning import last_words
 from agent.text.numbers import plural
@@ -33,6 +33,7 @@ CEILING_S = 1_800.0
 MOST_DEATHS = 3
 """In a row, without a call that came out: then it stays down until the user starts it (`/mcp restart`)."""
 MOST_PAGES = 50
+MOST_LISTED = 1_000
 State = Literal["idle", "starting", "ready", "failed"]
 Tell = Callable[[str, str], None]
 """`tell(code, text)`: what the user should know."""
@@ -292,7 +293,8 @@ class Connection:
 
     async def _list(self) -> None:
         """Ask for its tools, page by page."""
-        client, listed, cursor = self._client, [], None
+        client, cursor = self._client, None
+        listed: list[tuple[str, str, Any]] = []
         info = client.server_info
         named = f"{info.name} {info.version}".strip() if info is not None else "a server without a name"
         self.about = f"{last_words(named, 100, whole=True)}, protocol {client.protocol_version}"
@@ -300,9 +302,12 @@ class Connection:
         if client.server_capabilities.tools is not None:
             for _ in range(MOST_PAGES):
                 page = await client.list_tools(cursor=cursor)
-                listed += [(tool.name, tool.description or tool.title or "", tool.input_schema) for tool in page.tools]
+                for tool in page.tools[: MOST_LISTED - len(listed)]:
+                    # Cut here: nobody holds 50 pages of 16 MB.
+                    told = (tool.description or tool.title or "")[: 2 * LONGEST_DESCRIPTION]
+                    listed.append((tool.name[: LONGEST_FOREIGN + 1], told, small_schema(tool.input_schema)))
                 cursor = page.next_cursor
-                if cursor is None or len(listed) > 1_000:
+                if cursor is None or len(listed) >= MOST_LISTED:
                     break
         tools, left_out = remote_tools(self.name, listed)
         self.tools, self.left_out = tuple(tools), tuple(left_out)

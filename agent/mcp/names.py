@@ -18,6 +18,8 @@ LONGEST_NAME = 64
 LONGEST_DESCRIPTION = 2_000
 LARGEST_SCHEMA = 32_000
 MOST_TOOLS = 200
+LONGEST_FOREIGN = 1_000
+"""Of a name as the server has it."""
 _PLAIN = re.compile(r"[A-Za-z0-9_./-]{1,64}")
 
 
@@ -61,7 +63,7 @@ def remote_tools(server: str, listed: Iterable[tuple[str, str, Any]]) -> tuple[l
                 f"its tool {shown} has a schema that is not an object, too deep, or of more than {LARGEST_SCHEMA:,} characters"
             )
             continue
-        if not name.strip() or len(name) > 1_000 or any(tool.name == name for tool in tools):
+        if not name.strip() or len(name) > LONGEST_FOREIGN or any(tool.name == name for tool in tools):
             problems.append(f"its tool {shown or '(no name)'} has no name of its own")
             continue
         safe = safe_name(server, name, taken)
@@ -76,6 +78,14 @@ def _description(server: str, name: str, text: str) -> str:
     if len(said) > LONGEST_DESCRIPTION:
         said = said[: LONGEST_DESCRIPTION - 1] + "…"
     return f"{said or visible(name)}\n(Tool {visible(name)[:200]} of the foreign MCP server {server}.)"
+
+
+def small_schema(schema: Any) -> Any:
+    """A schema that may be kept; None for one that is too large."""
+    try:
+        return schema if len(json.dumps(schema)) <= LARGEST_SCHEMA else None
+    except (TypeError, ValueError, RecursionError):
+        return None
 
 
 def _schema(schema: Any) -> dict[str, Any] | None:

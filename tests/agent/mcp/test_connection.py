@@ -373,6 +373,16 @@ def test_nobody_waits_for_tools_that_a_server_does_not_tell_again(tmp_path: Path
     asyncio.run(run())
 
 
+def test_a_crowd_of_tools_is_not_kept(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with connected(tmp_path, "crowd") as it:
+            await it.begin()
+            one = it.servers.connections["it"]
+            assert one.state == "ready" and not one.tools and len(one.left_out) == 1_000
+
+    asyncio.run(run())
+
+
 def test_nobody_waits_for_the_goodbye_of_an_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agent.mcp.connection.END_S", 0.1)
     asked: list[str] = []
