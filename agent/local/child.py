@@ -12,6 +12,7 @@ import json
 import os
 import sys
 import threading
+import time
 from typing import Any
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -28,9 +29,14 @@ def main() -> None:
     die_with_parent(settings["parent"])
     gone = threading.Thread(target=wait_for_end_of_input, name="parent", daemon=True)
     gone.start()
+    said = log_size()
     try:
         server = serve(settings)
+    except ImportError as error:
+        say(report, {"error": f"{type(error).__name__}: {error}"})
+        os._exit(1)
     except Exception as error:
+        wait_for_words(said)
         say(report, {"error": f"{type(error).__name__}: {error}"})
         os._exit(1)
     say(report, {"listening_address": server.listening_address})
@@ -90,6 +96,21 @@ def wait_for_end_of_input() -> None:
     while sys.stdin.buffer.read(65536):
         pass
     os._exit(0)
+
+
+def log_size() -> int:
+    """Bytes in the log so far; 0 where it is no file."""
+    return os.fstat(2).st_size
+
+
+def wait_for_words(before: int) -> None:
+    """Until the log says why a load failed. llama.cpp writes it in a thread of its own, which tells nobody when it is done, and ends with us."""
+    size = before
+    for _ in range(20):  # a second; then there is nothing to come
+        time.sleep(0.05)
+        last, size = size, log_size()
+        if before < size == last:
+            return
 
 
 def say(report: Any, line: dict[str, str]) -> None:

@@ -160,7 +160,7 @@ def test_count_writes_seats_out_and_disabled_ones_are_dropped() -> None:
         (f"{ONE}count = {'9' * 5000}", ("x.toml", "digits")),
         (f"{ONE}count = {'9' * 200}", ("references[1].count", "…", "from 1 to 8")),
         (f"{ONE}x = {'[' * 900}{']' * 900}", ("x.toml", "deeper")),
-        (f"{'.'.join('a' * 400)} = 1\n{ONE}", ("x.toml", "deeper")),
+        (f"{'.'.join('a' * 400)} = 1\n{ONE}", ("x.toml", "a key of more than")),
         (f"timeout_s = inf\n{ONE}", ("timeout_s", "inf")),
         (f'cadence = "every:{"9" * 5000}"\n{ONE}', ("cadence", "every:N")),
         (f"quorum = 2\n{ONE}", ("quorum", "at most 1")),
