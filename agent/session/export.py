@@ -171,8 +171,10 @@ img { max-width: 100%; }
 def _html(session: Session, clean: Callable[[str], str]) -> str:
     from markdown_it import MarkdownIt
 
+    from agent.text.markdown import with_tables
+
     # No HTML of a model's goes through, and markdown-it refuses links to scripts; the policy below holds what is left.
-    markdown = MarkdownIt("commonmark", {"html": False, "linkify": False}).enable(["table", "strikethrough"])
+    markdown = with_tables(MarkdownIt("commonmark", {"html": False, "linkify": False}).enable("strikethrough"))
     markdown.disable("image")  # a picture from elsewhere would tell its server who reads this
 
     def part_of(message: Message, part: Part) -> str:

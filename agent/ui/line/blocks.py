@@ -25,7 +25,9 @@ def parser() -> MarkdownIt:
     """Markdown as models write it. HTML is text like any other: a `Vec<String>` must not vanish."""
     from markdown_it import MarkdownIt
 
-    return MarkdownIt("commonmark", {"html": False}).enable("strikethrough").enable("table")
+    from agent.text.markdown import with_tables
+
+    return with_tables(MarkdownIt("commonmark", {"html": False}).enable("strikethrough"))
 
 
 def tokens(markdown: str) -> list[Token]:

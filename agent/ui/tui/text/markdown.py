@@ -40,8 +40,9 @@ INSET = "  "
 def _parser() -> MarkdownIt:
     from markdown_it import MarkdownIt  # 16 ms, and the first frame has no Markdown
 
-    parser = MarkdownIt("commonmark", {"html": False, "maxNesting": MAX_NESTING})
-    parser.enable(["table", "strikethrough"])
+    from agent.text.markdown import with_tables
+
+    parser = with_tables(MarkdownIt("commonmark", {"html": False, "maxNesting": MAX_NESTING}).enable("strikethrough"))
     # A definition would vanish from the text, and a reference could mean something that is not written yet.
     parser.disable("reference")
     # Addresses are shown, not followed: as they were written.

@@ -2,7 +2,7 @@ import re
 import unicodedata
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from agent.ui.columns import width as cells
@@ -156,6 +156,7 @@ WORDS = st.lists(
 
 
 @settings(deadline=None, max_examples=300)
+@example([("| ", "X", "\n---\n"), ("", "X", " | "), ("", "XX", "\n")], None)
 @given(WORDS, st.sampled_from([None, 12, 60]))
 def test_no_word_is_lost(parts: list[tuple[str, str, str]], width: int | None) -> None:
     text = "".join(f"{before}{word}{after}" for before, word, after in parts)
