@@ -182,6 +182,6 @@ def again(program: Program, rounds: int) -> list[Figure]:
                 taken.append(seen - chat.started)
                 held.append(chat.rss_mb())
     return [
-        Figure(f"reopening {MESSAGES} messages, to the last of them", median(taken), "s", 1.0, 0.1),
+        Figure(f"reopening {MESSAGES} messages, to the last of them", median(taken), "s", 1.0, 0.3),
         Figure("memory then", max(held), "MB", 120),
     ]
