@@ -31,10 +31,10 @@ def measure(folder: Path, python: Path, rounds: int | None) -> Iterator[tuple[st
         path = sessions / f"{name}.jsonl"
         count = rounds or ROUNDS
         raw = seconds(path.read_bytes, count)
-        parsed = seconds(lambda: [json.loads(line) for line in path.read_bytes().splitlines()], count)
+        parsed = min(times(lambda: [json.loads(line) for line in path.read_bytes().splitlines()], count))
 
         def searched(what: str, needle: str) -> Figure:
-            took = seconds(lambda: search(sessions, needle), count)
+            took = min(times(lambda: search(sessions, needle), count))
             return Figure(f"search for {what} ÷ parsed", took / parsed, "×", SEARCH_RATIO, 0.5, note=f"{took:.3f} s")
 
         rows = [
@@ -76,12 +76,17 @@ def opened(folder: Path, name: str) -> None:
 
 def seconds(work: Callable[[], object], rounds: int) -> float:
     """The median time of a piece of work."""
-    times = []
+    return median(times(work, rounds))
+
+
+def times(work: Callable[[], object], rounds: int) -> list[float]:
+    """How long a piece of work takes, each time. What else runs on the machine can only add: where two are compared, the least counts."""
+    taken = []
     for _ in range(rounds):
         started = time.perf_counter()
         work()
-        times.append(time.perf_counter() - started)
-    return median(times)
+        taken.append(time.perf_counter() - started)
+    return taken
 
 
 def in_new_process(python: Path, folder: Path, name: str, rounds: int) -> float:
