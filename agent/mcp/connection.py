@@ -199,11 +199,12 @@ class Connection:
     async def _list_again(self, ends: list[asyncio.Task[Any]]) -> None:
         """Ask for its tools once more. Where it is over first, or no answer comes, they are what they were: nobody waits for that answer."""
         listing = asyncio.create_task(self._list())
-        await asyncio.wait([*ends, listing], timeout=self._start_s, return_when=asyncio.FIRST_COMPLETED)
-        told = listing.done()
-        listing.cancel()
+        try:
+            await asyncio.wait([*ends, listing], timeout=self._start_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            listing.cancel()
         wrong = (await asyncio.gather(listing, return_exceptions=True))[0]
-        if told and wrong is None:  # it may have died of it; that is told then
+        if wrong is None:  # it may have died of it; that is told then
             self._changed()
 
     async def _subscribe(self) -> None:

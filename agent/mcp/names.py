@@ -82,19 +82,21 @@ def _description(server: str, name: str, text: str) -> str:
 
 def small_schema(schema: Any) -> Any:
     """A schema that may be kept; None for one that is too large."""
+    return None if _written(schema) is None else schema
+
+
+def _written(schema: Any) -> str | None:
     try:
-        return schema if len(json.dumps(schema)) <= LARGEST_SCHEMA else None
+        text = json.dumps(schema)
     except (TypeError, ValueError, RecursionError):
         return None
+    return text if len(text) <= LARGEST_SCHEMA else None
 
 
 def _schema(schema: Any) -> dict[str, Any] | None:
-    if not isinstance(schema, dict):
+    if not isinstance(schema, dict) or schema.get("type", "object") != "object" or (text := _written(schema)) is None:
         return None
     try:
-        text = json.dumps(schema)
-        if len(text) > LARGEST_SCHEMA or schema.get("type", "object") != "object":
-            return None
         cleaned = harmless_value(foreign_json.loads(text))  # within the bounds that a session keeps
     except (ValueError, RecursionError):
         return None
